@@ -1,0 +1,1 @@
+//! The decision log: record, receipt, segments, OTLP export, query.

@@ -1,0 +1,1 @@
+//! MCP messages as access requests.

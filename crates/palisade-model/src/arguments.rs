@@ -1,0 +1,218 @@
+//! The arguments of a call, in the form policies see them: one bag a type, keyed by JSON pointer (RFC 6901).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+/// The arguments of a tool, prompt, operation, field or route.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Arguments {
+    /// Strings.
+    pub text: BTreeMap<String, String>,
+    /// Integers of 64 bits.
+    pub number: BTreeMap<String, i64>,
+    /// Numbers with one to four decimals, as the text of a decimal.
+    pub fraction: BTreeMap<String, String>,
+    /// Booleans.
+    pub flag: BTreeMap<String, bool>,
+    /// Arrays of strings.
+    pub list: BTreeMap<String, BTreeSet<String>>,
+    /// Every pointer present.
+    pub paths: BTreeSet<String>,
+    /// Pointers whose values fit no bag: null, object, beyond 64 bits, more than four decimals, mixed list.
+    pub unmapped: BTreeSet<String>,
+    /// SHA-256 of the canonical arguments, in lower-case hex.
+    pub digest: String,
+}
+
+/// Why arguments are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ArgumentsError {
+    /// More than [`Arguments::MAX_VALUES`] values.
+    #[error("the arguments hold more than 1000 values")]
+    TooManyValues,
+    /// Deeper than [`Arguments::MAX_DEPTH`].
+    #[error("the arguments nest deeper than 16 levels")]
+    TooDeep,
+    /// More than [`Arguments::MAX_BYTES`] in canonical form.
+    #[error("the arguments are larger than 64 KiB")]
+    TooLarge,
+    /// Not a JSON object.
+    #[error("the arguments are not a JSON object")]
+    NotAnObject,
+}
+
+impl Arguments {
+    /// The most values, counting every member and element.
+    pub const MAX_VALUES: usize = 1_000;
+    /// The deepest nesting; the arguments object itself is level one.
+    pub const MAX_DEPTH: usize = 16;
+    /// The most bytes of the canonical form.
+    pub const MAX_BYTES: usize = 64 * 1024;
+
+    /// Sorts the members of a JSON object into the bags.
+    ///
+    /// # Errors
+    /// When the value is no object or breaks a limit.
+    pub fn from_json(value: &Value) -> Result<Self, ArgumentsError> {
+        let Value::Object(members) = value else { return Err(ArgumentsError::NotAnObject) };
+        let mut arguments = Self::default();
+        for (key, member) in members {
+            arguments.insert(&format!("/{}", escape(key)), member, 2)?;
+        }
+        let canonical = canonical(value);
+        if canonical.len() > Self::MAX_BYTES {
+            return Err(ArgumentsError::TooLarge);
+        }
+        arguments.digest = hex::encode(Sha256::digest(canonical.as_bytes()));
+        Ok(arguments)
+    }
+
+    fn insert(&mut self, pointer: &str, value: &Value, depth: usize) -> Result<(), ArgumentsError> {
+        self.paths.insert(pointer.to_owned());
+        if self.paths.len() > Self::MAX_VALUES {
+            return Err(ArgumentsError::TooManyValues);
+        }
+        match value {
+            Value::Null => self.set_aside(pointer),
+            Value::Bool(flag) => {
+                self.flag.insert(pointer.to_owned(), *flag);
+            }
+            Value::String(text) => {
+                self.text.insert(pointer.to_owned(), text.clone());
+            }
+            Value::Number(number) => self.insert_number(pointer, number),
+            Value::Array(elements) => {
+                let texts: Option<BTreeSet<String>> =
+                    elements.iter().map(|element| element.as_str().map(str::to_owned)).collect();
+                match texts {
+                    Some(texts) => {
+                        self.list.insert(pointer.to_owned(), texts);
+                    }
+                    None => self.set_aside(pointer),
+                }
+                self.descend(elements.iter().enumerate().map(|(at, value)| (format!("{pointer}/{at}"), value)), depth)?;
+            }
+            Value::Object(members) => {
+                self.set_aside(pointer);
+                let children = members.iter().map(|(key, value)| (format!("{pointer}/{}", escape(key)), value));
+                self.descend(children, depth)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn descend<'a>(
+        &mut self,
+        children: impl Iterator<Item = (String, &'a Value)>,
+        depth: usize,
+    ) -> Result<(), ArgumentsError> {
+        for (pointer, value) in children {
+            if depth > Self::MAX_DEPTH {
+                return Err(ArgumentsError::TooDeep);
+            }
+            self.insert(&pointer, value, depth + 1)?;
+        }
+        Ok(())
+    }
+
+    fn insert_number(&mut self, pointer: &str, number: &serde_json::Number) {
+        if let Some(integer) = number.as_i64() {
+            self.number.insert(pointer.to_owned(), integer);
+        } else if let Some(fraction) = as_decimal(number) {
+            self.fraction.insert(pointer.to_owned(), fraction);
+        } else {
+            self.set_aside(pointer);
+        }
+    }
+
+    fn set_aside(&mut self, pointer: &str) {
+        self.unmapped.insert(pointer.to_owned());
+    }
+}
+
+/// A number with one to four decimals whose scaled form fits 64 bits, else nothing.
+fn as_decimal(number: &serde_json::Number) -> Option<String> {
+    if !number.is_f64() {
+        return None;
+    }
+    let text = number.to_string();
+    let (whole, decimals) = text.split_once('.')?;
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let magnitude = whole.strip_prefix('-').unwrap_or(whole);
+    // INVARIANT: 14 digits before the point keep the value, scaled by 10000, within 64 bits.
+    (digits(magnitude) && magnitude.len() <= 14 && digits(decimals) && decimals.len() <= 4).then_some(text)
+}
+
+/// Escapes a member name for a JSON pointer (RFC 6901 section 3).
+fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+/// JSON without white space and with members in order of their UTF-8 bytes. Integers keep every digit, which is
+/// where this differs from RFC 8785: two different 64-bit integers never share a digest.
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            let sorted: BTreeMap<&String, &Value> = members.iter().collect();
+            let inner: Vec<String> = sorted
+                .into_iter()
+                .map(|(key, value)| format!("{}:{}", Value::String(key.clone()), canonical(value)))
+                .collect();
+            format!("{{{}}}", inner.join(","))
+        }
+        Value::Array(elements) => {
+            format!("[{}]", elements.iter().map(canonical).collect::<Vec<_>>().join(","))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_value_lands_in_one_bag_or_is_set_aside() {
+        let arguments = Arguments::from_json(&json!({
+            "path": "/workspace/a", "n": 5, "f": 1.25, "b": true, "l": ["x", "y"], "m": ["x", 1], "nil": null,
+            "o": {"a/b": 1, "t~": "z"}, "big": 18_446_744_073_709_551_615_u64, "fine": 0.12345, "e": 1e300
+        }))
+        .unwrap();
+        assert_eq!(arguments.text["/path"], "/workspace/a");
+        assert_eq!(arguments.number["/n"], 5);
+        assert_eq!(arguments.fraction["/f"], "1.25");
+        assert!(arguments.flag["/b"]);
+        assert_eq!(arguments.list["/l"].len(), 2);
+        assert_eq!(arguments.number["/o/a~1b"], 1);
+        assert_eq!(arguments.text["/o/t~0"], "z");
+        let unmapped: Vec<&str> = arguments.unmapped.iter().map(String::as_str).collect();
+        assert_eq!(unmapped, ["/big", "/e", "/fine", "/m", "/nil", "/o"]);
+    }
+
+    #[test]
+    fn the_digest_does_not_depend_on_member_order_and_keeps_integers_apart() {
+        let digest = |text: &str| Arguments::from_json(&serde_json::from_str(text).unwrap()).unwrap().digest;
+        assert_eq!(digest(r#"{"a":1,"b":{"c":2,"d":3}}"#), digest(r#"{"b":{"d":3,"c":2},"a":1}"#));
+        assert_ne!(digest(r#"{"a":9007199254740993}"#), digest(r#"{"a":9007199254740992}"#));
+    }
+
+    #[test]
+    fn limits_hold() {
+        let wide = json!({ "a": (0..1_000).collect::<Vec<_>>() });
+        assert_eq!(Arguments::from_json(&wide), Err(ArgumentsError::TooManyValues));
+        let mut deep = json!(1);
+        for _ in 0..16 {
+            deep = json!({ "a": deep });
+        }
+        assert!(Arguments::from_json(&deep).is_ok());
+        assert_eq!(Arguments::from_json(&json!({ "a": deep })), Err(ArgumentsError::TooDeep));
+        let large = json!({ "a": "x".repeat(64 * 1024) });
+        assert_eq!(Arguments::from_json(&large), Err(ArgumentsError::TooLarge));
+        assert_eq!(Arguments::from_json(&json!([])), Err(ArgumentsError::NotAnObject));
+    }
+}

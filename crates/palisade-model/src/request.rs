@@ -1,0 +1,275 @@
+//! What is asked: the form every protocol decodes to.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Arguments, PepName, RawToken, Reason, ResourceName, Timestamp};
+
+/// One question to the decision point.
+///
+/// A decoder never fails: what it could not read is in the request, so that the refusal is a recorded decision like
+/// every other.
+#[derive(Debug, Clone)]
+pub struct AccessRequest {
+    /// The caller of the decision service.
+    pub pep: PepName,
+    /// The entry it came in by.
+    pub surface: Surface,
+    /// The protected resource; `None` where the request names none, or two.
+    pub resource: Option<ResourceName>,
+    /// What the caller's caller proved itself with.
+    pub credential: Credential,
+    /// What is to be done, or why it could not be read.
+    pub asked: Result<Asked, Refusal>,
+    /// The client's address, where the PEP is believed in it.
+    pub client_ip: Option<IpAddr>,
+    /// The host the client asked for, normalised.
+    pub host: Option<String>,
+    /// The path the client asked for, without the query.
+    pub path: Option<String>,
+    /// The proxy's id of the request.
+    pub request_id: Option<String>,
+    /// The W3C trace the request belongs to.
+    pub trace: Option<TraceId>,
+}
+
+/// The trace and parent span of a W3C `traceparent` header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceId {
+    /// 16 bytes, not all zero.
+    pub trace: [u8; 16],
+    /// 8 bytes, not all zero.
+    pub span: [u8; 8],
+    /// Whether the caller samples the trace.
+    pub sampled: bool,
+}
+
+impl TraceId {
+    /// Reads a `traceparent` header (W3C Trace Context, section 3.2). Anything malformed is no trace.
+    #[must_use]
+    pub fn parse(header: &str) -> Option<Self> {
+        let mut parts = header.trim().split('-');
+        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let lower_hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let known = version.len() == 2 && lower_hex(version) && version != "ff";
+        if !known || (version == "00" && parts.next().is_some()) || flags.len() != 2 {
+            return None;
+        }
+        if !(lower_hex(trace) && lower_hex(span) && lower_hex(flags)) {
+            return None;
+        }
+        let trace: [u8; 16] = hex::decode(trace).ok()?.try_into().ok()?;
+        let span: [u8; 8] = hex::decode(span).ok()?.try_into().ok()?;
+        let flags = u8::from_str_radix(flags, 16).ok()?;
+        (trace != [0; 16] && span != [0; 8]).then_some(Self { trace, span, sampled: flags & 1 == 1 })
+    }
+}
+
+/// What a request proved itself with. Three states and no more: nothing came, a token came, or what came cannot be
+/// a credential. There is no `Option<Token>`, so that "no token" can never be mistaken for "no check".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// No credential of any kind came.
+    Absent,
+    /// A bearer token came (RFC 6750 section 2.1).
+    Token(RawToken),
+    /// Something came that is not one bearer token: two credentials, another scheme, a token in the query.
+    Unusable(Refusal),
+}
+
+/// Why a part of the request could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The code.
+    pub reason: Reason,
+    /// What exactly is wrong, for the record and the operator; holds no value from the request's body or token.
+    pub detail: String,
+}
+
+impl Refusal {
+    /// A refusal with its detail.
+    #[must_use]
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}
+
+/// What is to be done: one item, or the items of a protocol's batch, each of which must be permitted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// The items, in the order of the request. Never empty when a decoder built it.
+    pub items: Vec<Item>,
+    /// What a protocol's answer needs to be addressed to its request: the raw JSON of a JSON-RPC `id`.
+    pub reply_to: Option<String>,
+}
+
+impl Asked {
+    /// One item.
+    #[must_use]
+    pub fn one(item: Item) -> Self {
+        Self { items: vec![item], reply_to: None }
+    }
+}
+
+/// One action on one target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// What is done.
+    pub action: Action,
+    /// What it is done to.
+    pub target: Target,
+    /// The arguments, for actions that have any.
+    pub arguments: Option<Arguments>,
+    /// The protocol's own word for what is asked, where a method may be let in without a token: the MCP method.
+    pub method: String,
+}
+
+/// An action of the policy vocabulary: `Mcp::Action::"tools/call"`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Action {
+    /// The namespace: `Mcp`, `Http`, `Graphql`, `OAuth`, a user's own, or empty.
+    pub namespace: String,
+    /// The name: `tools/call`.
+    pub name: String,
+}
+
+impl Action {
+    /// An action of the `Mcp` namespace.
+    #[must_use]
+    pub fn mcp(method: &str) -> Self {
+        Self { namespace: "Mcp".to_owned(), name: method.to_owned() }
+    }
+
+    /// An action of the `Http` namespace.
+    #[must_use]
+    pub fn http(method: &str) -> Self {
+        Self { namespace: "Http".to_owned(), name: method.to_owned() }
+    }
+
+    /// The name with its namespace, as records carry it: `Mcp::Action::"tools/call"`.
+    #[must_use]
+    pub fn entity(&self) -> String {
+        if self.namespace.is_empty() {
+            format!("Action::\"{}\"", self.name)
+        } else {
+            format!("{}::Action::\"{}\"", self.namespace, self.name)
+        }
+    }
+}
+
+/// The entity an action is done to: `Mcp::Tool::"files/delete_file"`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target {
+    /// The entity type: `Mcp::Tool`.
+    pub type_name: String,
+    /// The entity id: `files/delete_file`.
+    pub id: String,
+}
+
+impl Target {
+    /// The MCP server of a resource.
+    #[must_use]
+    pub fn mcp_server(resource: &ResourceName) -> Self {
+        Self { type_name: "Mcp::Server".to_owned(), id: resource.as_str().to_owned() }
+    }
+
+    /// A tool of an MCP server.
+    #[must_use]
+    pub fn mcp_tool(resource: &ResourceName, name: &str) -> Self {
+        Self { type_name: "Mcp::Tool".to_owned(), id: format!("{resource}/{name}") }
+    }
+
+    /// A prompt of an MCP server.
+    #[must_use]
+    pub fn mcp_prompt(resource: &ResourceName, name: &str) -> Self {
+        Self { type_name: "Mcp::Prompt".to_owned(), id: format!("{resource}/{name}") }
+    }
+
+    /// A resource (in the MCP sense) of an MCP server.
+    #[must_use]
+    pub fn mcp_resource(resource: &ResourceName, uri: &str) -> Self {
+        Self { type_name: "Mcp::Resource".to_owned(), id: format!("{resource}/{uri}") }
+    }
+
+    /// A route of an HTTP service.
+    #[must_use]
+    pub fn http_route(resource: &ResourceName, template: &str) -> Self {
+        Self { type_name: "Http::Route".to_owned(), id: format!("{resource}{template}") }
+    }
+
+    /// The entity as records carry it.
+    #[must_use]
+    pub fn entity(&self) -> String {
+        format!("{}::\"{}\"", self.type_name, self.id.escape_debug())
+    }
+}
+
+/// What holds for the request as a whole, beside its subject and its token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Circumstances {
+    /// The time of the decision.
+    pub now: Timestamp,
+    /// The client's address, where the PEP is believed in it.
+    pub ip: Option<IpAddr>,
+    /// The host the client asked for.
+    pub host: Option<String>,
+    /// The path the client asked for, without the query.
+    pub path: Option<String>,
+    /// The entry the request came in by.
+    pub surface: Surface,
+    /// Whether the subject was asserted by the PEP instead of proven by a token.
+    pub asserted: bool,
+}
+
+/// An entry of the decision service. The names are those of a PEP's `surfaces`.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Surface {
+    /// Envoy `ext_authz` over gRPC.
+    ExtAuthz,
+    /// The HTTP check: `/authz/{resource}/...`.
+    HttpAuthz,
+    /// The command line: `palisade decide`, `palisade policy test`.
+    Decide,
+}
+
+impl Surface {
+    /// The name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ExtAuthz => "ext_authz",
+            Self::HttpAuthz => "http_authz",
+            Self::Decide => "decide",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traceparent_is_read_strictly() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let trace = TraceId::parse(good).unwrap();
+        assert_eq!(hex::encode(trace.trace), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert!(trace.sampled);
+        for bad in [
+            "",
+            "00",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+            "00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01",
+        ] {
+            assert_eq!(TraceId::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The decision pipeline: authenticate, gather, evaluate, step-up, record, answer.

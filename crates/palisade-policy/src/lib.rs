@@ -1,0 +1,1 @@
+//! Policies: load, validate, evaluate, test.

@@ -1,0 +1,1 @@
+//! Strict access-token validation.
