@@ -1,1 +1,27 @@
-//! Envoy ext_authz.
+//! Envoy `ext_authz`, over gRPC and over HTTP, as questions to the decision point.
+//!
+//! Both entries build one [`call::HttpCall`] from what the proxy sent ([`grpc`], [`http`]). [`decode`] makes it an
+//! access request, the decision point decides, and [`encode`] makes the decision an answer of the proxy's protocol.
+//! Decoding is total: what cannot be read is in the request, as the reason for a recorded denial.
+//!
+//! Nothing here evaluates a policy or looks into a token. Status code 0, which Envoy takes for an allow whatever else
+//! an answer says, is written in one place, from a permit.
+
+mod call;
+mod credential;
+mod decode;
+mod encode;
+pub mod grpc;
+pub mod http;
+mod identity;
+mod mcp;
+
+use palisade_model::PepName;
+
+/// Who calls the decision service. The server's connection layer puts it into the extensions of every request; a
+/// request without one has a caller that is not authenticated.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Caller(pub Option<PepName>);
+
+#[cfg(test)]
+mod tests;

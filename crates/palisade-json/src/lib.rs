@@ -43,7 +43,9 @@ pub fn read(bytes: &[u8], max_depth: usize) -> Result<Value, JsonError> {
         return Err(JsonError::Encoding);
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = Node { depth: 0, max_depth }.deserialize(&mut deserializer).map_err(|error| classify(&error, max_depth))?;
+    let value = Node { depth: 0, max_depth }
+        .deserialize(&mut deserializer)
+        .map_err(|error| classify(&error, max_depth))?;
     deserializer.end().map_err(|error| classify(&error, max_depth))?;
     Ok(value)
 }

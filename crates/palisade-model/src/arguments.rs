@@ -93,11 +93,15 @@ impl Arguments {
                     }
                     None => self.set_aside(pointer),
                 }
-                self.descend(elements.iter().enumerate().map(|(at, value)| (format!("{pointer}/{at}"), value)), depth)?;
+                self.descend(
+                    elements.iter().enumerate().map(|(at, value)| (format!("{pointer}/{at}"), value)),
+                    depth,
+                )?;
             }
             Value::Object(members) => {
                 self.set_aside(pointer);
-                let children = members.iter().map(|(key, value)| (format!("{pointer}/{}", escape(key)), value));
+                let children =
+                    members.iter().map(|(key, value)| (format!("{pointer}/{}", escape(key)), value));
                 self.descend(children, depth)?;
             }
         }

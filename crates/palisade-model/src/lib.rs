@@ -20,8 +20,10 @@ pub use names::{
 };
 pub use raw_token::RawToken;
 pub use reason::Reason;
-pub use request::{AccessRequest, Action, Asked, Circumstances, Credential, Item, Refusal, Surface, Target, TraceId};
+pub use request::{
+    AccessRequest, Action, Asked, Circumstances, Credential, Item, Refusal, Surface, Target, TraceId,
+};
 pub use subject::{Authority, Subject, SubjectKind};
 #[cfg(feature = "test-util")]
 pub use time::ManualClock;
-pub use time::{Clock, SystemClock, Timestamp};
+pub use time::{Clock, SystemClock, Timestamp, TimestampError};

@@ -13,10 +13,14 @@ use crate::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NameError {
     /// Not `[a-z][a-z0-9-]{0,62}`.
-    #[error("`{0}` is not a name: use a lower-case letter, then up to 62 lower-case letters, digits or hyphens")]
+    #[error(
+        "`{0}` is not a name: use a lower-case letter, then up to 62 lower-case letters, digits or hyphens"
+    )]
     Name(String),
     /// Not a scope token (RFC 6749 section 3.3).
-    #[error("`{0}` is not a scope: use printable ASCII without space, quote or backslash (RFC 6749 section 3.3)")]
+    #[error(
+        "`{0}` is not a scope: use printable ASCII without space, quote or backslash (RFC 6749 section 3.3)"
+    )]
     Scope(String),
 }
 
@@ -178,7 +182,8 @@ impl FromStr for Scope {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let allowed = |byte: u8| byte == 0x21 || (0x23..=0x5b).contains(&byte) || (0x5d..=0x7e).contains(&byte);
+        let allowed =
+            |byte: u8| byte == 0x21 || (0x23..=0x5b).contains(&byte) || (0x5d..=0x7e).contains(&byte);
         if !text.is_empty() && text.bytes().all(allowed) {
             Ok(Self(text.to_owned()))
         } else {

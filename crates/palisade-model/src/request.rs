@@ -13,8 +13,8 @@ use crate::{Arguments, PepName, RawToken, Reason, ResourceName, Timestamp};
 /// every other.
 #[derive(Debug, Clone)]
 pub struct AccessRequest {
-    /// The caller of the decision service.
-    pub pep: PepName,
+    /// The caller of the decision service; `None` where it is not authenticated.
+    pub pep: Option<PepName>,
     /// The entry it came in by.
     pub surface: Surface,
     /// The protected resource; `None` where the request names none, or two.
@@ -99,17 +99,17 @@ impl Refusal {
 /// What is to be done: one item, or the items of a protocol's batch, each of which must be permitted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Asked {
-    /// The items, in the order of the request. Never empty when a decoder built it.
+    /// The items, in the order of the request. None at all is a denial.
     pub items: Vec<Item>,
-    /// What a protocol's answer needs to be addressed to its request: the raw JSON of a JSON-RPC `id`.
-    pub reply_to: Option<String>,
+    /// Whether the protocol's request was a batch, so that its answer is one too.
+    pub batch: bool,
 }
 
 impl Asked {
     /// One item.
     #[must_use]
     pub fn one(item: Item) -> Self {
-        Self { items: vec![item], reply_to: None }
+        Self { items: vec![item], batch: false }
     }
 }
 
@@ -122,8 +122,8 @@ pub struct Item {
     pub target: Target,
     /// The arguments, for actions that have any.
     pub arguments: Option<Arguments>,
-    /// The protocol's own word for what is asked, where a method may be let in without a token: the MCP method.
-    pub method: String,
+    /// What a protocol's answer needs to be addressed to its request: the raw JSON of a JSON-RPC `id`.
+    pub reply_to: Option<String>,
 }
 
 /// An action of the policy vocabulary: `Mcp::Action::"tools/call"`.
@@ -199,6 +199,13 @@ impl Target {
         Self { type_name: "Http::Route".to_owned(), id: format!("{resource}{template}") }
     }
 
+    /// The template of an HTTP route.
+    #[must_use]
+    pub fn http_template(&self) -> Option<&str> {
+        let at = self.id.find('/').filter(|_| self.type_name == "Http::Route")?;
+        self.id.get(at..)
+    }
+
     /// The entity as records carry it.
     #[must_use]
     pub fn entity(&self) -> String {
@@ -224,9 +231,7 @@ pub struct Circumstances {
 }
 
 /// An entry of the decision service. The names are those of a PEP's `surfaces`.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Surface {
     /// Envoy `ext_authz` over gRPC.

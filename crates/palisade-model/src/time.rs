@@ -2,15 +2,22 @@
 
 use std::{
     fmt,
+    str::FromStr,
     time::{Duration, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 /// A point in time, in microseconds since 1970-01-01T00:00:00Z. Arithmetic saturates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(i64);
+
+/// Why a text is no time.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is not a time: use RFC 3339 in UTC, as in `2026-11-21T01:02:03Z`")]
+pub struct TimestampError(String);
 
 impl Timestamp {
     /// From whole seconds since the epoch (a JWT `NumericDate` without its fraction).
@@ -83,6 +90,56 @@ impl fmt::Display for Timestamp {
             self.unix_millis().rem_euclid(1_000)
         )
     }
+}
+
+/// The form that [`Timestamp`] prints: RFC 3339 in UTC, with `Z`, the fraction of a second optional and read to
+/// microseconds.
+impl FromStr for Timestamp {
+    type Err = TimestampError;
+
+    fn from_str(text: &str) -> Result<Self, TimestampError> {
+        read_rfc_3339(text).ok_or_else(|| TimestampError(text.to_owned()))
+    }
+}
+
+fn read_rfc_3339(text: &str) -> Option<Timestamp> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let [year, month, day] = fields(date, '-')?;
+    let [hour, minute, second] = fields(time, ':')?;
+    if date.len() != 10 || time.len() != 8 || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let days = days_since_epoch(year, month, day);
+    if civil_date(days) != (year, month, day) {
+        return None;
+    }
+    let digits = fraction.get(..fraction.len().min(6))?;
+    let micros = number(digits)? * 10_i64.pow(6 - u32::try_from(digits.len()).ok()?);
+    number(fraction.get(digits.len()..).filter(|rest| !rest.is_empty()).unwrap_or("0"))?;
+    let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second;
+    Some(Timestamp::from_unix_micros(seconds.checked_mul(1_000_000)?.checked_add(micros)?))
+}
+
+fn fields(text: &str, separator: char) -> Option<[i64; 3]> {
+    let mut parts = text.split(separator).map(number);
+    let read = [parts.next()??, parts.next()??, parts.next()??];
+    parts.next().is_none().then_some(read)
+}
+
+/// Decimal digits and nothing else.
+fn number(text: &str) -> Option<i64> {
+    (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
+}
+
+/// The inverse of [`civil_date`] for dates that exist.
+fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
+    let shifted = if month > 2 { year } else { year - 1 };
+    let era = shifted.div_euclid(400);
+    let year_of_era = shifted.rem_euclid(400);
+    let month_index = if month > 2 { month - 3 } else { month + 9 };
+    let day_of_year = (153 * month_index + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 /// Days since the epoch as a date of the proleptic Gregorian calendar.
@@ -164,6 +221,31 @@ mod tests {
             assert_eq!(Timestamp::from_unix_seconds(seconds).to_string(), text);
         }
         assert_eq!(Timestamp::from_unix_micros(1_500).to_string(), "1970-01-01T00:00:00.001Z");
+    }
+
+    #[test]
+    fn reads_what_it_prints_and_nothing_else() {
+        for micros in [0, 951_782_400_000_000, 1_767_225_599_999_000, 4_102_444_800_000_000, -1_000_000] {
+            let time = Timestamp::from_unix_micros(micros);
+            assert_eq!(time.to_string().parse(), Ok(time));
+        }
+        assert_eq!("1970-01-01T00:00:01Z".parse(), Ok(Timestamp::from_unix_seconds(1)));
+        assert_eq!("1970-01-01T00:00:00.0000015Z".parse(), Ok(Timestamp::from_unix_micros(1)));
+        for bad in [
+            "",
+            "1970-01-01",
+            "1970-01-01T00:00:00",
+            "1970-01-01T00:00:00+00:00",
+            "1970-02-30T00:00:00Z",
+            "1970-13-01T00:00:00Z",
+            "1970-01-01T24:00:00Z",
+            "1970-01-01T00:00:00.Z",
+            "1970-01-01T00:00:00.0000000xZ",
+            "+970-01-01T00:00:00Z",
+            "1970-01-01T00:00:00.éZ",
+        ] {
+            assert!(bad.parse::<Timestamp>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -1,1 +1,31 @@
-//! The decision pipeline: authenticate, gather, evaluate, step-up, record, answer.
+//! The decision point: the one place where a question becomes a decision.
+//!
+//! Every entry of the service decodes its protocol to an [`AccessRequest`](palisade_model::AccessRequest), calls
+//! [`Pdp::decide`] and encodes the [`Decision`]. The flow is authenticate, read, gather, evaluate, step up, record,
+//! answer; see [`mod@decide`]. A [`Permit`] can be built in one way only: from a verdict that permits and the receipt
+//! of a written record.
+//!
+//! This crate knows no wire format. It must never answer without having tried to record.
+
+pub mod answer;
+pub mod decide;
+mod decision;
+pub mod location;
+mod metrics;
+mod peps;
+mod principal;
+mod record;
+mod resources;
+mod routes;
+mod snapshot;
+mod step_up;
+
+pub use decide::{Pdp, PdpSettings};
+pub use decision::{Decision, Denial, Observed, Permit, Remedy, Reply};
+pub use palisade_policy::Kind;
+pub use peps::{ClientIp, Pep, PepAuth, Peps, ResourceFrom};
+pub use resources::{
+    DenialForm, Metadata, Place, Resource, Resources, ResourcesError, ScopeSettings, UpstreamToken,
+};
+pub use routes::{Route, RouteError, Routes};
+pub use snapshot::{Limits, Snapshot};

@@ -1,1 +1,59 @@
-fn main() {}
+//! The `palisade` command: one module a command, wiring only.
+//!
+//! Exit status: 0 on success, 1 on "no" (refused, invalid, failed), 2 on misuse. What a command finds out goes to
+//! standard output; everything else goes to standard error.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its user")]
+
+mod commands;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Authorization for MCP servers, GraphQL APIs and everything behind a proxy.
+#[derive(Debug, Parser)]
+#[command(name = "palisade", version, propagate_version = true, after_help = "Example:\n  palisade dev")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Dev(commands::dev::Dev),
+    Serve(commands::serve::Serve),
+    Config(commands::config::Config),
+    Token(commands::token::Token),
+    Policy(commands::policy::Policy),
+    Audit(commands::audit::Audit),
+}
+
+/// What a command came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Done, and the answer is yes.
+    Yes,
+    /// Done, and the answer is no.
+    No,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    palisade_token::install_crypto_provider();
+    let outcome = match cli.command {
+        Command::Dev(command) => command.run(),
+        Command::Serve(command) => command.run(),
+        Command::Config(command) => command.run(),
+        Command::Token(command) => command.run(),
+        Command::Policy(command) => command.run(),
+        Command::Audit(command) => command.run(),
+    };
+    match outcome {
+        Ok(Outcome::Yes) => ExitCode::SUCCESS,
+        Ok(Outcome::No) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("palisade: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}

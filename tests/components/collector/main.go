@@ -6,6 +6,7 @@
 package main
 
 import (
+	"context"
 	"log"
 
 	"github.com/open-telemetry/opentelemetry-collector-contrib/exporter/fileexporter"
@@ -16,7 +17,8 @@ import (
 	"go.opentelemetry.io/collector/otelcol"
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/otlpreceiver"
-	"go.opentelemetry.io/collector/service/telemetry/otelconftelemetry"
+	"go.opentelemetry.io/collector/service/telemetry"
+	"go.uber.org/zap"
 )
 
 func main() {
@@ -25,7 +27,7 @@ func main() {
 		BuildInfo: component.BuildInfo{
 			Command:     "palisade-test-collector",
 			Description: "OTLP receiver to JSON lines, for the Palisade tests",
-			Version:     "0.164.0",
+			Version:     "0.160.0",
 		},
 		ConfigProviderSettings: otelcol.ConfigProviderSettings{
 			ResolverSettings: confmap.ResolverSettings{
@@ -51,6 +53,20 @@ func factories() (otelcol.Factories, error) {
 	return otelcol.Factories{
 		Receivers: receivers,
 		Exporters: exporters,
-		Telemetry: otelconftelemetry.NewFactory(),
+		Telemetry: telemetry.NewFactory(noConfig, telemetry.WithCreateLogger(logToStderr)),
 	}, nil
+}
+
+func noConfig() component.Config { return &struct{}{} }
+
+// logToStderr is all the telemetry of its own that the collector has: upstream's
+// full kind would bring in clients of cloud platforms for nothing.
+func logToStderr(
+	_ context.Context, settings telemetry.LoggerSettings, _ component.Config,
+) (*zap.Logger, component.ShutdownFunc, error) {
+	config := zap.NewProductionConfig()
+	config.Encoding = "console"
+	config.Sampling = nil
+	logger, err := settings.BuildZapLogger(config, settings.ZapOptions...)
+	return logger, nil, err
 }

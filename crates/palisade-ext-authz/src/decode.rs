@@ -1,0 +1,195 @@
+//! A call as an access request: which resource, which credential, which action on what.
+//!
+//! Total and without I/O. What cannot be read becomes a refusal inside the request. What a caller says beside the
+//! request itself (addresses, metadata, the resource's name) is believed only as far as its PEP section goes.
+
+use std::{net::IpAddr, sync::Arc};
+
+use palisade_mcp::{Reply, Unread};
+use palisade_model::{
+    AccessRequest, Action, Asked, Credential, Item, Reason, Refusal, Surface, Target, TraceId,
+};
+use palisade_pdp::{
+    ClientIp, Kind, Pep, Peps, Resource, ResourceFrom, Resources,
+    location::{self, Location},
+};
+
+use crate::{
+    Caller,
+    call::{HttpCall, Named},
+    credential, mcp,
+};
+
+/// The most bytes of a request id.
+const MAX_REQUEST_ID: usize = 256;
+
+/// Who calls, what it is believed, and what may be asked for.
+#[derive(Debug)]
+pub(crate) struct Believed<'a> {
+    pub(crate) caller: &'a Caller,
+    pub(crate) pep: Option<&'a Pep>,
+    pub(crate) resources: &'a Resources,
+    pub(crate) max_body: usize,
+    pub(crate) max_batch: usize,
+}
+
+impl<'a> Believed<'a> {
+    /// What a caller is believed by a configuration.
+    pub(crate) fn new(
+        caller: &'a Caller,
+        peps: &'a Peps,
+        resources: &'a Resources,
+        max_body: usize,
+        max_batch: usize,
+    ) -> Self {
+        let pep = caller.0.as_ref().and_then(|name| peps.by_name(name));
+        Self { caller, pep, resources, max_body, max_batch }
+    }
+
+    pub(crate) fn mcp_metadata(&self) -> bool {
+        self.pep.is_some_and(|pep| pep.mcp_metadata)
+    }
+}
+
+/// A call, decoded.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    /// The question.
+    pub(crate) request: AccessRequest,
+    /// The resource it is about, where it is known.
+    pub(crate) resource: Option<Arc<Resource>>,
+    /// The JSON-RPC messages of a body that was not read.
+    pub(crate) replies: Vec<Reply>,
+    /// Whether that body was a batch.
+    pub(crate) batch: bool,
+}
+
+/// Decodes a call.
+pub(crate) fn decode(call: &HttpCall, believed: &Believed<'_>) -> Decoded {
+    let location = Location::parse(&call.target);
+    let host = location::host(&call.host, &call.scheme);
+    let resource = resource(call, believed, host.as_deref().ok(), location.as_ref().ok());
+    let token_in_query = location.as_ref().is_ok_and(|location| location.token_in_query);
+    let asked = match (&resource, &host, &location) {
+        (None, _, _) => {
+            Err(Refusal::new(Reason::ResourceUnknown, "the call names no configured resource").into())
+        }
+        (Some(_), Err(refusal), _) | (Some(_), Ok(_), Err(refusal)) => Err(refusal.clone().into()),
+        (Some(resource), Ok(_), Ok(location)) => asked(call, believed, resource, location),
+    };
+    let (asked, replies, batch) = match asked {
+        Ok(asked) => (Ok(asked), Vec::new(), false),
+        Err(Unread { refusal, replies, batch }) => (Err(refusal), replies, batch),
+    };
+    let request = AccessRequest {
+        pep: believed.caller.0.clone(),
+        surface: call.surface,
+        resource: resource.as_ref().map(|resource| resource.name.clone()),
+        credential: credential::read(call.headers.all("authorization"), token_in_query),
+        asked,
+        client_ip: client_ip(call, believed),
+        host: host.ok(),
+        path: location.ok().map(|location| location.path),
+        request_id: request_id(call),
+        trace: call.headers.only("traceparent").and_then(TraceId::parse),
+    };
+    Decoded { request, resource, replies, batch }
+}
+
+impl Decoded {
+    /// The origin of a CORS preflight that is answered without a decision: of a known resource, by a caller that may
+    /// ask about it.
+    pub(crate) fn preflight<'a>(
+        &'a self,
+        call: &'a HttpCall,
+        believed: &Believed<'_>,
+    ) -> Option<(&'a Resource, &'a str)> {
+        let resource = self.resource.as_deref()?;
+        let may_ask = believed.pep.is_some_and(|pep| pep.may_ask(call.surface, &resource.name));
+        let is_preflight = call.method == "OPTIONS" && call.headers.has("access-control-request-method");
+        let origin = call.headers.only("origin")?;
+        (may_ask && is_preflight && self.request.credential == Credential::Absent)
+            .then_some((resource, origin))
+    }
+}
+
+fn resource(
+    call: &HttpCall,
+    believed: &Believed<'_>,
+    host: Option<&str>,
+    location: Option<&Location>,
+) -> Option<Arc<Resource>> {
+    let resources = believed.resources;
+    let by_place = || resources.at(host?, &location?.path);
+    let found = match &call.named {
+        Named::Segment(name) => resources.by_name(name),
+        Named::Route(extension) => {
+            let by_extension = || resources.by_name(extension.as_deref()?);
+            match believed.pep.map(|pep| pep.resource_from).unwrap_or_default() {
+                ResourceFrom::Route => by_extension(),
+                ResourceFrom::Host => by_place(),
+                ResourceFrom::Either if extension.is_some() => by_extension(),
+                ResourceFrom::Either => by_place(),
+            }
+        }
+    };
+    found.cloned()
+}
+
+fn asked(
+    call: &HttpCall,
+    believed: &Believed<'_>,
+    resource: &Resource,
+    location: &Location,
+) -> Result<Asked, Unread> {
+    match resource.kind {
+        Kind::Mcp => mcp::asked(call, believed, &resource.name),
+        Kind::Http => Ok(route(call, resource, location)?),
+    }
+}
+
+fn route(call: &HttpCall, resource: &Resource, location: &Location) -> Result<Asked, Refusal> {
+    if !matches!(call.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "POST" | "PUT" | "PATCH" | "DELETE") {
+        return Err(Refusal::new(Reason::MethodUnknown, "the policy vocabulary has no such method"));
+    }
+    let route = resource.routes.find(&location.path);
+    let route =
+        route.ok_or_else(|| Refusal::new(Reason::TargetUnknown, "no route template matches the path"))?;
+    Ok(Asked::one(Item {
+        action: Action::http(&call.method),
+        target: Target::http_route(&resource.name, &route.template),
+        arguments: Some(route.arguments),
+        reply_to: None,
+    }))
+}
+
+/// The client's address, from where the PEP is believed to know it. IPv4 in IPv6 is IPv4.
+fn client_ip(call: &HttpCall, believed: &Believed<'_>) -> Option<IpAddr> {
+    let address = match believed.pep?.client_ip {
+        ClientIp::Source => call.source,
+        ClientIp::XForwardedFor(from_right) => {
+            let skipped = usize::from(from_right).checked_sub(1)?;
+            let values = call.headers.all("x-forwarded-for");
+            let mut elements = values.iter().rev().flat_map(|value| value.rsplit(','));
+            elements.nth(skipped)?.trim().parse().ok()
+        }
+    };
+    address.map(|address| address.to_canonical())
+}
+
+fn request_id(call: &HttpCall) -> Option<String> {
+    let id = call
+        .request_id
+        .as_deref()
+        .filter(|id| !id.is_empty())
+        .or_else(|| call.headers.only("x-request-id"))?;
+    (id.len() <= MAX_REQUEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic())).then(|| id.to_owned())
+}
+
+/// Whether an answer with HTTP status 200 can be a denial at this entry: over HTTP it would be an allow.
+pub(crate) const fn may_deny_with_200(surface: Surface) -> bool {
+    match surface {
+        Surface::ExtAuthz => true,
+        Surface::HttpAuthz | Surface::Decide => false,
+    }
+}

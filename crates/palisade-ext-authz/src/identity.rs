@@ -1,0 +1,125 @@
+//! What the upstream learns of a permitted call: who it is for. And what it must not get: the same from the client.
+
+use palisade_model::{Authority, DecisionId, Reason, Subject, SubjectKind};
+use palisade_pdp::{Observed, Permit, Resource, UpstreamToken};
+
+use crate::call::Headers;
+
+/// The identity headers that we own, by the part behind their prefix.
+const OWN: [&str; 3] = ["subject", "scopes", "decision"];
+/// The most bytes of a subject in a header.
+const MAX_SUBJECT: usize = 1_024;
+/// The most bytes of scopes in a header.
+const MAX_SCOPES: usize = 4_096;
+
+/// A call that is let by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Passage<'a> {
+    pub(crate) id: DecisionId,
+    pub(crate) resource: &'a Resource,
+    pub(crate) subject: &'a Subject,
+    pub(crate) authority: Option<&'a Authority>,
+    pub(crate) revision: &'a str,
+    /// The denial that enforcement would have given, for a resource under observation.
+    pub(crate) observed: Option<Reason>,
+}
+
+impl<'a> From<&'a Permit> for Passage<'a> {
+    fn from(permit: &'a Permit) -> Self {
+        Self {
+            id: permit.id(),
+            resource: permit.resource(),
+            subject: permit.subject(),
+            authority: permit.authority().map(AsRef::as_ref),
+            revision: permit.revision().as_str(),
+            observed: None,
+        }
+    }
+}
+
+impl<'a> From<&'a Observed> for Passage<'a> {
+    fn from(observed: &'a Observed) -> Self {
+        Self {
+            id: observed.id(),
+            resource: observed.resource(),
+            subject: observed.subject(),
+            authority: observed.authority().map(AsRef::as_ref),
+            revision: observed.revision().as_str(),
+            observed: Some(observed.would_be()),
+        }
+    }
+}
+
+impl Passage<'_> {
+    /// The headers for the upstream. An anonymous call has none.
+    pub(crate) fn headers(&self) -> Vec<(&'static str, String)> {
+        if matches!(self.subject.kind, SubjectKind::Anonymous) {
+            return Vec::new();
+        }
+        let mut headers = vec![("x-palisade-decision", self.id.to_string())];
+        // A subject that does not fit is left out, never cut: two subjects must not become one.
+        let subject = subject_text(self.subject);
+        if subject.len() <= MAX_SUBJECT {
+            headers.push(("x-palisade-subject", subject));
+        }
+        let scopes = self.authority.map(scopes_text).unwrap_or_default();
+        if !scopes.is_empty() {
+            headers.push(("x-palisade-scopes", scopes));
+        }
+        headers
+    }
+
+    /// The names of headers that the upstream must not get from the client, by `set`, the headers that we write.
+    pub(crate) fn removals(&self, set: &[(&'static str, String)], client: &Headers) -> Vec<String> {
+        let of_client = client.iter().map(|(name, _)| name.to_owned()).filter(|name| is_ours(name));
+        let mut names: Vec<String> = of_client.chain(own_spellings()).collect();
+        match self.resource.upstream_token {
+            UpstreamToken::Strip if client.has("authorization") => names.push("authorization".to_owned()),
+            UpstreamToken::Strip | UpstreamToken::Keep => {}
+        }
+        names.sort_unstable();
+        names.dedup();
+        names.retain(|name| set.iter().all(|(written, _)| written != name));
+        names
+    }
+}
+
+/// Whether a name is in our namespace, for readers that take `_` for `-`.
+fn is_ours(name: &str) -> bool {
+    name.to_ascii_lowercase().replace('_', "-").starts_with("x-palisade-")
+}
+
+/// The names of our headers, also as readers that take `_` for `-` would meet them.
+fn own_spellings() -> impl Iterator<Item = String> {
+    let prefixes = ["x-palisade-", "x_palisade_", "x-palisade_", "x_palisade-"];
+    OWN.into_iter().flat_map(move |own| prefixes.map(|prefix| format!("{prefix}{own}")))
+}
+
+/// `User::"corp/alice"`, with everything but visible ASCII percent-encoded, and what delimits it too.
+pub(crate) fn subject_text(subject: &Subject) -> String {
+    let mut text = format!("{}::\"", subject.kind.type_name());
+    for byte in subject.id.bytes() {
+        if byte.is_ascii_graphic() && !matches!(byte, b'%' | b'"' | b'\\' | b',') {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text.push('"');
+    text
+}
+
+/// The scopes, separated by spaces; those that no longer fit are left out whole.
+fn scopes_text(authority: &Authority) -> String {
+    let mut text = String::new();
+    for scope in &authority.scopes {
+        if text.len() + 1 + scope.as_str().len() > MAX_SCOPES {
+            break;
+        }
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(scope.as_str());
+    }
+    text
+}

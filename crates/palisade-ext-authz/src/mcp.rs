@@ -1,0 +1,86 @@
+//! What a request to an MCP server asks for (MCP, Streamable HTTP): POST, GET and DELETE, each an action.
+
+use palisade_mcp::{Mirrors, Post, Unread, read, session_delete, stream_open};
+use palisade_model::{Asked, Reason, Refusal, ResourceName};
+
+use crate::{
+    call::{Body, HttpCall},
+    decode::Believed,
+};
+
+/// What the headers that mirror a tool's parameters begin with.
+const PARAM_PREFIX: &str = "mcp-param-";
+
+/// The actions of a request.
+pub(crate) fn asked(
+    call: &HttpCall,
+    believed: &Believed<'_>,
+    resource: &ResourceName,
+) -> Result<Asked, Unread> {
+    match call.method.as_str() {
+        "POST" => posted(call, believed, resource),
+        "GET" => Ok(without_body(call).map(|()| stream_open(resource))?),
+        "DELETE" => Ok(without_body(call).map(|()| session_delete(resource))?),
+        _ => Err(Refusal::new(Reason::MethodUnknown, "the protocol uses POST, GET and DELETE only").into()),
+    }
+}
+
+fn posted(call: &HttpCall, believed: &Believed<'_>, resource: &ResourceName) -> Result<Asked, Unread> {
+    let attributes = match &call.mcp {
+        Some(attributes) if believed.mcp_metadata() => Some(attributes.as_ref().map_err(Clone::clone)?),
+        Some(_) | None => None,
+    };
+    let refused = |reason, why: &str| Err(Refusal::new(reason, why).into());
+    let asked = match &call.body {
+        Body::Truncated => return refused(Reason::RequestTruncated, "the body did not come whole"),
+        Body::Whole(body) if body.len() > believed.max_body => {
+            return refused(Reason::RequestTruncated, "the body is larger than `limits.body`");
+        }
+        Body::Whole(body) => read_body(call, body, believed.max_batch, resource)?,
+        Body::Absent => match attributes {
+            Some(attributes) => return Ok(attributes.read(resource)?),
+            None => return refused(Reason::RequestBodyMissing, "no body came"),
+        },
+    };
+    if let Some(attributes) = attributes {
+        attributes.agree(&asked, resource)?;
+    }
+    Ok(asked)
+}
+
+fn read_body(
+    call: &HttpCall,
+    body: &[u8],
+    max_batch: usize,
+    resource: &ResourceName,
+) -> Result<Asked, Unread> {
+    let headers = &call.headers;
+    let texts = |name: &str| headers.all(name).iter().map(String::as_str).collect::<Vec<_>>();
+    let params = headers.iter().filter_map(|(name, values)| Some((name.strip_prefix(PARAM_PREFIX)?, values)));
+    let mirrors = Mirrors {
+        method: texts("mcp-method"),
+        name: texts("mcp-name"),
+        params: params
+            .flat_map(|(name, values)| values.iter().map(move |value| (name, value.as_str())))
+            .collect(),
+    };
+    let post = Post {
+        body,
+        content_type: headers.only("content-type"),
+        content_encoding: headers
+            .has("content-encoding")
+            .then(|| headers.only("content-encoding").unwrap_or("several")),
+        mirrors: &mirrors,
+        max_batch,
+    };
+    read(&post, resource)
+}
+
+/// GET and DELETE have no body: a server that read one would act on what nobody decided.
+fn without_body(call: &HttpCall) -> Result<(), Refusal> {
+    if call.body == Body::Absent && call.declared_size.is_none_or(|size| size == 0) {
+        Ok(())
+    } else {
+        Err(Refusal::new(Reason::RequestMalformed, "a body came where none belongs"))
+    }
+}

@@ -1,0 +1,205 @@
+//! A body as JSON-RPC messages, in the one reading it has.
+//!
+//! Media type, then strict JSON, then the envelope (JSON-RPC 2.0 section 4), which is closed: a member that the
+//! protocol does not define is refused, because a lenient server behind us might take it for one that it does. What a
+//! message asks for is the business of [`crate::method`].
+
+use palisade_model::{Asked, Item, Refusal, ResourceName};
+use serde_json::{Map, Value};
+use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
+
+use crate::{Post, Reply, malformed, method, mirrors, on_server};
+
+/// The deepest nesting of a body.
+const MAX_DEPTH: usize = 32;
+
+/// A body that was not read, and the messages in it that an answer can still address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// Why.
+    pub refusal: Refusal,
+    /// The messages, where the body is JSON-RPC at all.
+    pub replies: Vec<Reply>,
+    /// Whether the body is a batch.
+    pub batch: bool,
+}
+
+impl From<Refusal> for Unread {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, replies: Vec::new(), batch: false }
+    }
+}
+
+/// Reads the body of a POST.
+///
+/// # Errors
+/// `request_malformed` for anything that has no or more than one reading, `method_unknown` for a method that is not
+/// the protocol's, `arguments_invalid` for arguments beyond the limits, `header_mismatch` for a header unlike the body.
+pub fn read(post: &Post<'_>, resource: &ResourceName) -> Result<Asked, Unread> {
+    is_plain_json(post.content_type, post.content_encoding)?;
+    let value = palisade_json::read(post.body, MAX_DEPTH).map_err(|error| malformed(error.to_string()))?;
+    let (messages, batch) = match &value {
+        Value::Array(messages) => (messages.as_slice(), true),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+            (std::slice::from_ref(&value), false)
+        }
+    };
+    if messages.is_empty() || messages.len() > post.max_batch {
+        return Err(malformed("a batch is empty or holds too many messages").into());
+    }
+    let items = messages.iter().map(|message| item(message, resource)).collect::<Result<Vec<_>, _>>();
+    let checked = items.and_then(|items| {
+        mirrors::check(post.mirrors, messages, batch)?;
+        Ok(Asked { items, batch })
+    });
+    checked.map_err(|refusal| Unread { refusal, replies: replies(messages), batch })
+}
+
+/// One message as an item.
+pub(crate) fn item(message: &Value, resource: &ResourceName) -> Result<Item, Refusal> {
+    let Value::Object(members) = message else { return Err(malformed("a message is not an object")) };
+    if members.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
+        return Err(malformed("`jsonrpc` is not \"2.0\""));
+    }
+    let Some(method) = members.get("method") else { return response(members, resource) };
+    only(members, &["jsonrpc", "id", "method", "params"])?;
+    let method = method.as_str().ok_or_else(|| malformed("`method` is not a string"))?;
+    let params = match members.get("params") {
+        None => None,
+        Some(Value::Object(params)) => Some(params),
+        Some(_) => return Err(malformed("`params` is not an object")),
+    };
+    if let Some(params) = params {
+        no_lookalikes(params)?;
+    }
+    let Some(id) = members.get("id") else { return notification(method, resource) };
+    let id = raw_id(id).ok_or_else(|| malformed("`id` is neither a string nor an integer"))?;
+    let item = method::item(method, params, resource)?;
+    Ok(Item { reply_to: Some(id), ..item })
+}
+
+/// A client's answer to a request of the server.
+fn response(members: &Map<String, Value>, resource: &ResourceName) -> Result<Item, Refusal> {
+    only(members, &["jsonrpc", "id", "result", "error"])?;
+    if members.contains_key("result") == members.contains_key("error") {
+        return Err(malformed("a message has neither or more than one of `method`, `result` and `error`"));
+    }
+    // An error may answer a request whose id could not be read (JSON-RPC 2.0 section 5).
+    let addressed = match members.get("id") {
+        None | Some(Value::Null) => members.contains_key("error"),
+        Some(id) => raw_id(id).is_some(),
+    };
+    if !addressed {
+        return Err(malformed("`id` is neither a string nor an integer"));
+    }
+    Ok(on_server("response", resource))
+}
+
+/// A message that wants no answer. A request of the protocol without an id is none: a server that carried it out all
+/// the same would act on what was decided as a mere notification.
+fn notification(method: &str, resource: &ResourceName) -> Result<Item, Refusal> {
+    if method::is_notification(method) {
+        Ok(on_server("notification", resource))
+    } else if method::is_request(method) {
+        Err(malformed("a request has no `id`"))
+    } else {
+        Err(method::unknown())
+    }
+}
+
+/// The raw JSON of an id that may be echoed: a string or an integer.
+pub(crate) fn raw_id(id: &Value) -> Option<String> {
+    let echoed = id.is_string() || id.is_i64() || id.is_u64();
+    echoed.then(|| id.to_string())
+}
+
+/// The requests among messages that may be malformed otherwise.
+fn replies(messages: &[Value]) -> Vec<Reply> {
+    let reply = |message: &Value| {
+        let action = message.get("method")?.as_str()?.to_owned();
+        Some(Reply { action, id: Some(raw_id(message.get("id")?)?) })
+    };
+    messages.iter().filter_map(reply).collect()
+}
+
+fn is_plain_json(content_type: Option<&str>, content_encoding: Option<&str>) -> Result<(), Refusal> {
+    let mut parts = content_type.unwrap_or_default().split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
+    let is_utf8 = |parameter: &str| {
+        ["charset=utf-8", "charset=\"utf-8\""].iter().any(|known| parameter.eq_ignore_ascii_case(known))
+    };
+    if !is_json || !parts.next().is_none_or(is_utf8) || parts.next().is_some() {
+        return Err(malformed("the content type is not `application/json`"));
+    }
+    if !content_encoding.is_none_or(|encoding| encoding.trim().eq_ignore_ascii_case("identity")) {
+        return Err(malformed("the body has a content encoding"));
+    }
+    Ok(())
+}
+
+/// The envelope is closed.
+fn only(members: &Map<String, Value>, known: &[&str]) -> Result<(), Refusal> {
+    if members.keys().all(|member| known.contains(&member.as_str())) {
+        Ok(())
+    } else {
+        Err(malformed("the message holds a member that is not JSON-RPC's"))
+    }
+}
+
+/// The members of `params`, `params.ref` and `params.argument` that a decision or a server reads.
+const PROTOCOL_NAMES: &[&str] = &[
+    "_meta",
+    "argument",
+    "arguments",
+    "capabilities",
+    "clientInfo",
+    "context",
+    "cursor",
+    "inputResponses",
+    "level",
+    "name",
+    "progressToken",
+    "protocolVersion",
+    "ref",
+    "requestId",
+    "requestState",
+    "task",
+    "taskId",
+    "type",
+    "uri",
+    "value",
+];
+
+/// Refuses members that a lenient reader would take for one of the protocol's: `Name`, `name\u0000`, `ｎame`.
+pub(crate) fn no_lookalikes(members: &Map<String, Value>) -> Result<(), Refusal> {
+    let is_lookalike = |member: &str| {
+        let folded = fold(member);
+        PROTOCOL_NAMES.iter().any(|name| *name != member && fold(name) == folded)
+    };
+    if members.keys().any(|member| is_lookalike(member)) {
+        return Err(malformed(
+            "a member differs from one of the protocol's only by case, folding or control characters",
+        ));
+    }
+    Ok(())
+}
+
+/// What is left of a member's name when case, compatibility forms, marks and invisible characters do not count.
+/// Upper before lower case, so that letters such as the long s meet their plain forms.
+fn fold(name: &str) -> String {
+    name.nfkd()
+        .filter(|character| !character.is_control() && !character.is_whitespace())
+        .filter(|character| !is_combining_mark(*character) && !is_invisible(*character))
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+/// Format characters that show nothing: soft hyphen, zero width, direction, byte order mark, tags.
+const fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+    )
+}

@@ -1,0 +1,100 @@
+//! Headers that mirror the body (MCP 2026-07-28, Streamable HTTP): `Mcp-Method`, `Mcp-Name`, `Mcp-Param-*`.
+//!
+//! Something before us may have acted on the header and something behind us will act on the body, so a mirror that is
+//! there must agree. Whether one must be there is for the server to say. Without the tools' schemas a parameter's header
+//! is compared with the top-level argument of its name.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use palisade_model::{Reason, Refusal};
+use serde_json::{Map, Number, Value};
+
+use crate::method;
+
+/// The mirrors of a request: every value of each header.
+#[derive(Debug, Clone, Default)]
+pub struct Mirrors<'a> {
+    /// `Mcp-Method`.
+    pub method: Vec<&'a str>,
+    /// `Mcp-Name`.
+    pub name: Vec<&'a str>,
+    /// `Mcp-Param-<name>`: the name behind the prefix, and a value.
+    pub params: Vec<(&'a str, &'a str)>,
+}
+
+impl Mirrors<'_> {
+    fn is_empty(&self) -> bool {
+        self.method.is_empty() && self.name.is_empty() && self.params.is_empty()
+    }
+}
+
+/// Compares the mirrors with the messages of a body. They mirror one message, never a batch.
+pub(crate) fn check(mirrors: &Mirrors<'_>, messages: &[Value], batch: bool) -> Result<(), Refusal> {
+    if mirrors.is_empty() {
+        return Ok(());
+    }
+    let [message] = messages else { return Err(mismatch("headers for one message")) };
+    if batch {
+        return Err(mismatch("headers for one message"));
+    }
+    let empty = Map::new();
+    let method = message.get("method").and_then(Value::as_str);
+    let params = message.get("params").and_then(Value::as_object).unwrap_or(&empty);
+    agrees(&mirrors.method, method, "`mcp-method`")?;
+    agrees(&mirrors.name, method.and_then(|method| method::mirrored_name(method, params)), "`mcp-name`")?;
+    let arguments = params.get("arguments").and_then(Value::as_object).unwrap_or(&empty);
+    mirrors.params.iter().try_for_each(|(name, header)| parameter(&mirrors.params, name, header, arguments))
+}
+
+fn mismatch(what: &str) -> Refusal {
+    Refusal::new(Reason::HeaderMismatch, format!("{what} and the body differ"))
+}
+
+fn agrees(headers: &[&str], in_body: Option<&str>, what: &str) -> Result<(), Refusal> {
+    match headers {
+        [] => Ok(()),
+        [header] if decoded(header).is_some_and(|header| Some(header.as_str()) == in_body) => Ok(()),
+        _ => Err(mismatch(what)),
+    }
+}
+
+fn parameter(
+    all: &[(&str, &str)],
+    name: &str,
+    header: &str,
+    arguments: &Map<String, Value>,
+) -> Result<(), Refusal> {
+    let sent = all.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name)).count();
+    let mut named = arguments.iter().filter(|(argument, _)| argument.eq_ignore_ascii_case(name));
+    let same = match (named.next(), named.next()) {
+        (Some((_, value)), None) => decoded(header).is_some_and(|header| is_same(&header, value)),
+        (Some(_) | None, _) => false,
+    };
+    if sent == 1 && same { Ok(()) } else { Err(mismatch("`mcp-param`")) }
+}
+
+/// A header's value; where it wears the sentinel, what the sentinel wraps.
+fn decoded(header: &str) -> Option<String> {
+    let header = header.trim();
+    match header.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
+        Some(wrapped) => String::from_utf8(STANDARD.decode(wrapped).ok()?).ok(),
+        None => Some(header.to_owned()),
+    }
+}
+
+fn is_same(header: &str, value: &Value) -> bool {
+    match value {
+        Value::String(text) => text == header,
+        Value::Bool(flag) => header == if *flag { "true" } else { "false" },
+        Value::Number(number) => is_same_number(header, number),
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
+    }
+}
+
+/// Numbers compare by value, so that `42` and `42.0` agree; integers to the last digit.
+fn is_same_number(header: &str, number: &Number) -> bool {
+    let whole = header.parse::<i128>().ok();
+    match (whole, number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))) {
+        (Some(header), Some(number)) => header == number,
+        (Some(_) | None, _) => header.parse::<f64>().is_ok_and(|header| Some(header) == number.as_f64()),
+    }
+}

@@ -1,0 +1,428 @@
+//! From a question to a recorded decision.
+//!
+//! The order of the steps is the order of what a caller may learn. Who calls us comes first, then which resource is
+//! meant, since only a known resource may challenge; then who asks, before anything of the request is judged, so that
+//! a stranger learns nothing of bodies, targets or policies; then what is asked; then the policies. The record comes
+//! last and before the answer: a permit without its receipt cannot be built.
+//!
+//! Nothing here returns an error. A refusal, a timeout and a panic are denials with a reason, and are recorded.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use futures::FutureExt;
+use palisade_audit::AuditLog;
+use palisade_model::{
+    AccessRequest, Asked, Circumstances, Clock, DecisionId, Item, Reason, Refusal, Scopes, Timestamp,
+};
+use palisade_policy::{Offer, Query, StepUp, Strength, Verdict, with_implied};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
+use tracing::Instrument;
+
+use crate::{
+    Decision, Denial, Observed, Permit, Remedy, Reply, Resource, Snapshot,
+    decision::Grant,
+    metrics::Metrics,
+    principal::{self, Principal},
+    record,
+    step_up::Challenges,
+};
+
+/// The decision point.
+#[derive(Debug)]
+pub struct Pdp {
+    snapshot: ArcSwap<Snapshot>,
+    audit: AuditLog,
+    clock: Arc<dyn Clock>,
+    admission: Semaphore,
+    challenges: Challenges,
+    metrics: Metrics,
+}
+
+/// What a decision point is built from.
+#[derive(Debug)]
+pub struct PdpSettings {
+    /// The first snapshot.
+    pub snapshot: Snapshot,
+    /// The decision log.
+    pub audit: AuditLog,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// How many decisions may be under way at once; one more is `overloaded`.
+    pub most_concurrent: usize,
+}
+
+/// How long a record may take when the deadline is already past: within what Envoy's 200 ms leave of our 150.
+const LAST_WORDS: Duration = Duration::from_millis(30);
+
+/// What the steps found out, for the record and the answer.
+#[derive(Debug)]
+pub(crate) struct Judgement {
+    pub(crate) outcome: Outcome,
+    pub(crate) detail: Option<String>,
+    pub(crate) resource: Option<Arc<Resource>>,
+    pub(crate) principal: Option<Principal>,
+    pub(crate) scopes: Scopes,
+    pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) missing_scopes: Scopes,
+    pub(crate) remedy: Remedy,
+}
+
+/// Where the steps ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Every item is permitted.
+    Permit,
+    /// The policies deny it for this reason, and the resource is under observation.
+    Observe(Reason),
+    /// It is denied.
+    Deny(Reason),
+}
+
+impl Pdp {
+    /// A decision point.
+    #[must_use]
+    pub fn new(settings: PdpSettings) -> Self {
+        Self {
+            snapshot: ArcSwap::from_pointee(settings.snapshot),
+            audit: settings.audit,
+            clock: settings.clock,
+            admission: Semaphore::new(settings.most_concurrent),
+            challenges: Challenges::new(),
+            metrics: Metrics::new(),
+        }
+    }
+
+    /// The snapshot in force. Take one for a request, and decode and decide with it.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Puts another snapshot in force. Requests that are under way end with the one they began with.
+    pub fn replace(&self, snapshot: Snapshot) {
+        self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// The decision log.
+    #[must_use]
+    pub fn audit(&self) -> &AuditLog {
+        &self.audit
+    }
+
+    /// Decides a question. Always answers, within the deadline and what a last record takes.
+    pub async fn decide(&self, snapshot: &Arc<Snapshot>, request: &AccessRequest) -> Decision {
+        let span = tracing::info_span!("pdp.decide", otel.kind = "server", decision.reason = tracing::field::Empty);
+        record::continue_trace(&span, request);
+        let decision = self.decide_in_span(snapshot, request).instrument(span.clone()).await;
+        span.record("decision.reason", decision.reason().as_str());
+        decision
+    }
+
+    async fn decide_in_span(&self, snapshot: &Arc<Snapshot>, request: &AccessRequest) -> Decision {
+        let started = self.clock.now();
+        let deadline = Instant::now() + snapshot.limits.deadline;
+        let judgement = self.judge_in_time(snapshot, request, started, deadline).await;
+        self.conclude(snapshot, request, judgement, started, deadline).await
+    }
+
+    /// The steps, with every way they can fail turned into a denial.
+    async fn judge_in_time(
+        &self,
+        snapshot: &Snapshot,
+        request: &AccessRequest,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Judgement {
+        let mut judgement = Judgement::denied(Reason::InternalError);
+        let Ok(_admitted) = self.admission.try_acquire() else {
+            return Judgement::denied(Reason::Overloaded);
+        };
+        let steps = AssertUnwindSafe(self.judge(snapshot, request, now, deadline, &mut judgement)).catch_unwind();
+        match timeout_at(deadline, steps).await {
+            Ok(Ok(Ok(outcome))) => judgement.outcome = outcome,
+            Ok(Ok(Err(refusal))) => judgement.refuse(refusal),
+            Ok(Err(_panic)) => judgement.refuse(Refusal::new(Reason::InternalError, "the decision panicked")),
+            Err(_elapsed) => judgement.refuse(Refusal::new(Reason::DeadlineExceeded, "the deadline passed")),
+        }
+        // A decision on the processor alone cannot be interrupted; it is not a permit when it comes too late.
+        if Instant::now() >= deadline && !matches!(judgement.outcome, Outcome::Deny(_)) {
+            judgement.refuse(Refusal::new(Reason::DeadlineExceeded, "the deadline passed"));
+        }
+        judgement
+    }
+
+    /// The decision itself.
+    async fn judge(
+        &self,
+        snapshot: &Snapshot,
+        request: &AccessRequest,
+        now: Timestamp,
+        deadline: Instant,
+        judgement: &mut Judgement,
+    ) -> Result<Outcome, Refusal> {
+        let resource = permitted_resource(snapshot, request)?;
+        judgement.resource = Some(Arc::clone(&resource));
+        let principal = principal::authenticate(snapshot, &resource, request, now).await?;
+        judgement.scopes = principal
+            .authority()
+            .map(|authority| with_implied(&authority.scopes, &resource.scopes.implies))
+            .unwrap_or_default();
+        judgement.principal = Some(principal.clone());
+        let asked = readable(request, snapshot.limits.batch)?;
+        let circumstances = circumstances(request, now);
+        let scopes = judgement.scopes.clone();
+        let question = Question { resource: &resource, principal: &principal, scopes: &scopes, circumstances: &circumstances };
+
+        judgement.verdicts =
+            asked.items.iter().map(|item| snapshot.policies.evaluate(&question.about(item))).collect();
+        let first_denied = asked.items.iter().zip(&judgement.verdicts).find(|(_, verdict)| !verdict.permits());
+        let Some((item, verdict)) = first_denied else {
+            return Ok(Outcome::Permit);
+        };
+        let denied_for = verdict.reason();
+        let reason = match self.find_remedy(snapshot, &question, item, denied_for, now, deadline) {
+            Some(remedy) => remedy.apply(judgement),
+            None => denied_for,
+        };
+        let observed = resource.observe_until.is_some_and(|until| now < until) && is_policy_denial(reason);
+        Ok(if observed { Outcome::Observe(reason) } else { Outcome::Deny(reason) })
+    }
+
+    /// What would turn the denial of a known target into a permit, for a proven subject.
+    fn find_remedy(
+        &self,
+        snapshot: &Snapshot,
+        question: &Question<'_>,
+        item: &Item,
+        denied_for: Reason,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Option<Found> {
+        let asked_for = matches!(denied_for, Reason::NoPermit | Reason::Forbidden) && question.resource.step_up;
+        let authority = question.principal.authority()?;
+        if !asked_for || !snapshot.policies.knows_target(&item.target) {
+            return None;
+        }
+        let offer = Offer {
+            step_up: &question.resource.scopes.step_up,
+            implies: &question.resource.scopes.implies,
+            acr_values: &question.resource.acr_values,
+            max_age: &question.resource.max_age,
+        };
+        let until = (Instant::now() + snapshot.limits.deadline / 4).min(deadline);
+        let found = match palisade_policy::step_up(&snapshot.policies, &question.about(item), &offer, || Instant::now() < until) {
+            StepUp::None => None,
+            StepUp::Exhausted => {
+                self.metrics.step_up_exhausted();
+                None
+            }
+            StepUp::Scopes(missing) => {
+                let missing: Scopes = missing.into_iter().collect();
+                let held = question.resource.scopes.held_by(&authority.scopes);
+                Some(Found { reason: Reason::InsufficientScope, remedy: Remedy::Scopes(&missing | &held), missing })
+            }
+            StepUp::Authentication { acr_values, max_age } => Some(Found {
+                reason: Reason::InsufficientUserAuthentication,
+                remedy: Remedy::Authentication { acr_values, max_age },
+                missing: Scopes::new(),
+            }),
+        };
+        found.filter(|found| self.challenges.may_show(&question.principal.subject().entity(), &found.remedy, now))
+    }
+
+    /// Records the judgement and turns it into the decision.
+    async fn conclude(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        request: &AccessRequest,
+        judgement: Judgement,
+        started: Timestamp,
+        deadline: Instant,
+    ) -> Decision {
+        let id = DecisionId::new(started);
+        let duration = self.clock.now().since(started);
+        let record = record::of(id, snapshot, request, &judgement, &self.audit, started, duration);
+        let until = deadline.max(Instant::now() + LAST_WORDS);
+        let receipt = match timeout_at(until, self.audit.record(record)).await {
+            Ok(Ok(receipt)) => Some(receipt),
+            Ok(Err(error)) => {
+                tracing::error!(error = %error, "a decision could not be recorded");
+                None
+            }
+            Err(_elapsed) => {
+                tracing::error!("a decision could not be recorded in time");
+                None
+            }
+        };
+        let decision = decision(id, snapshot, request, &judgement, receipt);
+        self.metrics.decided(snapshot, request, &judgement, &decision, duration);
+        decision
+    }
+}
+
+/// The one place where a judgement and a receipt become a decision.
+fn decision(
+    id: DecisionId,
+    snapshot: &Snapshot,
+    request: &AccessRequest,
+    judgement: &Judgement,
+    receipt: Option<palisade_audit::AuditReceipt>,
+) -> Decision {
+    let deny = |reason: Reason| Decision::Deny(denial(id, reason, request, judgement));
+    let (Some(resource), Some(principal)) = (&judgement.resource, &judgement.principal) else {
+        return match judgement.outcome {
+            Outcome::Deny(reason) => deny(reason),
+            Outcome::Permit | Outcome::Observe(_) => deny(Reason::InternalError),
+        };
+    };
+    let grant = |receipt| Grant {
+        id,
+        receipt,
+        resource: Arc::clone(resource),
+        subject: Arc::clone(principal.subject()),
+        authority: principal.authority().cloned(),
+        revision: snapshot.revision.clone(),
+    };
+    match (judgement.outcome, receipt) {
+        (Outcome::Deny(reason), _) => deny(reason),
+        (Outcome::Permit | Outcome::Observe(_), None) => deny(Reason::AuditUnavailable),
+        (Outcome::Permit, Some(receipt)) => {
+            // INVARIANT: a permit has at least one verdict, and every verdict permits.
+            let sound = !judgement.verdicts.is_empty() && judgement.verdicts.iter().all(Verdict::permits);
+            if sound { Decision::Permit(Permit { grant: grant(receipt) }) } else { deny(Reason::InternalError) }
+        }
+        (Outcome::Observe(would_be), Some(receipt)) => {
+            Decision::Observed(Observed { grant: grant(receipt), would_be })
+        }
+    }
+}
+
+fn denial(id: DecisionId, reason: Reason, request: &AccessRequest, judgement: &Judgement) -> Denial {
+    let asked = request.asked.as_ref().ok();
+    let reply = |item: &Item| Reply { action: item.action.name.clone(), id: item.reply_to.clone() };
+    Denial {
+        id,
+        reason,
+        resource: judgement.resource.clone(),
+        remedy: judgement.remedy.clone(),
+        policy_code: judgement.verdicts.iter().find_map(|verdict| verdict.policy_code().map(str::to_owned)),
+        replies: asked.map(|asked| asked.items.iter().map(reply).collect()).unwrap_or_default(),
+        batch: asked.is_some_and(|asked| asked.batch),
+    }
+}
+
+/// The resource the request is for, if its caller may ask about it.
+fn permitted_resource(snapshot: &Snapshot, request: &AccessRequest) -> Result<Arc<Resource>, Refusal> {
+    let caller = request.pep.as_ref().and_then(|name| snapshot.peps.by_name(name));
+    let Some(pep) = caller else {
+        return Err(Refusal::new(Reason::PepUnauthenticated, "the caller is not authenticated"));
+    };
+    let resource = request.resource.as_ref().and_then(|name| snapshot.resources.by_name(name.as_str()));
+    let Some(resource) = resource else {
+        return Err(Refusal::new(Reason::ResourceUnknown, "the request names no resource, or an unknown one"));
+    };
+    if pep.may_ask(request.surface, &resource.name) {
+        Ok(Arc::clone(resource))
+    } else {
+        Err(Refusal::new(Reason::PepNotAllowed, "the caller may not ask this"))
+    }
+}
+
+/// What is asked, if it could be read.
+fn readable(request: &AccessRequest, most_items: usize) -> Result<&Asked, Refusal> {
+    let asked = request.asked.as_ref().map_err(Clone::clone)?;
+    if asked.items.is_empty() || asked.items.len() > most_items {
+        return Err(Refusal::new(Reason::RequestMalformed, "the batch is empty or has too many items"));
+    }
+    Ok(asked)
+}
+
+fn circumstances(request: &AccessRequest, now: Timestamp) -> Circumstances {
+    Circumstances {
+        now,
+        ip: request.client_ip,
+        host: request.host.clone(),
+        path: request.path.clone(),
+        surface: request.surface,
+        asserted: false,
+    }
+}
+
+const fn is_policy_denial(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::NoPermit
+            | Reason::Forbidden
+            | Reason::PolicyError
+            | Reason::InsufficientScope
+            | Reason::InsufficientUserAuthentication
+    )
+}
+
+/// What the items of one request share.
+struct Question<'a> {
+    resource: &'a Resource,
+    principal: &'a Principal,
+    scopes: &'a Scopes,
+    circumstances: &'a Circumstances,
+}
+
+impl<'a> Question<'a> {
+    fn about(&self, item: &'a Item) -> Query<'a> {
+        let authority = self.principal.authority();
+        Query {
+            subject: self.principal.subject(),
+            authority: authority.map(AsRef::as_ref),
+            strength: Strength {
+                scopes: self.scopes,
+                acr: authority.and_then(|authority| authority.acr.as_deref()),
+                auth_time: authority.and_then(|authority| authority.auth_time),
+            },
+            action: &item.action,
+            target: &item.target,
+            resource: &self.resource.name,
+            arguments: item.arguments.as_ref(),
+            circumstances: self.circumstances,
+        }
+    }
+}
+
+/// A remedy that flips the decision.
+struct Found {
+    reason: Reason,
+    remedy: Remedy,
+    missing: Scopes,
+}
+
+impl Found {
+    fn apply(self, judgement: &mut Judgement) -> Reason {
+        judgement.remedy = self.remedy;
+        judgement.missing_scopes = self.missing;
+        self.reason
+    }
+}
+
+impl Judgement {
+    fn denied(reason: Reason) -> Self {
+        Self {
+            outcome: Outcome::Deny(reason),
+            detail: None,
+            resource: None,
+            principal: None,
+            scopes: Scopes::new(),
+            verdicts: Vec::new(),
+            missing_scopes: Scopes::new(),
+            remedy: Remedy::None,
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        self.outcome = Outcome::Deny(refusal.reason);
+        self.detail = Some(refusal.detail);
+        self.remedy = Remedy::None;
+    }
+}

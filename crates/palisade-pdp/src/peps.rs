@@ -1,0 +1,129 @@
+//! The callers of the decision service, and what each may ask and is believed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use palisade_model::{PepName, ResourceName, Surface};
+use serde::{Deserialize, Serialize};
+
+/// A policy enforcement point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pep {
+    /// Its name in the configuration.
+    pub name: PepName,
+    /// The entries it may use.
+    pub surfaces: BTreeSet<Surface>,
+    /// The resources it may ask about; `None` is all of them.
+    pub resources: Option<BTreeSet<ResourceName>>,
+    /// How its calls name their resource.
+    pub resource_from: ResourceFrom,
+    /// Where the client's address is read from.
+    pub client_ip: ClientIp,
+    /// Whether `envoy.filters.http.mcp` metadata of its calls is believed.
+    pub mcp_metadata: bool,
+}
+
+/// How an `ext_authz` call names its resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ResourceFrom {
+    /// By the route's context extension `palisade.resource`.
+    #[default]
+    Route,
+    /// By host and path.
+    Host,
+    /// By the route's context extension where there is one, else by host and path: the caller `local`.
+    #[serde(skip)]
+    Either,
+}
+
+/// Where the client's address is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientIp {
+    /// The address of the proxy's downstream connection.
+    #[default]
+    Source,
+    /// The element of `X-Forwarded-For` that stands this many places from the right; 1 is the last one.
+    XForwardedFor(u8),
+}
+
+impl Pep {
+    /// Whether it may use this entry for this resource.
+    #[must_use]
+    pub fn may_ask(&self, surface: Surface, resource: &ResourceName) -> bool {
+        self.surfaces.contains(&surface)
+            && self.resources.as_ref().is_none_or(|resources| resources.contains(resource))
+    }
+
+    /// The unnamed caller on loopback: it may ask for decisions on tokens, and nothing else.
+    #[must_use]
+    pub fn local(name: PepName) -> Self {
+        Self {
+            name,
+            surfaces: BTreeSet::from([Surface::ExtAuthz, Surface::HttpAuthz]),
+            resources: None,
+            resource_from: ResourceFrom::Either,
+            client_ip: ClientIp::Source,
+            mcp_metadata: false,
+        }
+    }
+}
+
+/// All callers of a snapshot, with what they prove themselves with.
+#[derive(Debug, Clone, Default)]
+pub struct Peps {
+    by_name: BTreeMap<PepName, Pep>,
+    /// SHA-256 of every key: a look-up by digest tells nothing about a key by its time.
+    by_key: BTreeMap<[u8; 32], PepName>,
+    by_uid: BTreeMap<u32, PepName>,
+}
+
+/// What a PEP proves itself with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PepAuth {
+    /// The SHA-256 of a key that it sends.
+    Key([u8; 32]),
+    /// The user id of its process on a Unix socket.
+    Uid(u32),
+    /// Nothing beside its place on loopback: the caller `local`.
+    Loopback,
+}
+
+impl Peps {
+    /// Takes the callers. The last of two callers with one key, user id or name wins; the configuration refuses both.
+    #[must_use]
+    pub fn new(all: impl IntoIterator<Item = (Pep, PepAuth)>) -> Self {
+        let mut peps = Self::default();
+        for (pep, auth) in all {
+            match auth {
+                PepAuth::Key(digest) => {
+                    peps.by_key.insert(digest, pep.name.clone());
+                }
+                PepAuth::Uid(uid) => {
+                    peps.by_uid.insert(uid, pep.name.clone());
+                }
+                PepAuth::Loopback => {}
+            }
+            peps.by_name.insert(pep.name.clone(), pep);
+        }
+        peps
+    }
+
+    /// The caller of this name.
+    #[must_use]
+    pub fn by_name(&self, name: &PepName) -> Option<&Pep> {
+        self.by_name.get(name)
+    }
+
+    /// The caller whose key has this SHA-256.
+    #[must_use]
+    pub fn by_key(&self, digest: &[u8; 32]) -> Option<&Pep> {
+        self.by_key.get(digest).and_then(|name| self.by_name.get(name))
+    }
+
+    /// The caller whose processes have this user id.
+    #[must_use]
+    pub fn by_uid(&self, uid: u32) -> Option<&Pep> {
+        self.by_uid.get(&uid).and_then(|name| self.by_name.get(name))
+    }
+}

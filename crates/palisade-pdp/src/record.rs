@@ -1,0 +1,148 @@
+//! A judgement as a record of the decision log, and the trace it belongs to.
+
+use std::time::Duration;
+
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
+use palisade_audit::{
+    AuditLog, DecisionRecord, ItemRecord, Outcome as Recorded, PolicyFailure, PolicyRef,
+};
+use palisade_model::{AccessRequest, Asked, DecisionId, Item, Reason, Timestamp};
+use palisade_policy::Verdict;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::{
+    Snapshot,
+    decide::{Judgement, Outcome},
+};
+
+/// Makes a span a child of the span that the proxy's `traceparent` names.
+pub(crate) fn continue_trace(span: &tracing::Span, request: &AccessRequest) {
+    let Some(trace) = request.trace else { return };
+    let flags = if trace.sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
+    let parent = SpanContext::new(
+        TraceId::from_bytes(trace.trace),
+        SpanId::from_bytes(trace.span),
+        flags,
+        true,
+        TraceState::default(),
+    );
+    // A span that is not recorded has no parent to set; that changes nothing of the decision.
+    let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(parent));
+}
+
+/// The record of a judgement.
+pub(crate) fn of(
+    id: DecisionId,
+    snapshot: &Snapshot,
+    request: &AccessRequest,
+    judgement: &Judgement,
+    audit: &AuditLog,
+    time: Timestamp,
+    duration: Duration,
+) -> DecisionRecord {
+    let mut record = DecisionRecord::new(id, time);
+    record.duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    record.detail.clone_from(&judgement.detail);
+    (record.decision, record.reason) = match judgement.outcome {
+        Outcome::Permit => (Recorded::Permit, Reason::Permitted),
+        Outcome::Observe(would_be) => {
+            record.detail = Some(format!("enforcement would have said {would_be}"));
+            (Recorded::Observed, Reason::Observed)
+        }
+        Outcome::Deny(reason @ (Reason::InsufficientScope | Reason::InsufficientUserAuthentication)) => {
+            (Recorded::StepUp, reason)
+        }
+        Outcome::Deny(reason) => (Recorded::Deny, reason),
+    };
+    record.resource = judgement.resource.as_ref().map(|resource| resource.name.clone());
+    record.missing_scopes.clone_from(&judgement.missing_scopes);
+    record.policy_revision = Some(snapshot.revision.clone());
+    record.policy_source = Some(snapshot.source.clone());
+    add_subject(&mut record, judgement);
+    add_request(&mut record, request);
+    if let Ok(asked) = &request.asked {
+        add_asked(&mut record, asked, &judgement.verdicts, audit);
+    }
+    record
+}
+
+fn add_subject(record: &mut DecisionRecord, judgement: &Judgement) {
+    let Some(principal) = &judgement.principal else { return };
+    record.principal = Some(principal.subject().entity());
+    record.scopes.clone_from(&judgement.scopes);
+    if let Some(authority) = principal.authority() {
+        let client = |id: &String| format!("Client::\"{id}\"");
+        record.actors = authority.actors.iter().map(client).collect();
+        record.client = authority.client.as_ref().map(client);
+        record.issuer = Some(authority.issuer.clone());
+        record.token_id = Some(authority.token_id.clone());
+    }
+}
+
+fn add_request(record: &mut DecisionRecord, request: &AccessRequest) {
+    record.surface = Some(request.surface);
+    record.pep.clone_from(&request.pep);
+    record.client_ip = request.client_ip.map(|ip| ip.to_string());
+    record.request_id.clone_from(&request.request_id);
+    let own = tracing::Span::current().context().span().span_context().clone();
+    if own.is_valid() {
+        record.trace_id = Some(own.trace_id().to_string());
+        record.span_id = Some(own.span_id().to_string());
+    } else if let Some(trace) = request.trace {
+        record.trace_id = Some(TraceId::from_bytes(trace.trace).to_string());
+        record.span_id = Some(SpanId::from_bytes(trace.span).to_string());
+    }
+}
+
+/// What was asked: of a batch, the item that decided stands in the record's own fields.
+fn add_asked(record: &mut DecisionRecord, asked: &Asked, verdicts: &[Verdict], audit: &AuditLog) {
+    let deciding = verdicts.iter().position(|verdict| !verdict.permits()).unwrap_or(0);
+    let Some(item) = asked.items.get(deciding) else { return };
+    record.action = Some(item.action.entity());
+    record.target = Some(item.target.entity());
+    record.path = item.target.http_template().map(str::to_owned);
+    let digest = item.arguments.as_ref().filter(|arguments| !arguments.paths.is_empty());
+    record.input_digest = digest.map(|arguments| audit.input_digest(&arguments.digest));
+    if let Some(verdict) = verdicts.get(deciding) {
+        record.policy_code = verdict.policy_code().map(str::to_owned);
+        record.determining_policies = verdict.determining().iter().map(policy_ref).collect();
+        record.policy_errors = verdict.errors().iter().map(failure).collect();
+        if record.detail.is_none() {
+            record.detail = verdict.detail().map(str::to_owned);
+        }
+    }
+    if !verdicts.is_empty() {
+        let candidates: usize = verdicts.iter().map(Verdict::candidates).sum();
+        record.candidates = u64::try_from(candidates).ok();
+    }
+    if asked.batch {
+        record.items = asked.items.iter().zip(verdicts).map(|(item, verdict)| item_record(item, verdict)).collect();
+    }
+}
+
+fn item_record(item: &Item, verdict: &Verdict) -> ItemRecord {
+    ItemRecord {
+        action: item.action.entity(),
+        target: item.target.entity(),
+        decision: if verdict.permits() { Recorded::Permit } else { Recorded::Deny },
+        reason: verdict.reason(),
+        determining_policies: verdict.determining().iter().map(policy_ref).collect(),
+    }
+}
+
+fn policy_ref(policy: &palisade_policy::PolicyRef) -> PolicyRef {
+    PolicyRef { id: policy.id.clone(), file: policy.file.clone(), line: line(policy) }
+}
+
+fn failure(failure: &palisade_policy::PolicyFailure) -> PolicyFailure {
+    PolicyFailure {
+        id: failure.policy.id.clone(),
+        file: failure.policy.file.clone(),
+        line: line(&failure.policy),
+        message: failure.message.clone(),
+    }
+}
+
+fn line(policy: &palisade_policy::PolicyRef) -> u32 {
+    u32::try_from(policy.line).unwrap_or(u32::MAX)
+}

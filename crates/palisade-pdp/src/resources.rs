@@ -1,0 +1,226 @@
+//! The protected resources (RFC 9728) of a snapshot, and how a call finds the one it is for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use palisade_model::{Audience, IssuerName, ResourceName, Scope, Scopes, Timestamp};
+use palisade_policy::Kind;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::routes::Routes;
+
+/// One protected resource.
+#[derive(Debug)]
+pub struct Resource {
+    /// Its name in the configuration.
+    pub name: ResourceName,
+    /// Its RFC 8707 identifier, an absolute URL.
+    pub identifier: String,
+    /// What it speaks.
+    pub kind: Kind,
+    /// The issuers whose tokens it accepts.
+    pub issuers: Vec<IssuerName>,
+    /// The audiences it accepts.
+    pub audiences: BTreeSet<Audience>,
+    /// Whether any audience will do: a weakened setting, never for MCP.
+    pub any_audience: bool,
+    /// Its RFC 9728 document.
+    pub metadata: Metadata,
+    /// Its scopes.
+    pub scopes: ScopeSettings,
+    /// Authentication contexts to offer in a step-up, weakest first.
+    pub acr_values: Vec<String>,
+    /// Ages of an authentication to offer in a step-up, laxest first.
+    pub max_age: Vec<Duration>,
+    /// The route templates of an HTTP service.
+    pub routes: Routes,
+    /// MCP methods that may reach policy without a token.
+    pub anonymous: BTreeSet<String>,
+    /// Whether denials look for scopes that would turn them into permits.
+    pub step_up: bool,
+    /// How MCP denials other than 401 and step-up are told.
+    pub denial_form: DenialForm,
+    /// Origins of browsers that may read answers.
+    pub cors_origins: BTreeSet<String>,
+    /// What happens to the credential on the way to the upstream.
+    pub upstream_token: UpstreamToken,
+    /// Until when policy denials are recorded and let by.
+    pub observe_until: Option<Timestamp>,
+}
+
+/// Everything an RFC 9728 document says, and where it is.
+#[derive(Debug, Clone, Default)]
+pub struct Metadata {
+    /// The URL of the document: the identifier with the well-known path inserted (RFC 9728 section 3.1).
+    pub url: String,
+    /// The path of that URL.
+    pub path: String,
+    /// The document.
+    pub document: serde_json::Value,
+}
+
+/// What a resource says of scopes.
+#[derive(Debug, Clone, Default)]
+pub struct ScopeSettings {
+    /// The scopes of the first challenge.
+    pub initial: Vec<Scope>,
+    /// The scopes that the metadata document lists.
+    pub supported: Vec<Scope>,
+    /// Candidates of a step-up, weakest first.
+    pub step_up: Vec<Scope>,
+    /// Scopes that a scope implies.
+    pub implies: BTreeMap<Scope, Vec<Scope>>,
+    /// What stands before every scope when a client asks the provider for it.
+    pub request_prefix: String,
+}
+
+impl ScopeSettings {
+    /// The scopes of a token that mean something to this resource.
+    #[must_use]
+    pub(crate) fn held_by(&self, token: &Scopes) -> Scopes {
+        let known = self.initial.iter().chain(&self.supported).chain(&self.step_up).chain(self.implies.keys());
+        known.filter(|scope| token.contains(*scope)).cloned().collect()
+    }
+}
+
+/// How MCP denials are told, other than a 401 and a step-up, which are always HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DenialForm {
+    /// HTTP 403.
+    #[default]
+    Http,
+    /// HTTP 200 with a JSON-RPC error.
+    Jsonrpc,
+}
+
+/// What happens to the credential on the way to the upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UpstreamToken {
+    /// It is removed.
+    #[default]
+    Strip,
+    /// It is passed on.
+    Keep,
+}
+
+/// Where a resource is found by host and path: `{host: mcp.example.com, path: /files}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The host, normalised.
+    pub host: String,
+    /// A prefix of whole segments; `/` is every path.
+    pub path: String,
+}
+
+/// Two resources claim one place.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ResourcesError {
+    /// A name stands twice.
+    #[error("resource `{0}` is defined twice")]
+    Name(ResourceName),
+    /// A place stands twice.
+    #[error("resources `{first}` and `{second}` both match host `{host}` and path `{path}`")]
+    Place {
+        /// The resource that came first.
+        first: ResourceName,
+        /// The resource that came second.
+        second: ResourceName,
+        /// The host of both.
+        host: String,
+        /// The path of both.
+        path: String,
+    },
+}
+
+/// All resources of a snapshot.
+#[derive(Debug, Default)]
+pub struct Resources {
+    by_name: BTreeMap<ResourceName, Arc<Resource>>,
+    by_host: HashMap<String, Vec<(String, Arc<Resource>)>>,
+}
+
+impl Resources {
+    /// Takes the resources and their places.
+    ///
+    /// # Errors
+    /// When a name or a place stands twice.
+    pub fn new(all: impl IntoIterator<Item = (Resource, Vec<Place>)>) -> Result<Self, ResourcesError> {
+        let mut resources = Self::default();
+        for (resource, places) in all {
+            let resource = Arc::new(resource);
+            for Place { host, path } in places {
+                let at_host = resources.by_host.entry(host.clone()).or_default();
+                if let Some((_, first)) = at_host.iter().find(|(taken, _)| *taken == path) {
+                    let (first, second) = (first.name.clone(), resource.name.clone());
+                    return Err(ResourcesError::Place { first, second, host, path });
+                }
+                at_host.push((path, Arc::clone(&resource)));
+            }
+            let name = resource.name.clone();
+            if resources.by_name.insert(name.clone(), resource).is_some() {
+                return Err(ResourcesError::Name(name));
+            }
+        }
+        for at_host in resources.by_host.values_mut() {
+            at_host.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
+        }
+        Ok(resources)
+    }
+
+    /// The resource of this name.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<&Arc<Resource>> {
+        self.by_name.get(name)
+    }
+
+    /// The resource whose place has this host and the longest prefix of this path, by whole segments.
+    #[must_use]
+    pub fn at(&self, host: &str, path: &str) -> Option<&Arc<Resource>> {
+        let longest_first = self.by_host.get(host)?;
+        longest_first.iter().find(|(prefix, _)| is_segment_prefix(prefix, path)).map(|(_, resource)| resource)
+    }
+
+    /// The resources whose metadata document has this path; several where they are on different hosts.
+    pub fn with_metadata_at(&self, path: &str) -> impl Iterator<Item = &Arc<Resource>> {
+        self.iter().filter(move |resource| resource.metadata.path == path)
+    }
+
+    /// Every resource, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.by_name.values()
+    }
+}
+
+/// Whether `prefix` is a prefix of `path` by whole segments: `/files` is not one of `/filesystem`.
+fn is_segment_prefix(prefix: &str, path: &str) -> bool {
+    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_are_whole_segments() {
+        for (prefix, path, expected) in [
+            ("/", "/", true),
+            ("/", "/anything", true),
+            ("/files", "/files", true),
+            ("/files", "/files/a", true),
+            ("/files/", "/files/a", true),
+            ("/files/", "/files", true),
+            ("/files", "/filesystem", false),
+            ("/files", "/file", false),
+            ("/files", "/FILES", false),
+        ] {
+            assert_eq!(is_segment_prefix(prefix, path), expected, "{prefix} {path}");
+        }
+    }
+}

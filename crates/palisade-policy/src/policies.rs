@@ -1,0 +1,261 @@
+//! A policy set in force: loaded whole, never changed, shared by reference.
+//!
+//! [`Policies::load`] parses every file, validates it strictly against the schema, merges the entities and gives back
+//! either a set that is right in every part or everything that is wrong with it. [`Policies::evaluate`] is pure,
+//! synchronous and total: whatever is asked, there is a verdict, and what cannot be answered is denied.
+
+use std::collections::{BTreeMap, HashMap};
+
+use cedar_policy::EntityUid;
+use palisade_model::{PolicyRevision, Reason, Target};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Diagnostic, Effect, PolicyFailure, PolicyInfo, PolicyRef, Query, SourceFile, Sources, Verdict, WhatIf,
+    World,
+    engine::{Answer, Engine},
+    parse::{self, Parsed},
+    query::Question,
+    store::Store,
+    verdict::by_id,
+    vocabulary::{VOCABULARY, Vocabulary},
+};
+
+/// What becomes of a decision in which a policy could not be evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// An erroring forbid turns a permit into a denial; an erroring permit permits nothing.
+    #[default]
+    Forbid,
+    /// Any error turns a permit into a denial.
+    Any,
+    /// Plain Cedar: an erroring policy does not take part.
+    Skip,
+}
+
+/// An immutable policy set with its schema, its entities and the configuration's resources.
+#[derive(Debug)]
+pub struct Policies {
+    engine: Engine,
+    vocabulary: Vocabulary,
+    store: Store,
+    infos: BTreeMap<String, PolicyInfo>,
+    /// Entities that conditions look into by name.
+    looked_into: Vec<EntityUid>,
+    input_schemas: HashMap<Target, Value>,
+    on_error: OnError,
+    revision: PolicyRevision,
+    source: String,
+    warnings: Vec<Diagnostic>,
+}
+
+impl Policies {
+    /// Loads a policy set: strict validation of every policy, every entity and every fragment.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with its place and fix.
+    pub fn load(sources: &Sources, world: &World, on_error: OnError) -> Result<Self, Vec<Diagnostic>> {
+        let (vocabulary, mut warnings) = Vocabulary::load(&sources.schema)?;
+        let parsed = parse::policies(&sources.policies, &vocabulary);
+        let stored = Store::load(world, &sources.entities, &vocabulary);
+        let (parsed, (store, notes)) = match (parsed, stored) {
+            (Ok(parsed), Ok(stored)) => (parsed, stored),
+            (parsed, stored) => {
+                return Err([parsed.err(), stored.err()].into_iter().flatten().flatten().collect());
+            }
+        };
+        let Parsed { set, infos, warnings: lints, looked_into } = parsed;
+        warnings.extend(lints);
+        warnings.extend(notes);
+        Ok(Self {
+            looked_into: looked_into.into_iter().filter(|uid| store.get(uid).is_some()).collect(),
+            engine: Engine::new(set),
+            input_schemas: input_schemas(world),
+            revision: revision(sources, world, on_error),
+            source: common_folder(&sources.policies),
+            vocabulary,
+            store,
+            infos,
+            on_error,
+            warnings,
+        })
+    }
+
+    /// What is probably not meant, though it is valid.
+    #[must_use]
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    /// The first 16 hex digits of a SHA-256 over all contents that can change a decision. Where the files lie does
+    /// not count, so replicas agree.
+    #[must_use]
+    pub fn revision(&self) -> &PolicyRevision {
+        &self.revision
+    }
+
+    /// The folder that holds the policies.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Every policy, in order of id.
+    pub fn policy_ids(&self) -> impl Iterator<Item = &PolicyInfo> {
+        self.infos.values()
+    }
+
+    /// Whether the target is in the catalogue, the routes or the entity files.
+    #[must_use]
+    pub fn knows_target(&self, target: &Target) -> bool {
+        self.vocabulary.uid(&target.type_name, &target.id).is_ok_and(|uid| self.store.get(&uid).is_some())
+    }
+
+    /// The JSON Schema of a tool's arguments, as its catalogue gives it.
+    #[must_use]
+    pub fn input_schema(&self, target: &Target) -> Option<&Value> {
+        self.input_schemas.get(target)
+    }
+
+    /// Answers a question. Total: what cannot be put to the policies is denied.
+    #[must_use]
+    pub fn evaluate(&self, query: &Query<'_>) -> Verdict {
+        match Question::new(query, &self.vocabulary, &self.store, &self.looked_into) {
+            Ok(question) => self.verdict(self.engine.answer(&question.request, &question.entities)),
+            Err(error) => Verdict::refusal(error.reason(), error.to_string()),
+        }
+    }
+
+    /// Answers what a stronger token would get. Nothing can be let in by it.
+    #[must_use]
+    pub fn what_if(&self, query: &Query<'_>) -> WhatIf {
+        WhatIf::new(self.evaluate(query))
+    }
+
+    fn verdict(&self, answer: Answer) -> Verdict {
+        let mut determining: Vec<&PolicyInfo> =
+            answer.determining.iter().filter_map(|id| self.infos.get(id)).collect();
+        determining.sort_by(|left, right| by_id(&left.policy, &right.policy));
+        let reason = self.reason(&answer);
+        // A permit that an error has undone determines nothing.
+        if reason == Reason::PolicyError {
+            determining.clear();
+        }
+        let mut errors: Vec<PolicyFailure> = answer
+            .errors
+            .into_iter()
+            .map(|(id, message)| PolicyFailure { policy: self.policy(id), message })
+            .collect();
+        errors.sort_by(|left, right| by_id(&left.policy, &right.policy));
+        let values = |of: fn(&PolicyInfo) -> &Option<String>| {
+            determining.iter().filter_map(|info| of(info).clone()).collect::<Vec<String>>()
+        };
+        Verdict {
+            reason,
+            policy_code: values(|info| &info.deny_code)
+                .into_iter()
+                .next()
+                .filter(|_| reason == Reason::Forbidden),
+            obligations: values(|info| &info.obligation),
+            advice: values(|info| &info.advice),
+            determining: determining.iter().map(|info| info.policy.clone()).collect(),
+            errors,
+            candidates: answer.candidates,
+            detail: None,
+        }
+    }
+
+    /// INVARIANT: `Permitted` comes out only where Cedar allows, and `on_error` lets no error stand in the way.
+    fn reason(&self, answer: &Answer) -> Reason {
+        if !answer.allowed {
+            return if answer.determining.is_empty() { Reason::NoPermit } else { Reason::Forbidden };
+        }
+        let undone = match self.on_error {
+            // A policy nobody knows counts as a forbid.
+            OnError::Forbid => answer
+                .errors
+                .iter()
+                .any(|(id, _)| self.infos.get(id).is_none_or(|info| info.effect == Effect::Forbid)),
+            OnError::Any => !answer.errors.is_empty(),
+            OnError::Skip => false,
+        };
+        if undone { Reason::PolicyError } else { Reason::Permitted }
+    }
+
+    fn policy(&self, id: String) -> PolicyRef {
+        match self.infos.get(&id) {
+            Some(info) => info.policy.clone(),
+            None => PolicyRef { id, file: String::new(), line: 0 },
+        }
+    }
+
+    /// The vocabulary, for what reads tests.
+    pub(crate) fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    #[cfg(test)]
+    pub(crate) fn question(&self, query: &Query<'_>) -> Option<Question> {
+        Question::new(query, &self.vocabulary, &self.store, &self.looked_into).ok()
+    }
+}
+
+fn input_schemas(world: &World) -> HashMap<Target, Value> {
+    let tools = world.resources.iter().flat_map(|resource| {
+        resource.tools.iter().map(move |tool| (Target::mcp_tool(&resource.name, &tool.name), tool))
+    });
+    tools.filter_map(|(target, tool)| Some((target, tool.input_schema.clone()?))).collect()
+}
+
+/// Hashes names of files and contents, each with its length before it, so that no two sets run together.
+fn revision(sources: &Sources, world: &World, on_error: OnError) -> PolicyRevision {
+    let mut hash = Sha256::new();
+    let mut add = |part: &str| {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part.as_bytes());
+    };
+    add(env!("CARGO_PKG_VERSION"));
+    add(VOCABULARY);
+    for (kind, files) in
+        [("policies", &sources.policies), ("schema", &sources.schema), ("entities", &sources.entities)]
+    {
+        add(kind);
+        for file in files {
+            add(file_name(&file.path));
+            add(&file.text);
+        }
+    }
+    add(&format!("{on_error:?}"));
+    add(&serde_json::to_string(world).unwrap_or_default());
+    let digest = hex::encode(hash.finalize());
+    PolicyRevision::from(digest.chars().take(16).collect::<String>())
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
+}
+
+fn common_folder(files: &[SourceFile]) -> String {
+    let mut folders = files.iter().map(|file| {
+        let mut parts: Vec<&str> = file.path.split('/').collect();
+        parts.pop();
+        parts
+    });
+    let first = folders.next().unwrap_or_default();
+    let common = folders.fold(first, |common, folder| {
+        common
+            .into_iter()
+            .zip(folder)
+            .take_while(|(left, right)| left == right)
+            .map(|(part, _)| part)
+            .collect()
+    });
+    common.join("/")
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,148 @@
+use super::*;
+use crate::policies::tests::{Asking, NOW, load};
+
+fn scopes(texts: &[&str]) -> Vec<Scope> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+const POLICIES: &str = r#"
+@id("echo") permit (principal, action in Mcp::Action::"tools/call", resource == Mcp::Tool::"demo/echo")
+when { context.scopes.containsAll(["c", "b"]) || context.scopes.contains("d") };
+@id("delete") permit (principal in Role::"corp/admin", action in Mcp::Action::"tools/call", resource == Mcp::Tool::"demo/delete")
+when { context.scopes.contains("a") };
+@id("mfa") forbid (principal, action in Mcp::Action::"tools/call", resource == Mcp::Tool::"demo/delete")
+unless { context has acr && context.acr == "mfa" };
+@id("list") permit (principal, action in Mcp::Action::"list", resource)
+when { context has auth_time && context.now.durationSince(context.auth_time) <= duration("10m") };
+@id("other") permit (principal, action in Mcp::Action::"tools/call", resource == Mcp::Tool::"demo/other")
+when { context.scopes.contains("a") };
+"#;
+
+struct Check {
+    asking: Asking,
+    step_up: &'static [&'static str],
+    implies: &'static [(&'static str, &'static str)],
+    acr_values: &'static [&'static str],
+    max_age: &'static [u64],
+}
+
+impl Check {
+    fn new(asking: Asking) -> Self {
+        Self { asking, step_up: &["a", "b", "c", "d"], implies: &[], acr_values: &[], max_age: &[] }
+    }
+
+    fn run(&self, budget: impl FnMut() -> bool) -> StepUp {
+        let step_up_scopes = scopes(self.step_up);
+        let implies = self.implies.iter().map(|(from, to)| (from.parse().unwrap(), scopes(&[to]))).collect();
+        let acr_values: Vec<String> = self.acr_values.iter().map(|acr| (*acr).to_owned()).collect();
+        let max_age: Vec<Duration> = self.max_age.iter().map(|age| Duration::from_secs(*age)).collect();
+        let offer =
+            Offer { step_up: &step_up_scopes, implies: &implies, acr_values: &acr_values, max_age: &max_age };
+        step_up(&load(POLICIES), &self.asking.query(), &offer, budget)
+    }
+}
+
+fn admin(asking: &mut Asking) {
+    asking.subject.roles = ["corp/admin".to_owned()].into();
+}
+
+fn lists(asking: &mut Asking) {
+    asking.action = palisade_model::Action::mcp("tools/list");
+    asking.target = palisade_model::Target::mcp_server(&asking.resource);
+}
+
+#[test]
+fn the_smallest_set_is_found_and_among_equals_the_weakest() {
+    let found = Check::new(Asking::call("echo")).run(|| true);
+    assert_eq!(found, StepUp::Scopes(scopes(&["d"])), "one scope before two");
+    let check = Check { step_up: &["a", "b", "c"], ..Check::new(Asking::call("echo")) };
+    assert_eq!(check.run(|| true), StepUp::Scopes(scopes(&["b", "c"])), "in configured order");
+    let check = Check { step_up: &["a", "c", "b"], ..Check::new(Asking::call("echo").scopes(&["b"])) };
+    assert_eq!(check.run(|| true), StepUp::Scopes(scopes(&["c"])), "only what is missing");
+}
+
+#[test]
+fn what_a_scope_implies_counts() {
+    let check =
+        Check { step_up: &["x"], implies: &[("x", "y"), ("y", "d")], ..Check::new(Asking::call("echo")) };
+    assert_eq!(check.run(|| true), StepUp::Scopes(scopes(&["x"])));
+}
+
+#[test]
+fn a_forbid_that_stands_apart_is_not_stepped_over() {
+    let check = Check::new(Asking::call("delete").with(admin));
+    assert_eq!(check.run(|| true), StepUp::None, "no scope lifts the forbid");
+    let check = Check { acr_values: &["pwd", "mfa"], ..Check::new(Asking::call("delete").scopes(&["a"])) };
+    assert_eq!(check.run(|| true), StepUp::None, "no class makes an administrator");
+}
+
+#[test]
+fn a_stronger_class_is_offered_where_it_alone_helps() {
+    let asking =
+        Asking::call("delete").with(admin).scopes(&["a"]).with(|asking| asking.acr = Some("pwd".to_owned()));
+    let check = Check { acr_values: &["pwd", "otp", "mfa"], ..Check::new(asking) };
+    let expected = StepUp::Authentication { acr_values: vec!["mfa".to_owned()], max_age: None };
+    assert_eq!(check.run(|| true), expected);
+}
+
+#[test]
+fn the_laxest_age_that_helps_is_offered() {
+    let check = Check { max_age: &[3_600, 600, 60], ..Check::new(Asking::call("").with(lists)) };
+    let expected = StepUp::Authentication { acr_values: Vec::new(), max_age: Some(Duration::from_secs(600)) };
+    assert_eq!(check.run(|| true), expected);
+    let fresh = Asking::call("").with(lists).with(|asking| asking.auth_time = Some(NOW));
+    let check = Check { max_age: &[60], ..Check::new(fresh) };
+    assert_eq!(check.run(|| true), StepUp::None, "a login that is fresh enough is not asked for again");
+}
+
+#[test]
+fn nothing_is_offered_for_unknown_targets_nor_without_a_token() {
+    assert_eq!(Check::new(Asking::call("other")).run(|| true), StepUp::None);
+    let nobody = Asking::call("echo").with(|asking| {
+        asking.subject = palisade_model::Subject::anonymous();
+        asking.authority = None;
+    });
+    assert_eq!(Check::new(nobody).run(|| true), StepUp::None);
+}
+
+#[test]
+fn bounds_hold() {
+    let mut asked = 0;
+    let many: &[&str] = &["e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o"];
+    let check = Check { step_up: many, ..Check::new(Asking::call("echo")) };
+    let found = check.run(|| {
+        asked += 1;
+        true
+    });
+    assert_eq!((found, asked), (StepUp::Exhausted, MAX_EVALUATIONS - FOR_AUTHENTICATION));
+    assert_eq!(Check::new(Asking::call("echo")).run(|| false), StepUp::Exhausted);
+    let check = Check { step_up: &["b", "x", "y", "z", "c"], ..Check::new(Asking::call("echo")) };
+    assert_eq!(check.run(|| true), StepUp::Scopes(scopes(&["b", "c"])));
+    let long: &[&str] = &["e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "a"];
+    let asking = Asking::call("delete").with(admin).scopes(&["a"]);
+    let check = Check { step_up: long, acr_values: &["mfa"], ..Check::new(asking) };
+    assert!(
+        matches!(check.run(|| true), StepUp::Authentication { .. }),
+        "scopes do not use up what a login needs"
+    );
+}
+
+#[test]
+fn every_choice_of_a_size_comes_once_and_in_order() {
+    let mut chosen = vec![0, 1];
+    let mut all = vec![chosen.clone()];
+    while advance(&mut chosen, 4) {
+        all.push(chosen.clone());
+    }
+    assert_eq!(all, [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]);
+}
+
+#[test]
+fn implied_scopes_are_found_through_circles() {
+    let implies = [("a", "b"), ("b", "c"), ("c", "a")]
+        .map(|(from, to)| (from.parse().unwrap(), scopes(&[to])))
+        .into_iter()
+        .collect();
+    let held: Scopes = scopes(&["b"]).into_iter().collect();
+    assert_eq!(with_implied(&held, &implies), scopes(&["a", "b", "c"]).into_iter().collect());
+}

@@ -1,0 +1,271 @@
+//! One case: a question, the decision it gets, and how that differs from what was expected.
+
+use std::fmt::Write as _;
+
+use palisade_model::{
+    Action, Arguments, Audience, Authority, Circumstances, IssuerName, Reason, ResourceName, Scope, Subject,
+    SubjectKind, Surface, Target,
+};
+
+use super::file::{Age, Case, Expect, TestFile, TestPrincipal, TestResource};
+use crate::{Kind, Offer, Policies, Query, StepUp, Strength, Verdict, step_up, with_implied};
+
+/// What a case came to.
+pub(super) struct Checked {
+    pub(super) failure: Option<String>,
+    /// The policies that decided it.
+    pub(super) determined: Vec<String>,
+}
+
+impl Case {
+    /// Asks the question and compares.
+    ///
+    /// # Errors
+    /// When the case does not make a question.
+    pub(super) fn check(&self, tests: &TestFile, policies: &Policies) -> Result<Checked, String> {
+        let (name, resource) = self.resource(tests)?;
+        let subject = self.principal.subject()?;
+        let authority = self.authority(&subject, resource)?;
+        let action = self.action(resource.kind);
+        let target = self.target(name, resource.kind, &action, policies)?;
+        let arguments = self
+            .arguments
+            .as_ref()
+            .map(|value| Arguments::from_json(value).map_err(|error| format!("arguments: {error}")))
+            .transpose()?;
+        let circumstances = Circumstances {
+            now: self.at.0,
+            ip: self.ip,
+            host: self.host.clone(),
+            path: self.path.clone(),
+            surface: Surface::Decide,
+            asserted: false,
+        };
+        let scopes = with_implied(&self.token.scopes, &resource.scopes.implies);
+        let query = Query {
+            subject: &subject,
+            authority: authority.as_ref(),
+            strength: Strength {
+                scopes: &scopes,
+                acr: self.token.acr.as_deref(),
+                auth_time: self.token.auth_time.map(|time| time.0),
+            },
+            action: &action,
+            target: &target,
+            resource: name,
+            arguments: arguments.as_ref(),
+            circumstances: &circumstances,
+        };
+        let verdict = policies.evaluate(&query);
+        let offered = if verdict.permits() { StepUp::None } else { offer(policies, &query, resource) };
+        let outcome = Outcome::new(&verdict, offered);
+        Ok(Checked {
+            failure: self.compare(&outcome, &verdict),
+            determined: verdict.determining().iter().map(|policy| policy.id.clone()).collect(),
+        })
+    }
+
+    fn resource<'a>(&self, tests: &'a TestFile) -> Result<(&'a ResourceName, &'a TestResource), String> {
+        match &self.resource {
+            Some(name) => tests
+                .resources
+                .get_key_value(name)
+                .ok_or_else(|| format!("`{name}` is not one of the resources")),
+            None => match (tests.resources.iter().next(), tests.resources.len()) {
+                (Some(only), 1) => Ok(only),
+                (Some(_) | None, _) => Err("name the `resource`: there is not exactly one".to_owned()),
+            },
+        }
+    }
+
+    fn authority(&self, subject: &Subject, resource: &TestResource) -> Result<Option<Authority>, String> {
+        if subject.kind == SubjectKind::Anonymous {
+            return Ok(None);
+        }
+        let token = &self.token;
+        let issuer = subject.id.split('/').next().unwrap_or_default();
+        let issuer: IssuerName = issuer.parse().map_err(|error| format!("principal: {error}"))?;
+        Ok(Some(Authority {
+            issuer,
+            audience: [Audience::from(resource.identifier.as_str())].into(),
+            scopes: token.scopes.clone(),
+            client: token.client.clone(),
+            actors: token.actors.clone(),
+            acr: token.acr.clone(),
+            amr: token.amr.clone(),
+            auth_time: token.auth_time.map(|time| time.0),
+            groups_complete: true,
+            token_id: "jti:test".to_owned(),
+            expires_at: self.at.0.plus(std::time::Duration::from_secs(3_600)),
+        }))
+    }
+
+    /// `tools/call` of the resource's own protocol, or `Own::Action::"name"`.
+    fn action(&self, kind: Kind) -> Action {
+        let full = self.action.strip_suffix('"').and_then(|text| text.rsplit_once("Action::\""));
+        match (full, kind) {
+            (Some((namespace, name)), _) => {
+                Action { namespace: namespace.trim_end_matches("::").to_owned(), name: name.to_owned() }
+            }
+            (None, Kind::Mcp) => Action::mcp(&self.action),
+            (None, Kind::Http) => Action::http(&self.action),
+        }
+    }
+
+    /// The target by its plain name, of the one type that the action is done to; or a whole entity.
+    fn target(
+        &self,
+        resource: &ResourceName,
+        kind: Kind,
+        action: &Action,
+        policies: &Policies,
+    ) -> Result<Target, String> {
+        let whole = match kind {
+            Kind::Mcp => Target::mcp_server(resource),
+            Kind::Http => Target { type_name: "Http::Service".to_owned(), id: resource.to_string() },
+        };
+        let Some(name) = &self.target else { return Ok(whole) };
+        if let Some((type_name, id)) = name.strip_suffix('"').and_then(|text| text.split_once("::\"")) {
+            return Ok(Target { type_name: type_name.to_owned(), id: id.to_owned() });
+        }
+        let act = policies.vocabulary().action(action);
+        let mut types =
+            act.into_iter().flat_map(|act| &act.resources).filter(|name| **name != whole.type_name);
+        let id = match kind {
+            Kind::Mcp => format!("{resource}/{name}"),
+            Kind::Http => format!("{resource}{name}"),
+        };
+        match (types.next(), types.next()) {
+            (Some(type_name), None) => Ok(Target { type_name: type_name.clone(), id }),
+            (Some(_), Some(_)) => Err(format!(
+                "`{}` is done to several types: write the target like `Mcp::Prompt::\"{id}\"`",
+                self.action
+            )),
+            (None, _) => Err(format!("`{}` takes no target but the server", self.action)),
+        }
+    }
+
+    /// What differs, one line a difference, or nothing.
+    fn compare(&self, outcome: &Outcome, verdict: &Verdict) -> Option<String> {
+        let mut lines = String::new();
+        let mut differ = |key: &str, expected: &dyn std::fmt::Display, found: &dyn std::fmt::Display| {
+            // Writing to a string does not fail.
+            let _ = writeln!(lines, "- {key}: {expected}\n+ {key}: {found}");
+        };
+        if self.expect != outcome.expect {
+            differ("expect", &self.expect.as_str(), &outcome.expect.as_str());
+        }
+        if let Some(reason) = self.reason.filter(|reason| *reason != outcome.reason) {
+            differ("reason", &reason, &outcome.reason);
+        }
+        let determining: std::collections::BTreeSet<String> =
+            verdict.determining().iter().map(|policy| policy.id.clone()).collect();
+        if let Some(expected) = self.determining.as_ref().filter(|expected| **expected != determining) {
+            differ("determining", &list(expected), &list(&determining));
+        }
+        if let Some(code) = self.policy_code.as_deref().filter(|code| Some(*code) != verdict.policy_code()) {
+            differ("policy_code", &code, &verdict.policy_code().unwrap_or("none"));
+        }
+        if let Some(expected) = self.missing_scopes.as_ref().filter(|expected| **expected != outcome.scopes) {
+            differ("missing_scopes", &list(expected), &list(&outcome.scopes));
+        }
+        if let Some(expected) = self.acr_values.as_ref().filter(|expected| **expected != outcome.acr_values) {
+            differ("acr_values", &list(expected), &list(&outcome.acr_values));
+        }
+        if let Some(Age(expected)) = self.max_age.filter(|Age(expected)| Some(*expected) != outcome.max_age) {
+            differ("max_age", &format!("{expected:?}"), &format!("{:?}", outcome.max_age));
+        }
+        if lines.is_empty() {
+            return None;
+        }
+        let _ = write!(lines, "{}", circumstances_of(outcome, verdict));
+        Some(lines.trim_end().to_owned())
+    }
+}
+
+/// The decision that the service would come to.
+struct Outcome {
+    expect: Expect,
+    reason: Reason,
+    scopes: Vec<Scope>,
+    acr_values: Vec<String>,
+    max_age: Option<std::time::Duration>,
+}
+
+impl Outcome {
+    fn new(verdict: &Verdict, offered: StepUp) -> Self {
+        let (expect, reason) = match (verdict.permits(), &offered) {
+            (true, _) => (Expect::Permit, Reason::Permitted),
+            (false, StepUp::Scopes(_)) => (Expect::StepUp, Reason::InsufficientScope),
+            (false, StepUp::Authentication { .. }) => {
+                (Expect::StepUp, Reason::InsufficientUserAuthentication)
+            }
+            (false, StepUp::None | StepUp::Exhausted) => (Expect::Deny, verdict.reason()),
+        };
+        let (scopes, acr_values, max_age) = match offered {
+            StepUp::Scopes(scopes) => (scopes, Vec::new(), None),
+            StepUp::Authentication { acr_values, max_age } => (Vec::new(), acr_values, max_age),
+            StepUp::None | StepUp::Exhausted => (Vec::new(), Vec::new(), None),
+        };
+        Self { expect, reason, scopes, acr_values, max_age }
+    }
+}
+
+fn offer(policies: &Policies, query: &Query<'_>, resource: &TestResource) -> StepUp {
+    let max_age: Vec<_> = resource.max_age.iter().map(|age| age.0).collect();
+    let offer = Offer {
+        step_up: &resource.scopes.step_up,
+        implies: &resource.scopes.implies,
+        acr_values: &resource.acr_values,
+        max_age: &max_age,
+    };
+    step_up(policies, query, &offer, || true)
+}
+
+/// What else is known, for whoever has to find out why.
+fn circumstances_of(outcome: &Outcome, verdict: &Verdict) -> String {
+    let mut text = format!("  reason: {}\n", outcome.reason);
+    for policy in verdict.determining() {
+        let _ = writeln!(text, "  determined by {}:{}: {}", policy.file, policy.line, policy.id);
+    }
+    for error in verdict.errors() {
+        let _ = writeln!(
+            text,
+            "  {}:{}: {}: {}",
+            error.policy.file, error.policy.line, error.policy.id, error.message
+        );
+    }
+    if let Some(detail) = verdict.detail() {
+        let _ = writeln!(text, "  {detail}");
+    }
+    text
+}
+
+fn list<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    format!("[{}]", items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", "))
+}
+
+impl TestPrincipal {
+    fn subject(&self) -> Result<Subject, String> {
+        let (kind, id) = match (&self.user, &self.client, self.anonymous) {
+            (Some(id), None, false) => (SubjectKind::User, id),
+            (None, Some(id), false) => (SubjectKind::Client, id),
+            (None, None, true) => return Ok(Subject::anonymous()),
+            (Some(_) | None, Some(_) | None, true | false) => {
+                return Err("principal: give one of `user`, `client` and `anonymous: true`".to_owned());
+            }
+        };
+        let named = self.roles.iter().chain(&self.groups).chain(&self.tenant).chain([id]);
+        if let Some(bare) = named.into_iter().find(|name| !name.contains('/')) {
+            return Err(format!("principal: `{bare}` has no issuer: tokens give `<issuer>/{bare}`"));
+        }
+        Ok(Subject {
+            kind,
+            id: id.clone(),
+            roles: self.roles.clone(),
+            groups: self.groups.clone(),
+            tenant: self.tenant.clone(),
+            tags: self.tags.clone(),
+        })
+    }
+}

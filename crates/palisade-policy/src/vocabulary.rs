@@ -1,0 +1,236 @@
+//! The schema that policies are validated against: the built-in vocabulary and a deployment's own fragments.
+//!
+//! A fragment brings namespaces of its own. It may not touch the built-in ones, because these grow with minor
+//! releases, nor define one of the six names of the empty namespace, which Cedar forbids to shadow.
+
+use std::collections::{BTreeSet, HashMap};
+
+use cedar_policy::{
+    Context, EntityId, EntityTypeName, EntityUid, RestrictedExpression, Schema, SchemaFragment,
+};
+use palisade_model::Action;
+use serde_json::Value;
+
+use crate::{Diagnostic, SourceFile, diagnostic::position, query::RequestError};
+
+/// The built-in vocabulary, `schemas/palisade.cedarschema`.
+pub const VOCABULARY: &str = include_str!("../../../schemas/palisade.cedarschema");
+
+/// The names that stand in the empty namespace.
+const RESERVED: [&str; 6] = ["Tenant", "Group", "Role", "User", "Client", "Anonymous"];
+
+/// The namespaces of the built-in vocabulary.
+const BUILT_IN: [&str; 5] = ["Palisade", "Mcp", "Graphql", "Http", "OAuth"];
+
+/// The schema, and what of it a request needs to look up.
+#[derive(Debug)]
+pub(crate) struct Vocabulary {
+    pub(crate) schema: Schema,
+    types: HashMap<String, EntityTypeName>,
+    actions: HashMap<Action, Act>,
+}
+
+/// An action that applies to something.
+#[derive(Debug)]
+pub(crate) struct Act {
+    pub(crate) uid: EntityUid,
+    pub(crate) principals: BTreeSet<String>,
+    pub(crate) resources: BTreeSet<String>,
+    pub(crate) carries: Carries,
+}
+
+/// What the context of an action holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carries {
+    /// `Palisade::Context`.
+    Circumstances,
+    /// `Palisade::Call`: the same and the arguments.
+    Arguments,
+    /// Something this crate does not build.
+    Other,
+}
+
+impl Vocabulary {
+    pub(crate) fn load(files: &[SourceFile]) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let built_in = SourceFile::new("palisade.cedarschema", VOCABULARY);
+        let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+        let mut fragments = Vec::new();
+        for (at, file) in std::iter::once(&built_in).chain(files).enumerate() {
+            match SchemaFragment::from_cedarschema_str(&file.text) {
+                Ok((fragment, notes)) => {
+                    warnings.extend(notes.map(|note| Diagnostic::from_cedar(&note, file, (1, 1)).warning()));
+                    if at > 0 {
+                        errors.extend(trespasses(&fragment, file));
+                    }
+                    fragments.push(fragment);
+                }
+                Err(error) => errors.push(Diagnostic::from_cedar(&error, file, (1, 1))),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let schema = Schema::from_schema_fragments(fragments)
+            .map_err(|error| vec![place_in_fragments(&error, files.iter().chain([&built_in]))])?;
+        let vocabulary = Self::index(schema);
+        errors.extend(vocabulary.undecidable(files));
+        if errors.is_empty() { Ok((vocabulary, warnings)) } else { Err(errors) }
+    }
+
+    fn index(schema: Schema) -> Self {
+        let types = schema.entity_types().map(|name| (name.to_string(), name.clone())).collect();
+        let mut vocabulary = Self { schema, types, actions: HashMap::new() };
+        vocabulary.actions = vocabulary
+            .schema
+            .actions()
+            .filter_map(|uid| {
+                let names = |types: &mut dyn Iterator<Item = &EntityTypeName>| {
+                    types.map(ToString::to_string).collect::<BTreeSet<String>>()
+                };
+                let principals = names(&mut vocabulary.schema.principals_for_action(uid)?);
+                let resources = names(&mut vocabulary.schema.resources_for_action(uid)?);
+                // An action that applies to nothing is a group; no request carries it.
+                (!resources.is_empty()).then(|| {
+                    let act =
+                        Act { uid: uid.clone(), principals, resources, carries: vocabulary.carries(uid) };
+                    (action_of(uid), act)
+                })
+            })
+            .collect();
+        vocabulary
+    }
+
+    /// Finds out by trying, because the public schema does not tell the type of a context.
+    fn carries(&self, action: &EntityUid) -> Carries {
+        let fits = |arguments: bool| {
+            probe(self, arguments).is_some_and(|context| context.validate(&self.schema, action).is_ok())
+        };
+        if fits(true) {
+            Carries::Arguments
+        } else if fits(false) {
+            Carries::Circumstances
+        } else {
+            Carries::Other
+        }
+    }
+
+    /// A deployment's own actions whose context nobody can fill.
+    fn undecidable(&self, files: &[SourceFile]) -> Vec<Diagnostic> {
+        let own = |action: &&Action| !BUILT_IN.contains(&action.namespace.as_str());
+        let mut actions: Vec<&Action> = self
+            .actions
+            .iter()
+            .filter(|(_, act)| act.carries == Carries::Other)
+            .map(|(action, _)| action)
+            .filter(own)
+            .collect();
+        actions.sort();
+        actions
+            .into_iter()
+            .map(|action| {
+                let message = format!("the context of `{}` is not one that requests have", action.entity());
+                place_of_name(message, &format!("\"{}\"", action.name), files)
+                    .help("declare `context: Palisade::Context`, or `context: Palisade::Call` for actions with arguments")
+            })
+            .collect()
+    }
+
+    pub(crate) fn action(&self, action: &Action) -> Option<&Act> {
+        self.actions.get(action)
+    }
+
+    pub(crate) fn uid(&self, type_name: &str, id: &str) -> Result<EntityUid, RequestError> {
+        let name = self.types.get(type_name).ok_or_else(|| RequestError::Type(type_name.to_owned()))?;
+        Ok(EntityUid::from_type_name_and_id(name.clone(), EntityId::new(id)))
+    }
+}
+
+/// The smallest context of the vocabulary's two kinds.
+fn probe(vocabulary: &Vocabulary, arguments: bool) -> Option<Context> {
+    let text = || RestrictedExpression::new_string(String::new());
+    let empty = || RestrictedExpression::new_set([]);
+    let mut pairs = vec![
+        ("scopes", empty()),
+        ("issuer", text()),
+        ("audience", empty()),
+        ("actors", empty()),
+        ("delegation_depth", RestrictedExpression::new_long(0)),
+        ("amr", empty()),
+        ("now", RestrictedExpression::new_datetime("1970-01-01")),
+        ("surface", text()),
+        ("groups_complete", RestrictedExpression::new_bool(true)),
+        ("asserted", RestrictedExpression::new_bool(false)),
+    ];
+    if arguments {
+        let uid = vocabulary.uid("Palisade::Arguments", "").ok()?;
+        pairs.push(("args", RestrictedExpression::new_entity_uid(uid)));
+    }
+    Context::from_pairs(pairs.into_iter().map(|(name, value)| (name.to_owned(), value))).ok()
+}
+
+pub(crate) fn action_of(uid: &EntityUid) -> Action {
+    let type_name = uid.type_name().to_string();
+    let namespace = type_name.strip_suffix("::Action").unwrap_or_default();
+    Action { namespace: namespace.to_owned(), name: uid.id().unescaped().to_owned() }
+}
+
+/// What a fragment defines that is not its own to define.
+fn trespasses(fragment: &SchemaFragment, file: &SourceFile) -> Vec<Diagnostic> {
+    let Ok(Value::Object(namespaces)) = fragment.clone().to_json_value() else {
+        return vec![Diagnostic::error(&file.path, "cannot be read back as a schema")];
+    };
+    let mut errors = Vec::new();
+    for (namespace, content) in &namespaces {
+        let refuse = |name: &str, message: String| place_of_name(message, name, std::slice::from_ref(file));
+        if namespace.is_empty() {
+            let message = "defines names in the empty namespace, which holds the principals and nothing else";
+            errors.push(
+                refuse("", message.to_owned())
+                    .help("put them into a namespace of your own: `namespace Own { .. }`"),
+            );
+        } else if let Some(root) = namespace.split("::").next().filter(|root| BUILT_IN.contains(root)) {
+            let message = format!("defines names in `{root}`, a namespace of the built-in vocabulary");
+            errors.push(
+                refuse(root, message)
+                    .help("use a namespace of your own, which may refer to the built-in names"),
+            );
+        }
+        for section in ["entityTypes", "commonTypes"] {
+            let defined = content.get(section).and_then(Value::as_object).into_iter().flatten();
+            for (name, _) in defined.filter(|(name, _)| RESERVED.contains(&name.as_str())) {
+                let message = format!("`{namespace}` defines `{name}`, which stands in the empty namespace");
+                errors.push(refuse(name, message).help("choose another name"));
+            }
+        }
+    }
+    errors
+}
+
+/// An error about all fragments together is shown where a name it quotes is written.
+fn place_in_fragments<'a>(
+    error: &dyn miette::Diagnostic,
+    files: impl Iterator<Item = &'a SourceFile>,
+) -> Diagnostic {
+    let text = error.to_string();
+    let quoted: Vec<&str> =
+        text.split(['`', '"']).skip(1).step_by(2).filter(|name| !name.is_empty()).collect();
+    let files: Vec<&SourceFile> = files.collect();
+    let found = files.iter().find_map(|file| {
+        quoted
+            .iter()
+            .find_map(|name| file.text.find(name).map(|offset| (*file, position(&file.text, offset))))
+    });
+    match (found, files.first()) {
+        (Some((file, place)), _) => Diagnostic::from_cedar(error, file, place),
+        (None, Some(file)) => Diagnostic::from_cedar(error, file, (1, 1)),
+        (None, None) => Diagnostic::error("palisade.cedarschema", text),
+    }
+}
+
+fn place_of_name(message: String, name: &str, files: &[SourceFile]) -> Diagnostic {
+    let found = files.iter().find_map(|file| file.text.find(name).map(|offset| (file, offset)));
+    match found {
+        Some((file, offset)) => Diagnostic::error(&file.path, message).at(position(&file.text, offset)),
+        None => Diagnostic::error("palisade.cedarschema", message),
+    }
+}

@@ -1,0 +1,273 @@
+//! The resources of the configuration, as far as policies see them: servers with the tools of their catalogue, and
+//! services with their routes.
+//!
+//! A catalogue is an MCP `tools/list` result as a file. It is read leniently where the protocol leaves room (unknown
+//! members belong to the protocol) and strictly where a decision hangs on it: names and hints.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use palisade_model::ResourceName;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{Diagnostic, SourceFile};
+
+/// The resources of the configuration.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct World {
+    /// Every resource.
+    pub resources: Vec<WorldResource>,
+}
+
+/// What a resource is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// An MCP server.
+    Mcp,
+    /// An HTTP service.
+    Http,
+}
+
+/// One protected resource.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WorldResource {
+    /// The name in the configuration.
+    pub name: ResourceName,
+    /// What it is.
+    pub kind: Kind,
+    /// The RFC 8707 identifier.
+    pub identifier: String,
+    /// The tools of its catalogue; empty for an HTTP service.
+    pub tools: Vec<Tool>,
+    /// The templates of its routes, each with a leading slash; empty for an MCP server.
+    pub routes: Vec<String>,
+}
+
+/// One tool of a catalogue.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Tool {
+    /// The name.
+    pub name: String,
+    /// The groups it is in; ours.
+    pub groups: Vec<String>,
+    /// The hint `readOnlyHint`.
+    pub read_only: Option<bool>,
+    /// The hint `destructiveHint`.
+    pub destructive: Option<bool>,
+    /// The hint `idempotentHint`.
+    pub idempotent: Option<bool>,
+    /// The hint `openWorldHint`.
+    pub open_world: Option<bool>,
+    /// Labels; ours.
+    pub tags: BTreeMap<String, BTreeSet<String>>,
+    /// The JSON Schema of its arguments.
+    pub input_schema: Option<Value>,
+}
+
+/// The members of a listed tool that matter here. MCP defines more, so unknown ones are left alone.
+#[derive(Deserialize)]
+struct ListedTool {
+    name: String,
+    #[serde(default)]
+    annotations: Hints,
+    #[serde(default, rename = "inputSchema")]
+    input_schema: Option<Value>,
+    #[serde(default)]
+    groups: Vec<String>,
+    #[serde(default)]
+    tags: BTreeMap<String, BTreeSet<String>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Hints {
+    read_only_hint: Option<bool>,
+    destructive_hint: Option<bool>,
+    idempotent_hint: Option<bool>,
+    open_world_hint: Option<bool>,
+}
+
+/// Reads a catalogue: an MCP `tools/list` result (`{"tools": [..]}`) or its bare array. A tool may carry two members
+/// of ours: `groups`, names of tool groups, and `tags`, sets of strings.
+///
+/// # Errors
+/// When the file is not strict JSON, is no such list, or names a tool twice.
+pub fn read_catalog(file: &SourceFile) -> Result<Vec<Tool>, Diagnostic> {
+    let value = read_json(file)?;
+    let listed = match value {
+        Value::Array(tools) => tools,
+        Value::Object(mut result) => match result.remove("tools") {
+            Some(Value::Array(tools)) => tools,
+            Some(_) | None => return Err(not_a_catalog(file)),
+        },
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            return Err(not_a_catalog(file));
+        }
+    };
+    let mut tools = Vec::with_capacity(listed.len());
+    let mut names = BTreeSet::new();
+    for (at, value) in listed.into_iter().enumerate() {
+        let tool: ListedTool = serde_json::from_value(value).map_err(|error| {
+            Diagnostic::error(&file.path, format!("tool {} of the list: {error}", at + 1))
+        })?;
+        if tool.name.is_empty() || !names.insert(tool.name.clone()) {
+            let message = format!("tool {} of the list: the name `{}` is empty or taken", at + 1, tool.name);
+            return Err(Diagnostic::error(&file.path, message).at(place_of(&file.text, &tool.name)));
+        }
+        tools.push(tool.into());
+    }
+    Ok(tools)
+}
+
+impl From<ListedTool> for Tool {
+    fn from(tool: ListedTool) -> Self {
+        Self {
+            name: tool.name,
+            groups: tool.groups,
+            read_only: tool.annotations.read_only_hint,
+            destructive: tool.annotations.destructive_hint,
+            idempotent: tool.annotations.idempotent_hint,
+            open_world: tool.annotations.open_world_hint,
+            tags: tool.tags,
+            input_schema: tool.input_schema,
+        }
+    }
+}
+
+impl Tool {
+    /// The tool as an attribute record of the vocabulary. Absent hints have MCP's own defaults.
+    fn attributes(&self, server: &str) -> Value {
+        json!({
+            "name": self.name,
+            "server": { "type": "Mcp::Server", "id": server },
+            "listed": true,
+            "read_only": self.read_only.unwrap_or(false),
+            "destructive": self.destructive.unwrap_or(true),
+            "idempotent": self.idempotent.unwrap_or(false),
+            "open_world": self.open_world.unwrap_or(true),
+        })
+    }
+}
+
+impl World {
+    /// The resources, tools, groups and routes as entities in Cedar's JSON form.
+    pub(crate) fn entities(&self) -> Vec<Value> {
+        self.resources.iter().flat_map(WorldResource::entities).collect()
+    }
+}
+
+impl WorldResource {
+    fn entities(&self) -> Vec<Value> {
+        let name = self.name.as_str();
+        match self.kind {
+            Kind::Mcp => {
+                let server = json!({ "type": "Mcp::Server", "id": name });
+                let groups: BTreeSet<&String> = self.tools.iter().flat_map(|tool| &tool.groups).collect();
+                let group_uid =
+                    |group: &str| json!({ "type": "Mcp::ToolGroup", "id": format!("{name}/{group}") });
+                let mut entities =
+                    vec![json!({ "uid": server, "attrs": { "identifier": self.identifier }, "parents": [] })];
+                entities.extend(
+                    groups
+                        .iter()
+                        .map(|group| json!({ "uid": group_uid(group), "attrs": {}, "parents": [server] })),
+                );
+                entities.extend(self.tools.iter().map(|tool| {
+                    let mut parents = vec![server.clone()];
+                    parents.extend(tool.groups.iter().map(|group| group_uid(group)));
+                    json!({
+                        "uid": { "type": "Mcp::Tool", "id": format!("{name}/{}", tool.name) },
+                        "attrs": tool.attributes(name),
+                        "parents": parents,
+                        "tags": tool.tags,
+                    })
+                }));
+                entities
+            }
+            Kind::Http => {
+                let service = json!({ "type": "Http::Service", "id": name });
+                let mut entities = vec![json!({ "uid": service, "attrs": {}, "parents": [] })];
+                entities.extend(self.routes.iter().map(|template| {
+                    json!({
+                        "uid": { "type": "Http::Route", "id": format!("{name}{template}") },
+                        "attrs": { "template": template, "service": service },
+                        "parents": [service],
+                    })
+                }));
+                entities
+            }
+        }
+    }
+}
+
+/// Reads strict JSON, deep enough for input schemas.
+pub(crate) fn read_json(file: &SourceFile) -> Result<Value, Diagnostic> {
+    palisade_json::read(file.text.as_bytes(), 64).map_err(|error| {
+        let place = match error {
+            palisade_json::JsonError::Syntax { line, column } => (line, column),
+            palisade_json::JsonError::Encoding
+            | palisade_json::JsonError::DuplicateMember
+            | palisade_json::JsonError::TooDeep(_) => (0, 0),
+        };
+        Diagnostic::error(&file.path, error.to_string()).at(place)
+    })
+}
+
+/// Where a JSON text last holds a string; the file as a whole if it is not found.
+pub(crate) fn place_of(text: &str, string: &str) -> (usize, usize) {
+    let quoted = Value::String(string.to_owned()).to_string();
+    text.rfind(&quoted).map_or((0, 0), |offset| crate::diagnostic::position(text, offset))
+}
+
+fn not_a_catalog(file: &SourceFile) -> Diagnostic {
+    Diagnostic::error(&file.path, "is no tool catalogue")
+        .help("save the result of the server's `tools/list`: an object with the member `tools`, or the array itself")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog(text: &str) -> Result<Vec<Tool>, Diagnostic> {
+        read_catalog(&SourceFile::new("tools.json", text))
+    }
+
+    #[test]
+    fn a_list_result_and_its_bare_array_are_read_alike() {
+        let array = r#"[{"name": "echo", "title": "Echo", "annotations": {"readOnlyHint": true}, "groups": ["open"]}]"#;
+        let tools = catalog(array).unwrap();
+        assert_eq!(tools, catalog(&format!(r#"{{"tools": {array}, "nextCursor": "x"}}"#)).unwrap());
+        assert_eq!(tools[0].read_only, Some(true));
+        assert_eq!(tools[0].destructive, None);
+        assert_eq!(tools[0].groups, ["open"]);
+    }
+
+    #[test]
+    fn what_is_no_catalogue_is_refused_with_its_place() {
+        for (text, says) in [
+            ("{}", "no tool catalogue"),
+            ("3", "no tool catalogue"),
+            (r#"[{"name": "a"}, {"name": "a"}]"#, "tool 2 of the list: the name `a` is empty or taken"),
+            (r#"[{"name": ""}]"#, "empty or taken"),
+            (r#"[{"title": "a"}]"#, "missing field `name`"),
+            (r#"[{"name": "a", "annotations": {"readOnlyHint": "yes"}}]"#, "expected a boolean"),
+            (r#"[{"name": "a", "name": "b"}]"#, "same member twice"),
+            ("[", "not one JSON value"),
+        ] {
+            let error = catalog(text).unwrap_err();
+            assert!(error.to_string().contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn absent_hints_have_the_defaults_of_the_protocol() {
+        let attributes = Tool { name: "t".to_owned(), ..Tool::default() }.attributes("demo");
+        assert_eq!(attributes["read_only"], false);
+        assert_eq!(attributes["destructive"], true);
+        assert_eq!(attributes["idempotent"], false);
+        assert_eq!(attributes["open_world"], true);
+        assert_eq!(attributes["listed"], true);
+    }
+}

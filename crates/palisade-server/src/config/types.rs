@@ -1,0 +1,507 @@
+//! The configuration as one typed tree.
+//!
+//! Every key of the contract that does something is here, and no other: unknown keys are errors. `schemas/config.schema.json`
+//! is generated from these types. Relative paths stay as written; [`super::load`] resolves them against the file.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use palisade_audit::{Durability, OnFull};
+use palisade_model::{IssuerName, PepName, ResourceName, Scope, Surface};
+use palisade_pdp::{ClientIp, DenialForm, Kind, ResourceFrom, UpstreamToken};
+use palisade_policy::OnError;
+use palisade_token::{Algorithm, GroupsOverage, Profile};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::values::{ByteSize, ListenAddress, OneOrAll, Period, Secret, Switch};
+
+/// One configuration file.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The version of the format: 1.
+    pub version: u32,
+    /// More files with issuers, resources and peps. A name given twice is an error.
+    #[serde(default)]
+    pub include: Vec<PathBuf>,
+    /// Where to listen.
+    #[serde(default)]
+    pub listen: Listen,
+    /// What one request may cost.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The callers of the decision listener.
+    #[serde(default)]
+    pub peps: BTreeMap<PepName, Pep>,
+    /// The issuers of tokens.
+    #[serde(default)]
+    pub issuers: BTreeMap<IssuerName, Issuer>,
+    /// Keys under every resource; a resource's own wins.
+    #[serde(default)]
+    pub defaults: Resource,
+    /// The protected resources.
+    #[serde(default)]
+    pub resources: BTreeMap<ResourceName, Resource>,
+    /// The policies.
+    #[serde(default)]
+    pub policies: Policies,
+    /// The decision log.
+    #[serde(default)]
+    pub audit: Audit,
+    /// Traces and metrics.
+    #[serde(default)]
+    pub telemetry: Telemetry,
+}
+
+/// A file named by `include`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Included {
+    /// The version of the format: 1.
+    pub version: u32,
+    /// More callers.
+    #[serde(default)]
+    pub peps: BTreeMap<PepName, Pep>,
+    /// More issuers.
+    #[serde(default)]
+    pub issuers: BTreeMap<IssuerName, Issuer>,
+    /// More resources.
+    #[serde(default)]
+    pub resources: BTreeMap<ResourceName, Resource>,
+}
+
+/// The three listeners.
+#[derive(Debug, Clone, Deserialize, JsonSchema, Default, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// For PEPs: gRPC and HTTP on one port.
+    pub decision: DecisionListener,
+    /// For clients: discovery metadata.
+    pub public: PublicListener,
+    /// For operators: health and metrics.
+    pub admin: AdminListener,
+}
+
+/// The decision listener.
+#[derive(Debug, Clone, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct DecisionListener {
+    /// `host:port`, or `unix:/path`.
+    pub address: ListenAddress,
+    /// Weakened: off loopback, callers that prove nothing are the PEP `local`.
+    pub allow_unauthenticated_callers: bool,
+}
+
+impl Default for DecisionListener {
+    fn default() -> Self {
+        Self { address: ListenAddress::loopback(7254), allow_unauthenticated_callers: false }
+    }
+}
+
+/// The public listener.
+#[derive(Debug, Clone, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct PublicListener {
+    /// `host:port`, or `unix:/path`.
+    pub address: ListenAddress,
+}
+
+impl Default for PublicListener {
+    fn default() -> Self {
+        Self { address: ListenAddress::loopback(7255) }
+    }
+}
+
+/// The admin listener.
+#[derive(Debug, Clone, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminListener {
+    /// `host:port`, or `unix:/path`.
+    pub address: ListenAddress,
+    /// Host names under which HTTP callers may address it, beside its own address.
+    pub names: Vec<String>,
+    /// Whether `/metrics` is served to anyone also off loopback.
+    pub metrics: MetricsAccess,
+    /// Weakened: off loopback, everything on this listener is open to anyone.
+    pub allow_unauthenticated_callers: bool,
+}
+
+impl Default for AdminListener {
+    fn default() -> Self {
+        Self {
+            address: ListenAddress::loopback(7256),
+            names: Vec::new(),
+            metrics: MetricsAccess::Loopback,
+            allow_unauthenticated_callers: false,
+        }
+    }
+}
+
+/// Who may read `/metrics`.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema, PartialEq, Eq, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum MetricsAccess {
+    /// Only callers on loopback.
+    #[default]
+    Loopback,
+    /// Anyone who reaches the listener.
+    Open,
+}
+
+/// What one request may cost.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// How long a decision may take before it is a recorded denial; keep it below the proxy's own timeout.
+    pub deadline: Period,
+    /// The largest body that is decided on.
+    pub body: ByteSize,
+    /// The longest token; at most 64KiB.
+    pub token: ByteSize,
+    /// The most items of a batch.
+    pub batch: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            deadline: Period(Duration::from_millis(150)),
+            body: ByteSize(64 * 1024),
+            token: ByteSize(16 * 1024),
+            batch: 50,
+        }
+    }
+}
+
+/// A caller of the decision listener.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pep {
+    /// What it proves itself with.
+    pub auth: PepAuth,
+    /// The entries it may use.
+    pub surfaces: Vec<Surface>,
+    /// The resources it may ask about, or `'*'`.
+    pub resources: OneOrAll<ResourceName>,
+    /// How its `ext_authz` calls name their resource.
+    #[serde(default)]
+    pub resource_from: ResourceFrom,
+    /// Where the client's address is read from.
+    #[serde(default)]
+    pub client_ip: ClientIp,
+    /// Whether `envoy.filters.http.mcp` metadata of its calls is believed.
+    #[serde(default)]
+    pub mcp_metadata: bool,
+}
+
+/// What a PEP proves itself with: exactly one.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum PepAuth {
+    /// A key that it sends as `x-palisade-key` (gRPC metadata or HTTP header); at least 32 characters.
+    Key(Secret),
+    /// The user id of its process, where the decision listener is a Unix socket.
+    Unix(u32),
+}
+
+/// An issuer of tokens.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Issuer {
+    /// Its identifier, compared with `iss` code point for code point.
+    pub issuer: String,
+    /// What its tokens look like.
+    #[serde(default = "default_profile")]
+    pub profile: Profile,
+    /// Where its keys are; default: discovery.
+    #[serde(default)]
+    pub jwks: Option<Jwks>,
+    /// The signature algorithms it uses; default: every asymmetric one that is supported.
+    #[serde(default)]
+    pub algorithms: Vec<Algorithm>,
+    /// How far its clock may be off.
+    #[serde(default = "default_leeway")]
+    pub leeway: Period,
+    /// How long a fetch of its keys may take.
+    #[serde(default = "default_timeout")]
+    pub timeout: Period,
+    /// How long a token may live.
+    #[serde(default = "default_max_lifetime")]
+    pub max_lifetime: Period,
+    /// The claim with the subject's id.
+    #[serde(default)]
+    pub subject: Option<String>,
+    /// The tenants of a templated Entra issuer.
+    #[serde(default)]
+    pub tenants: Vec<String>,
+    /// Which claims hold what.
+    #[serde(default)]
+    pub claims: Claims,
+    /// What to do with a token that says its groups are elsewhere.
+    #[serde(default)]
+    pub groups_overage: GroupsOverage,
+    /// How its network is reached.
+    #[serde(default)]
+    pub network: Network,
+}
+
+const fn default_profile() -> Profile {
+    Profile::Rfc9068
+}
+
+const fn default_leeway() -> Period {
+    Period(Duration::from_secs(30))
+}
+
+const fn default_timeout() -> Period {
+    Period(Duration::from_secs(5))
+}
+
+const fn default_max_lifetime() -> Period {
+    Period(Duration::from_secs(24 * 60 * 60))
+}
+
+/// Where an issuer's keys are: exactly one.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Jwks {
+    /// A URL.
+    Uri(String),
+    /// A file, re-read when it changes.
+    File(PathBuf),
+}
+
+/// Which claims hold what: a claim's name, or a JSON pointer if it begins with `/`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Claims {
+    /// Roles.
+    pub roles: Option<Vec<String>>,
+    /// Groups.
+    pub groups: Option<Vec<String>>,
+    /// The tenant.
+    pub tenant: Option<String>,
+    /// Claims that become tags of the principal.
+    pub tags: Vec<String>,
+}
+
+/// How an issuer's network is reached.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// Whether private and loopback addresses may be reached, and plain http on loopback.
+    pub private: bool,
+    /// A file with further certificate authorities, PEM.
+    pub ca: Option<FileRef>,
+    /// `none`, or the URL of an egress proxy.
+    pub proxy: Option<String>,
+}
+
+/// A file.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileRef {
+    /// Its path.
+    pub file: PathBuf,
+}
+
+/// A protected resource. Under `defaults`, the same keys but `identifier` and `match`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Resource {
+    /// Its RFC 8707 identifier, an absolute URL without fragment.
+    pub identifier: Option<String>,
+    /// What it speaks.
+    pub kind: Option<Kind>,
+    /// The issuers whose tokens it accepts.
+    pub issuers: Option<Vec<IssuerName>>,
+    /// The audiences it accepts; default: its identifier.
+    pub audiences: Option<Vec<String>>,
+    /// Weakened: any audience will do. Refused for kind mcp.
+    pub accept_any_audience: Option<bool>,
+    /// The authorization servers of its metadata; default: the issuers' own identifiers.
+    pub authorization_servers: Option<Vec<String>>,
+    /// What its metadata says for people.
+    pub metadata: Option<Metadata>,
+    /// Its scopes.
+    pub scopes: Option<Scopes>,
+    /// Authentication contexts to offer in a step-up, weakest first.
+    pub acr_values: Option<Vec<String>>,
+    /// Ages of an authentication to offer in a step-up, laxest first.
+    pub max_age: Option<Vec<Period>>,
+    /// Where it is found by host and path; default: from the identifier.
+    #[serde(rename = "match")]
+    pub places: Option<Vec<Place>>,
+    /// Route templates; kind http.
+    pub routes: Option<Vec<String>>,
+    /// Its tools; kind mcp.
+    pub tools: Option<Tools>,
+    /// MCP methods, or HTTP methods for kind http, that may reach policy without a token.
+    pub anonymous: Option<Vec<String>>,
+    /// Whether denials look for scopes that would turn them into permits.
+    pub step_up: Option<Switch>,
+    /// How MCP denials other than 401 and step-up are told.
+    pub denial_form: Option<DenialForm>,
+    /// Which browsers may read its answers.
+    pub cors: Option<Cors>,
+    /// What happens to the credential on the way to the upstream.
+    pub upstream_token: Option<UpstreamToken>,
+    /// `off`, or `{until: 2026-12-31}`: policy denials are recorded and let by, for at most 30 days.
+    pub observe: Option<Observe>,
+}
+
+/// What a resource's metadata says for people (RFC 9728 section 2).
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metadata {
+    /// `resource_name`.
+    pub name: Option<String>,
+    /// `resource_documentation`, a URL.
+    pub documentation: Option<String>,
+    /// `resource_policy_uri`, a URL.
+    pub policy: Option<String>,
+    /// `resource_tos_uri`, a URL.
+    pub terms: Option<String>,
+}
+
+/// The scopes of a resource.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scopes {
+    /// In the first challenge.
+    pub initial: Vec<Scope>,
+    /// `scopes_supported` of the metadata.
+    pub supported: Vec<Scope>,
+    /// Candidates of a step-up, weakest first.
+    pub step_up: Vec<Scope>,
+    /// Scopes that a scope implies.
+    pub implies: BTreeMap<Scope, Vec<Scope>>,
+    /// What stands before every scope when a client asks the provider for it; entra: `api://<id>/`.
+    pub request_prefix: String,
+}
+
+/// A host and a path prefix of whole segments.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// The host, with its port where it is not the scheme's default.
+    pub host: String,
+    /// The path prefix.
+    #[serde(default = "root")]
+    pub path: String,
+}
+
+fn root() -> String {
+    "/".to_owned()
+}
+
+/// The tools of an MCP server.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tools {
+    /// The server's `tools/list` result, as a file.
+    pub catalog: Option<PathBuf>,
+}
+
+/// Which browsers may read a resource's answers.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cors {
+    /// Their origins, compared exactly.
+    pub origins: Vec<String>,
+}
+
+/// Whether policy denials are recorded and let by: `off`, or `{until: 2026-12-31}`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Observe {
+    /// They are enforced.
+    Off,
+    /// They are let by until this day begins, in UTC; at most 30 days from now.
+    Until(String),
+}
+
+/// The policies.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policies {
+    /// A folder of `*.cedar` files, or one file.
+    pub path: PathBuf,
+    /// Extra `*.cedarschema` fragments.
+    pub schema: Vec<PathBuf>,
+    /// Entity files, Cedar's JSON format.
+    pub entities: Vec<PathBuf>,
+    /// When they are read again.
+    pub reload: Reload,
+    /// What an erroring policy does.
+    pub on_error: OnError,
+}
+
+impl Default for Policies {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from("policies"),
+            schema: Vec::new(),
+            entities: Vec::new(),
+            reload: Reload::default(),
+            on_error: OnError::default(),
+        }
+    }
+}
+
+/// When policies and configuration are read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reload {
+    /// When a file changes, and on SIGHUP.
+    #[default]
+    Watch,
+    /// On SIGHUP.
+    Signal,
+    /// Never.
+    Off,
+}
+
+/// The decision log.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// The folder of its segments.
+    pub path: PathBuf,
+    /// What has happened to a record before its answer leaves.
+    pub durability: Durability,
+    /// What happens to a decision when the quota is used up.
+    pub on_full: OnFull,
+    /// How much disk the segments may take.
+    pub quota: ByteSize,
+    /// Where log records are exported to.
+    pub otlp: Option<Otlp>,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from("audit"),
+            durability: Durability::Written,
+            on_full: OnFull::Deny,
+            quota: ByteSize(20 * 1024 * 1024 * 1024),
+            otlp: None,
+        }
+    }
+}
+
+/// An OTLP receiver.
+#[derive(Debug, Clone, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Otlp {
+    /// Its gRPC endpoint: `http://127.0.0.1:4317`.
+    pub endpoint: String,
+}
+
+/// Traces and metrics.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// Where they are exported to.
+    pub otlp: Option<Otlp>,
+}

@@ -1,0 +1,68 @@
+//! What in a configuration is weaker than it could be.
+
+use super::types::{Config, MetricsAccess, Observe};
+
+/// Every weakened setting, each with what it means. They are printed by `config check`, logged at the start, shown in
+/// `/readyz` and written into the decision log.
+#[must_use]
+pub fn of(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let listen = &config.listen;
+    if listen.decision.allow_unauthenticated_callers {
+        warnings.push(
+            "listen.decision.allow_unauthenticated_callers: whoever reaches the listener may ask for decisions".to_owned(),
+        );
+    }
+    if listen.admin.allow_unauthenticated_callers {
+        warnings.push("listen.admin.allow_unauthenticated_callers: whoever reaches the listener may read it".to_owned());
+    }
+    if listen.admin.metrics == MetricsAccess::Open && !listen.admin.address.is_local() {
+        warnings.push("listen.admin.metrics: whoever reaches the listener may read the metrics".to_owned());
+    }
+    if config.limits.deadline.0.as_millis() >= 200 {
+        warnings.push(format!(
+            "limits.deadline: Envoy's ext_authz waits 200ms by default; set its `timeout` above {}ms, or it answers \
+             before Palisade does",
+            config.limits.deadline.0.as_millis()
+        ));
+    }
+    if config.audit.on_full == palisade_audit::OnFull::Drop {
+        warnings.push("audit.on_full: decisions are made without a record when the disk quota is used up".to_owned());
+    }
+    if config.audit.durability == palisade_audit::Durability::Queued {
+        warnings.push("audit.durability: records in memory are lost when the process dies".to_owned());
+    }
+    if config.policies.on_error == palisade_policy::OnError::Skip {
+        warnings.push("policies.on_error: a forbid that fails to evaluate does not forbid".to_owned());
+    }
+    for (name, issuer) in &config.issuers {
+        if issuer.groups_overage == palisade_token::GroupsOverage::Ignore {
+            warnings.push(format!("issuers.{name}.groups_overage: forbids by group miss users with many groups"));
+        }
+    }
+    let all = std::iter::once(("defaults".to_owned(), &config.defaults))
+        .chain(config.resources.iter().map(|(name, resource)| (format!("resources.{name}"), resource)));
+    for (at, resource) in all {
+        if resource.accept_any_audience == Some(true) {
+            warnings.push(format!("{at}.accept_any_audience: tokens issued for other services are accepted"));
+        }
+        if let Some(Observe::Until(day)) = &resource.observe {
+            warnings.push(format!("{at}.observe: policy denials are let by until {day}"));
+        }
+        if resource.upstream_token == Some(palisade_pdp::UpstreamToken::Keep) {
+            warnings.push(format!("{at}.upstream_token: clients' tokens are passed on to the upstream"));
+        }
+    }
+    warnings
+}
+
+/// The timeouts each proxy needs for this configuration.
+#[must_use]
+pub fn proxy_timeouts(config: &Config) -> Vec<String> {
+    let deadline = config.limits.deadline.0.as_millis();
+    let needed = deadline + 50;
+    vec![
+        format!("Envoy ext_authz (gRPC): `timeout: {:.3}s` or more; the default is 0.200s", needed as f64 / 1000.0),
+        format!("Envoy ext_authz (HTTP): `timeout: {:.3}s` or more; the default is 0.200s", needed as f64 / 1000.0),
+    ]
+}

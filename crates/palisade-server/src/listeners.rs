@@ -1,0 +1,183 @@
+//! Sockets: where callers reach the service, and what their connection proves of them.
+
+use std::{io, net::SocketAddr, os::unix::fs::PermissionsExt, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{ConnectInfo, Request, State, connect_info::Connected},
+    middleware::{self, Next},
+    response::Response,
+    serve::{IncomingStream, Listener},
+};
+use palisade_ext_authz::Caller;
+use palisade_pdp::Pdp;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use tokio::{
+    net::{TcpListener, TcpStream, UnixListener},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::values::ListenAddress;
+
+/// The header (gRPC metadata) in which a PEP sends its key.
+const KEY_HEADER: &str = "x-palisade-key";
+
+/// A bound socket.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// Why a listener cannot listen.
+#[derive(Debug, Error)]
+pub enum BindError {
+    /// Somebody else listens there.
+    #[error("listen.{listener}: {address} is taken by another program: stop that one, or set `listen.{listener}.address` to another address")]
+    Taken {
+        /// The listener.
+        listener: &'static str,
+        /// The address.
+        address: ListenAddress,
+    },
+    /// Anything else.
+    #[error("listen.{listener}: {address}: {source}")]
+    Other {
+        /// The listener.
+        listener: &'static str,
+        /// The address.
+        address: ListenAddress,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Socket {
+    pub(crate) async fn bind(listener: &'static str, address: &ListenAddress) -> Result<Self, BindError> {
+        let bound = match address {
+            ListenAddress::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp),
+            ListenAddress::Unix(path) => bind_unix(path).await.map(Self::Unix),
+        };
+        bound.map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => BindError::Taken { listener, address: address.clone() },
+            _ => BindError::Other { listener, address: address.clone(), source },
+        })
+    }
+
+    /// Where it listens; differs from what was asked for where that was port 0.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(|address| address.to_string()).unwrap_or_default(),
+            Self::Unix(listener) => {
+                let path = listener.local_addr().ok().and_then(|address| address.as_pathname().map(ToOwned::to_owned));
+                format!("unix:{}", path.unwrap_or_default().display())
+            }
+        }
+    }
+
+    /// Serves a router until the token is cancelled, then lets the requests under way end.
+    pub(crate) fn serve(self, router: Router, stop: CancellationToken) -> JoinHandle<io::Result<()>> {
+        let service = router.into_make_service_with_connect_info::<Peer>();
+        match self {
+            Self::Tcp(listener) => tokio::spawn(
+                axum::serve(NoDelay(listener), service).with_graceful_shutdown(stop.cancelled_owned()).into_future(),
+            ),
+            Self::Unix(listener) => tokio::spawn(
+                axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).into_future(),
+            ),
+        }
+    }
+}
+
+/// Binds a Unix socket that its owner and group may use. A socket file that nobody listens on any more is replaced.
+async fn bind_unix(path: &std::path::Path) -> io::Result<UnixListener> {
+    if path.exists() && tokio::net::UnixStream::connect(path).await.is_err() {
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+/// What a connection proves of its other end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    /// It is on this machine.
+    local: bool,
+    /// The user id of its process, on a Unix socket.
+    uid: Option<u32>,
+}
+
+/// TCP without Nagle's delay: an answer is one small write.
+struct NoDelay(TcpListener);
+
+impl Listener for NoDelay {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        let (stream, address) = Listener::accept(&mut self.0).await;
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(error = %error, "a connection keeps Nagle's delay");
+        }
+        (stream, address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+impl Connected<IncomingStream<'_, NoDelay>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, NoDelay>) -> Self {
+        Self { local: stream.remote_addr().ip().to_canonical().is_loopback(), uid: None }
+    }
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Self { local: true, uid: stream.io().peer_cred().ok().map(|credentials| credentials.uid()) }
+    }
+}
+
+/// What the identification of callers needs.
+#[derive(Clone)]
+pub(crate) struct Callers {
+    pub(crate) pdp: Arc<Pdp>,
+    /// Callers that prove nothing are `local` wherever they are.
+    pub(crate) allow_unauthenticated: bool,
+}
+
+/// Finds out which PEP every request of a router comes from.
+pub(crate) fn with_callers(router: Router, callers: Callers) -> Router {
+    router.layer(middleware::from_fn_with_state(callers, identify))
+}
+
+async fn identify(
+    State(callers): State<Callers>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let mut keys = request.headers().get_all(KEY_HEADER).iter();
+    let caller = caller(&callers, peer, keys.next().map(|key| key.as_bytes()), keys.next().is_some());
+    request.headers_mut().remove(KEY_HEADER);
+    request.extensions_mut().insert(caller);
+    next.run(request).await
+}
+
+/// A caller that sends a key is the PEP of that key or nobody: a wrong key never becomes `local`.
+fn caller(callers: &Callers, peer: Peer, key: Option<&[u8]>, several: bool) -> Caller {
+    let snapshot = callers.pdp.snapshot();
+    if let Some(key) = key {
+        let digest: [u8; 32] = Sha256::digest(key).into();
+        let pep = if several { None } else { snapshot.peps.by_key(&digest) };
+        return Caller(pep.map(|pep| pep.name.clone()));
+    }
+    if let Some(pep) = peer.uid.and_then(|uid| snapshot.peps.by_uid(uid)) {
+        return Caller(Some(pep.name.clone()));
+    }
+    Caller(if peer.local || callers.allow_unauthenticated { "local".parse().ok() } else { None })
+}

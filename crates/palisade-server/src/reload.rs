@@ -1,0 +1,262 @@
+//! Taking changed files: policies, schema, entities, catalogues and configuration, as one snapshot or not at all.
+//!
+//! Files are looked at when a notification comes, on SIGHUP, and every few seconds, since notifications get lost on
+//! network file systems and under Kubernetes' symbolic links. A change is taken only when two readings half a second
+//! apart are alike and the files still read the same after the snapshot was built, so that half a deployment is never
+//! in force. On any error the old snapshot serves on, visibly.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use notify::Watcher;
+use palisade_audit::{Event, EventRecord};
+use palisade_model::{Clock, PolicyRevision, ResourceName, Timestamp};
+use palisade_pdp::{Pdp, Snapshot};
+use palisade_policy::Policies;
+use sha2::{Digest, Sha256};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use crate::config::{
+    self,
+    build::{Built, Embedded},
+    load::Loaded,
+    types::Reload,
+};
+
+/// Between two readings that must be alike.
+const SETTLE: Duration = Duration::from_millis(500);
+/// How often the content is read without a notification.
+const POLL: Duration = Duration::from_secs(5);
+
+/// How the last reload went, for `/readyz`.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub(crate) struct ReloadStatus {
+    /// When the snapshot in force was taken.
+    pub(crate) taken: String,
+    /// Why the files as they are now were refused; `None` where they are in force.
+    pub(crate) error: Option<String>,
+}
+
+/// What the reload task works with.
+pub(crate) struct Reloader {
+    pub(crate) path: PathBuf,
+    pub(crate) loaded: Loaded,
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) pdp: Arc<Pdp>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) status: watch::Sender<ReloadStatus>,
+    pub(crate) refreshers: palisade_token::Refreshers,
+    pub(crate) observed: Vec<(ResourceName, String)>,
+}
+
+impl Reloader {
+    /// Looks for changes until it is dropped.
+    pub(crate) async fn run(mut self) {
+        let mode = self.loaded.config.policies.reload;
+        let (changed, mut changes) = tokio::sync::mpsc::channel::<()>(1);
+        let _watcher = (mode == Reload::Watch).then(|| self.watcher(changed)).flatten();
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+            tracing::error!("SIGHUP cannot be listened for: the configuration will not be reloaded");
+            return;
+        };
+        let mut tick = interval(POLL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut in_force = self.fingerprint();
+        let mut refused = None;
+        loop {
+            let forced = tokio::select! {
+                hup = hangup.recv() => hup.is_some(),
+                Some(()) = changes.recv() => false,
+                _ = tick.tick() => false,
+            };
+            self.end_observations().await;
+            if mode == Reload::Off || (mode == Reload::Signal && !forced) {
+                continue;
+            }
+            let Some(reading) = self.settled(if forced { None } else { Some((in_force, refused)) }).await else { continue };
+            match self.reload(reading).await {
+                Some(true) => (in_force, refused) = (reading, None),
+                Some(false) => refused = Some(reading),
+                None => {}
+            }
+        }
+    }
+
+    /// Two readings alike, if they differ from what is in force and from what was refused; always when forced.
+    async fn settled(&self, known: Option<([u8; 32], Option<[u8; 32]>)>) -> Option<[u8; 32]> {
+        let mut reading = self.fingerprint();
+        if known.is_some_and(|(in_force, refused)| reading == in_force || Some(reading) == refused) {
+            if known.is_some_and(|(in_force, _)| reading == in_force) {
+                self.status.send_if_modified(|status| status.error.take().is_some());
+            }
+            return None;
+        }
+        loop {
+            sleep(SETTLE).await;
+            let again = self.fingerprint();
+            if again == reading {
+                return Some(reading);
+            }
+            reading = again;
+        }
+    }
+
+    /// Builds a snapshot from the files and puts it in force. `None` where they changed meanwhile.
+    async fn reload(&mut self, reading: [u8; 32]) -> Option<bool> {
+        let built = self.build().await;
+        if self.fingerprint() != reading {
+            return None;
+        }
+        let before = self.pdp.snapshot();
+        match built {
+            Ok((loaded, built)) => {
+                self.take(loaded, built, &before).await;
+                Some(true)
+            }
+            Err(error) => {
+                tracing::error!(error, revision = before.revision.as_str(), "the changed files are refused; the snapshot in force serves on");
+                self.status.send_modify(|status| status.error = Some(error.clone()));
+                self.metric("refused");
+                let listed = <[String; 0]>::default().into_iter().collect::<palisade_audit::Listed>();
+                let revision = before.revision.clone();
+                self.event(Event::ReloadRefused { revision, error, added: listed.clone(), removed: listed }).await;
+                Some(false)
+            }
+        }
+    }
+
+    /// Reads and builds off the runtime's threads: with many policies it takes a while.
+    async fn build(&self) -> Result<(Loaded, Built), String> {
+        let (path, clock, before) = (self.path.clone(), Arc::clone(&self.clock), self.pdp.snapshot());
+        let running = self.loaded.config.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let loaded = config::load::read(&path).map_err(|error| error.to_string())?;
+            if loaded.config.audit != running.audit || loaded.config.telemetry != running.telemetry {
+                return Err("`audit` and `telemetry` are changed by a restart only".to_owned());
+            }
+            let built = config::build::snapshot(&loaded, &Embedded::default(), Some(&before), &clock);
+            built.map(|built| (loaded, built)).map_err(|error| error.to_string())
+        });
+        work.await.unwrap_or_else(|error| Err(format!("the reload failed: {error}")))
+    }
+
+    async fn take(&mut self, loaded: Loaded, built: Built, before: &Snapshot) {
+        let revision = built.snapshot.revision.clone();
+        let (added, removed) = difference(&before.policies, &built.snapshot.policies);
+        for warning in &built.warnings {
+            tracing::warn!(warning, "configuration");
+        }
+        self.refreshers = built.snapshot.verifier.start();
+        self.pdp.replace(built.snapshot);
+        self.files = built.files;
+        self.loaded = loaded;
+        let now = self.clock.now().to_string();
+        self.status.send_replace(ReloadStatus { taken: now, error: None });
+        self.metric("taken");
+        tracing::info!(revision = revision.as_str(), "changed files are in force");
+        let previous: PolicyRevision = before.revision.clone();
+        self.event(Event::ReloadTaken { previous, revision, added: added.into_iter().collect(), removed: removed.into_iter().collect() })
+            .await;
+        self.announce_observations(built.observed).await;
+    }
+
+    async fn announce_observations(&mut self, observed: Vec<(ResourceName, String)>) {
+        for (resource, until) in &observed {
+            if !self.observed.contains(&(resource.clone(), until.clone())) {
+                self.event(Event::ObserveOn { resource: resource.clone(), until: until.clone() }).await;
+            }
+        }
+        for (resource, _) in std::mem::replace(&mut self.observed, observed.clone()) {
+            if !observed.iter().any(|(still, _)| *still == resource) {
+                self.event(Event::ObserveOff { resource }).await;
+            }
+        }
+    }
+
+    /// Notes the end of observations whose day has come. The decision point enforces them from that moment by itself.
+    async fn end_observations(&mut self) {
+        let (snapshot, now) = (self.pdp.snapshot(), self.clock.now());
+        let ended = |name: &ResourceName| {
+            let until = snapshot.resources.by_name(name.as_str()).and_then(|resource| resource.observe_until);
+            until.is_none_or(|until: Timestamp| until <= now)
+        };
+        let still: Vec<_> = self.observed.iter().filter(|(name, _)| !ended(name)).cloned().collect();
+        if still.len() != self.observed.len() {
+            self.announce_observations(still).await;
+        }
+    }
+
+    async fn event(&self, event: Event) {
+        if let Err(error) = self.pdp.audit().event(EventRecord::new(self.clock.now(), event)).await {
+            tracing::error!(error = %error, "an event could not be recorded");
+        }
+    }
+
+    fn metric(&self, outcome: &'static str) {
+        let counter = opentelemetry::global::meter("palisade").u64_counter("palisade_reloads").build();
+        counter.add(1, &[opentelemetry::KeyValue::new("outcome", outcome)]);
+    }
+
+    fn watcher(&self, changed: tokio::sync::mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
+        let notify = move |_event| {
+            // A full channel means that a look is due already.
+            let _ = changed.try_send(());
+        };
+        let mut watcher = notify::recommended_watcher(notify).ok()?;
+        for path in self.roots() {
+            if let Err(error) = watcher.watch(&path, notify::RecursiveMode::Recursive) {
+                tracing::warn!(error = %error, "a folder cannot be watched; it is read every few seconds");
+            }
+        }
+        Some(watcher)
+    }
+
+    /// The folders to watch: the policies, and what holds the other files.
+    fn roots(&self) -> Vec<PathBuf> {
+        let policies = &self.loaded.config.policies;
+        let mut roots = vec![policies.path.clone()];
+        roots.extend(policies.schema.iter().chain(&policies.entities).cloned());
+        roots.extend(self.files.iter().cloned());
+        roots
+    }
+
+    /// A hash over the content of every file that the snapshot is made of.
+    fn fingerprint(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for root in self.roots() {
+            add(&mut hash, &root, 0);
+        }
+        hash.finalize().into()
+    }
+}
+
+/// Adds a file, or every file below a folder in order of their names. Hidden files take no part, as in reading.
+fn add(hash: &mut Sha256, path: &Path, depth: usize) {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        let content = std::fs::read(path).unwrap_or_default();
+        hash.update(path.as_os_str().as_encoded_bytes());
+        hash.update(content.len().to_be_bytes());
+        hash.update(content);
+        return;
+    };
+    let mut children: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    children.sort();
+    let hidden = |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    for child in children.iter().filter(|child| !hidden(child) && depth < 32) {
+        add(hash, child, depth + 1);
+    }
+}
+
+/// The ids of the policies that came and that went.
+fn difference(before: &Policies, after: &Policies) -> (Vec<String>, Vec<String>) {
+    let ids = |policies: &Policies| policies.policy_ids().map(|info| info.policy.id.clone()).collect::<std::collections::BTreeSet<_>>();
+    let (before, after) = (ids(before), ids(after));
+    (after.difference(&before).cloned().collect(), before.difference(&after).cloned().collect())
+}

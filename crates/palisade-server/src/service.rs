@@ -1,0 +1,310 @@
+//! The running service: what is started in which order, and how it ends.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use palisade_audit::{AuditLog, AuditSettings, Event, EventRecord};
+use palisade_front::admin::{Admin, Readiness};
+use palisade_model::Clock;
+use palisade_pdp::{Pdp, PdpSettings};
+use serde_json::json;
+use thiserror::Error;
+use tokio::{
+    sync::{broadcast::error::RecvError, watch},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{self, build::Embedded, load::Loaded, types::Config, types::MetricsAccess, types::Reload},
+    listeners::{self, BindError, Callers, Socket},
+    reload::{ReloadStatus, Reloader},
+    telemetry::Telemetry,
+};
+
+/// What a service is started with.
+#[derive(Debug)]
+pub struct StartSettings {
+    /// The configuration.
+    pub loaded: Loaded,
+    /// What is built in beside it.
+    pub embedded: Embedded,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The telemetry of this process.
+    pub telemetry: Arc<Telemetry>,
+}
+
+/// Why a service cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The configuration, the policies or a catalogue are wrong.
+    #[error("{0}")]
+    Build(#[from] config::BuildError),
+    /// A listener cannot listen.
+    #[error("{0}")]
+    Bind(#[from] BindError),
+    /// The decision log cannot be opened.
+    #[error("audit: {0}")]
+    Audit(#[from] palisade_audit::AuditError),
+    /// A listener off loopback would be open to anyone.
+    #[error("{0}")]
+    Open(String),
+}
+
+/// Where the listeners of a running service are.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    /// For PEPs.
+    pub decision: String,
+    /// For clients.
+    pub public: String,
+    /// For operators.
+    pub admin: String,
+}
+
+/// A running service.
+#[derive(Debug)]
+pub struct Service {
+    addresses: Addresses,
+    pdp: Arc<Pdp>,
+    stop: CancellationToken,
+    listeners: Vec<JoinHandle<std::io::Result<()>>>,
+    background: Vec<JoinHandle<()>>,
+}
+
+/// How many decisions may be under way at once. At a millisecond each that is far more than two cores can do, so a
+/// request that finds no room would have missed its deadline in the queue.
+const MOST_CONCURRENT: usize = 1_024;
+
+/// How long requests under way may take once the service stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+impl Service {
+    /// Starts a service: everything that can be wrong is found before a listener answers.
+    ///
+    /// # Errors
+    /// When the configuration is wrong, an address is taken, or the decision log cannot be opened.
+    pub async fn start(settings: StartSettings) -> Result<Self, StartError> {
+        let StartSettings { loaded, embedded, clock, telemetry } = settings;
+        let config = loaded.config.clone();
+        refuse_open_listeners(&config)?;
+        let built = config::build::snapshot(&loaded, &embedded, None, &clock)?;
+        let decision = Socket::bind("decision", &config.listen.decision.address).await?;
+        let public = Socket::bind("public", &config.listen.public.address).await?;
+        let admin = Socket::bind("admin", &config.listen.admin.address).await?;
+        let addresses =
+            Addresses { decision: decision.address(), public: public.address(), admin: admin.address() };
+        let audit = AuditLog::open(audit_settings(&config), Arc::clone(&clock))?;
+        announce(&audit, &built, clock.as_ref()).await?;
+
+        let verifier = Arc::clone(&built.snapshot.verifier);
+        let key_changes = verifier.subscribe_key_changes();
+        let refreshers = verifier.start();
+        let pdp = Arc::new(Pdp::new(PdpSettings {
+            snapshot: built.snapshot,
+            audit: audit.clone(),
+            clock: Arc::clone(&clock),
+            most_concurrent: MOST_CONCURRENT,
+        }));
+        let taken = ReloadStatus { taken: clock.now().to_string(), error: None };
+        let (status, reload_status) = watch::channel(taken);
+        let stop = CancellationToken::new();
+        let mut background = vec![tokio::spawn(record_key_changes(key_changes, audit, Arc::clone(&clock)))];
+        if embedded.sources.is_none() && config.policies.reload != Reload::Off {
+            let path = loaded.files.first().cloned().unwrap_or_else(PathBuf::new);
+            let reloader = Reloader {
+                path,
+                loaded,
+                files: built.files,
+                pdp: Arc::clone(&pdp),
+                clock,
+                status,
+                refreshers,
+                observed: built.observed,
+            };
+            background.push(tokio::spawn(reloader.run()));
+        } else {
+            let stopped = stop.clone();
+            background.push(tokio::spawn(async move {
+                stopped.cancelled().await;
+                drop((refreshers, status));
+            }));
+        }
+        let weakened = built.warnings;
+        observe_gauges(&config);
+        let listeners = vec![
+            decision.serve(decision_router(&pdp, &config).await, stop.clone()),
+            public.serve(palisade_front::metadata::router(Arc::clone(&pdp)), stop.clone()),
+            admin.serve(admin_router(&pdp, &config, telemetry, reload_status, weakened, stop.clone()), stop.clone()),
+        ];
+        Ok(Self { addresses, pdp, stop, listeners, background })
+    }
+
+    /// Where the listeners are.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The decision point.
+    #[must_use]
+    pub fn pdp(&self) -> &Arc<Pdp> {
+        &self.pdp
+    }
+
+    /// Stops: no new connections, requests under way end, the decision log is flushed and exported as far as it goes.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        let drained = futures::future::join_all(self.listeners);
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            tracing::warn!("requests were still under way when the time to drain was over");
+        }
+        for task in &self.background {
+            task.abort();
+        }
+        self.pdp.audit().shutdown().await;
+    }
+}
+
+async fn decision_router(pdp: &Arc<Pdp>, config: &Config) -> axum::Router {
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    let check = palisade_ext_authz::grpc::server(Arc::clone(pdp));
+    set_serving(&health_reporter, &check).await;
+    let grpc = tonic::service::Routes::new(check).add_service(health).prepare().into_axum_router();
+    let callers =
+        Callers { pdp: Arc::clone(pdp), allow_unauthenticated: config.listen.decision.allow_unauthenticated_callers };
+    listeners::with_callers(grpc.merge(palisade_ext_authz::http::router(Arc::clone(pdp))), callers)
+}
+
+async fn set_serving<S: tonic::server::NamedService>(reporter: &tonic_health::server::HealthReporter, _service: &S) {
+    reporter.set_serving::<S>().await;
+}
+
+fn admin_router(
+    pdp: &Arc<Pdp>,
+    config: &Config,
+    telemetry: Arc<Telemetry>,
+    reload: watch::Receiver<ReloadStatus>,
+    weakened: Vec<String>,
+    stop: CancellationToken,
+) -> axum::Router {
+    let listener = &config.listen.admin;
+    let detail_open = listener.address.is_local() || listener.allow_unauthenticated_callers;
+    let metrics_open = detail_open || listener.metrics == MetricsAccess::Open;
+    let pdp = Arc::clone(pdp);
+    let readiness = move || readiness(&pdp, &reload.borrow(), &weakened, stop.is_cancelled());
+    palisade_front::admin::router(Admin {
+        readiness: Arc::new(readiness),
+        metrics: Arc::new(move || telemetry.prometheus()),
+        names: listener.names.clone(),
+        detail_open,
+        metrics_open,
+    })
+}
+
+/// Ready means: decisions can come out as permits. A collector that is down does not make it unready.
+fn readiness(pdp: &Pdp, reload: &ReloadStatus, weakened: &[String], stopping: bool) -> Readiness {
+    let snapshot = pdp.snapshot();
+    let audit = pdp.audit().status();
+    let issuer = |status: palisade_token::IssuerStatus| {
+        let last_success = status.last_success.map(|time| time.to_string());
+        let (name, ready, keys, error) = (status.name, status.ready, status.keys, status.last_error);
+        json!({ "name": name, "ready": ready, "keys": keys, "last_success": last_success, "last_error": error })
+    };
+    let issuers: Vec<_> = snapshot.verifier.status().into_iter().map(issuer).collect();
+    let ready = !stopping && snapshot.verifier.ready() && audit.last_write_error.is_none();
+    let detail = json!({
+        "ready": ready,
+        "stopping": stopping,
+        "revision": snapshot.revision,
+        "policies": snapshot.policies.policy_ids().count(),
+        "reload": reload,
+        "issuers": issuers,
+        "audit": audit,
+        "weakened": weakened,
+    });
+    Readiness { ready, detail }
+}
+
+/// Off loopback a listener needs callers that prove who they are, or the switch that says otherwise.
+fn refuse_open_listeners(config: &Config) -> Result<(), StartError> {
+    let decision = &config.listen.decision;
+    if !decision.address.is_local() && !decision.allow_unauthenticated_callers && config.peps.is_empty() {
+        return Err(StartError::Open(format!(
+            "listen.decision: {} is not on loopback, and no pep is configured: add one under `peps` with a key, listen on \
+             loopback or a Unix socket, or set `allow_unauthenticated_callers: true`",
+            decision.address
+        )));
+    }
+    Ok(())
+}
+
+fn audit_settings(config: &Config) -> AuditSettings {
+    AuditSettings {
+        path: config.audit.path.clone(),
+        durability: config.audit.durability,
+        on_full: config.audit.on_full,
+        quota: config.audit.quota.0,
+        otlp: config.audit.otlp.as_ref().map(|otlp| otlp.endpoint.clone()),
+    }
+}
+
+/// Writes down what the service starts with, in the log lines and in the decision log.
+async fn announce(
+    audit: &AuditLog,
+    built: &config::Built,
+    clock: &dyn Clock,
+) -> Result<(), palisade_audit::AuditError> {
+    for warning in &built.warnings {
+        tracing::warn!(warning, "configuration");
+    }
+    let started = Event::Started {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        revision: built.snapshot.revision.clone(),
+        weakened: built.warnings.iter().cloned().collect(),
+    };
+    audit.event(EventRecord::new(clock.now(), started)).await?;
+    for (resource, until) in &built.observed {
+        let event = Event::ObserveOn { resource: resource.clone(), until: until.clone() };
+        audit.event(EventRecord::new(clock.now(), event)).await?;
+    }
+    Ok(())
+}
+
+/// `palisade_insecure{listener}`: 1 where callers need prove nothing.
+fn observe_gauges(config: &Config) {
+    let insecure = [
+        ("decision", config.listen.decision.allow_unauthenticated_callers),
+        ("admin", config.listen.admin.allow_unauthenticated_callers),
+    ];
+    let gauge = opentelemetry::global::meter("palisade").u64_gauge("palisade_insecure").build();
+    for (listener, open) in insecure {
+        gauge.record(u64::from(open), &[opentelemetry::KeyValue::new("listener", listener)]);
+    }
+}
+
+async fn record_key_changes(
+    mut changes: tokio::sync::broadcast::Receiver<palisade_token::KeyChange>,
+    audit: AuditLog,
+    clock: Arc<dyn Clock>,
+) {
+    loop {
+        let change = match changes.recv().await {
+            Ok(change) => change,
+            Err(RecvError::Lagged(missed)) => {
+                tracing::warn!(missed, "changes of key sets were missed");
+                continue;
+            }
+            Err(RecvError::Closed) => return,
+        };
+        let (added, removed) = (change.added.into_iter().collect(), change.removed.into_iter().collect());
+        let event = Event::KeysChanged { issuer: change.issuer, added, removed };
+        if let Err(error) = audit.event(EventRecord::new(clock.now(), event)).await {
+            tracing::error!(error = %error, "a change of keys could not be recorded");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! From claims to a subject and its authority: the ids of the policy vocabulary.
+//!
+//! Every id begins with the name of the issuer, so that two issuers can never speak of one entity; for an issuer with
+//! several tenants the tenant follows, because `sub` is unique within a tenant only. A user's id is the subject claim; the
+//! id of a client that acts as itself is its client id, the same that names it as client and actor elsewhere.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use palisade_model::{Authority, Reason, Subject, SubjectKind};
+use serde_json::{Map, Value};
+
+use crate::{
+    ClaimPath, GroupsOverage, IssuerSettings, TokenError,
+    claims::{self, Claims},
+    scopes,
+};
+
+/// Who a token speaks for, and with what authority.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) subject: Arc<Subject>,
+    pub(crate) authority: Arc<Authority>,
+}
+
+/// Reads the identity. `tenant` is the one that a templated issuer was matched with; `digest` is the token's SHA-256.
+pub(crate) fn identity(
+    settings: &IssuerSettings,
+    tenant: Option<&str>,
+    members: &Map<String, Value>,
+    claims: &Claims,
+    digest: &[u8; 32],
+) -> Result<Identity, TokenError> {
+    let ids = Ids { issuer: settings.name.as_str(), tenant };
+    let profile = settings.profile;
+    check_tenant(settings, tenant, members)?;
+    let kind = profile.subject_kind(members, &claims.subject, claims.client.as_deref())?;
+    let subject_id = match (kind, &claims.client) {
+        (SubjectKind::Client, Some(client)) => client.clone(),
+        (SubjectKind::Client | SubjectKind::User | SubjectKind::Anonymous, _) => {
+            user_id(settings, members, claims)?
+        }
+    };
+    let map = &settings.claims;
+    let tenant_path = map.tenant.clone().or_else(|| profile.tenant().and_then(|name| name.parse().ok()));
+    let subject = Subject {
+        kind,
+        id: ids.within_tenant(&subject_id),
+        roles: values(members, &map.roles, profile.roles(), &ids)?,
+        groups: values(members, &map.groups, "groups", &ids)?,
+        tenant: tenant_path.map_or(Ok(None), |path| one(members, &path, &ids))?,
+        tags: tags(members, &map.tags)?,
+    };
+    let authority = Authority {
+        issuer: settings.name.clone(),
+        audience: claims.audience.clone(),
+        scopes: scopes::scopes(members)?,
+        client: claims.client.as_deref().map(|client| ids.within_tenant(client)),
+        actors: claims.actors.iter().map(|actor| ids.within_tenant(actor)).collect(),
+        acr: claims.acr.clone(),
+        amr: claims.amr.clone(),
+        auth_time: claims.auth_time,
+        groups_complete: groups_complete(settings.groups_overage, members)?,
+        token_id: claims
+            .id
+            .as_deref()
+            .map_or_else(|| format!("sha256:{}", hex::encode(digest)), |id| format!("jti:{id}")),
+        expires_at: claims.times.expires,
+    };
+    Ok(Identity { subject: Arc::new(subject), authority: Arc::new(authority) })
+}
+
+struct Ids<'a> {
+    issuer: &'a str,
+    tenant: Option<&'a str>,
+}
+
+impl Ids<'_> {
+    fn of_issuer(&self, value: &str) -> String {
+        format!("{}/{value}", self.issuer)
+    }
+
+    fn within_tenant(&self, value: &str) -> String {
+        match self.tenant {
+            Some(tenant) => format!("{}/{tenant}/{value}", self.issuer),
+            None => self.of_issuer(value),
+        }
+    }
+}
+
+fn user_id(
+    settings: &IssuerSettings,
+    members: &Map<String, Value>,
+    claims: &Claims,
+) -> Result<String, TokenError> {
+    match settings.subject_claim.as_deref() {
+        None => Ok(claims.subject.clone()),
+        Some(claim) => claims::name(members, claim)?
+            .ok_or_else(|| TokenError::claims("the claim that is configured as the subject is missing")),
+    }
+}
+
+/// Entra says the tenant twice, in `iss` and in `tid`; they must agree wherever both speak.
+fn check_tenant(
+    settings: &IssuerSettings,
+    tenant: Option<&str>,
+    members: &Map<String, Value>,
+) -> Result<(), TokenError> {
+    if !settings.profile.is_entra() {
+        return Ok(());
+    }
+    let claimed = claims::name(members, "tid")?;
+    if claimed.as_deref().is_some_and(|claimed| !is_guid(claimed)) {
+        return Err(TokenError::claims("`tid` is not a GUID"));
+    }
+    let issued_by = tenant.or_else(|| settings.issuer.as_str().split('/').find(|segment| is_guid(segment)));
+    match (issued_by, claimed.as_deref()) {
+        (Some(issuer), Some(claimed)) if issuer != claimed => {
+            Err(TokenError::claims("`tid` and `iss` disagree"))
+        }
+        (Some(_), None) if tenant.is_some() => Err(TokenError::claims("`tid` is missing")),
+        (Some(_) | None, Some(_) | None) => Ok(()),
+    }
+}
+
+/// A GUID as Entra writes it: lower case, with hyphens.
+pub(crate) fn is_guid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(index, byte)| match index {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
+        })
+}
+
+fn values(
+    members: &Map<String, Value>,
+    configured: &[ClaimPath],
+    preset: &str,
+    ids: &Ids<'_>,
+) -> Result<BTreeSet<String>, TokenError> {
+    let preset: Option<ClaimPath> = if configured.is_empty() { preset.parse().ok() } else { None };
+    let mut all = BTreeSet::new();
+    for path in configured.iter().chain(preset.as_ref()) {
+        if let Some(value) = path.find(members) {
+            all.extend(claims::list(path.as_str(), value)?.iter().map(|value| ids.of_issuer(value)));
+        }
+    }
+    Ok(all)
+}
+
+fn one(members: &Map<String, Value>, path: &ClaimPath, ids: &Ids<'_>) -> Result<Option<String>, TokenError> {
+    let Some(value) = path.find(members) else { return Ok(None) };
+    let mut values = claims::list(path.as_str(), value)?.into_iter();
+    match (values.next(), values.next()) {
+        (Some(only), None) => Ok(Some(ids.of_issuer(&only))),
+        (None | Some(_), _) => Err(TokenError::claims("the tenant claim does not hold exactly one tenant")),
+    }
+}
+
+/// Tags keep the text of their path as name, so that a policy names what the configuration names.
+fn tags(
+    members: &Map<String, Value>,
+    paths: &[ClaimPath],
+) -> Result<BTreeMap<String, BTreeSet<String>>, TokenError> {
+    paths
+        .iter()
+        .filter_map(|path| path.find(members).map(|value| (path.as_str(), value)))
+        .map(|(path, value)| Ok((path.to_owned(), claims::list(path, value)?)))
+        .collect()
+}
+
+/// A provider that has more groups than fit says so in one of two ways: a distributed claim, or `hasgroups`.
+fn groups_complete(overage: GroupsOverage, members: &Map<String, Value>) -> Result<bool, TokenError> {
+    let distributed = match members.get("_claim_names") {
+        None => false,
+        Some(Value::Object(names)) => names.contains_key("groups"),
+        Some(_) => return Err(TokenError::claims("`_claim_names` is not an object")),
+    };
+    let elsewhere = members.get("hasgroups").is_some_and(|value| value != &Value::Bool(false));
+    match overage {
+        GroupsOverage::Refuse if distributed || elsewhere => {
+            Err(TokenError::new(Reason::TokenGroupsOverage, "the token says that its groups are elsewhere"))
+        }
+        GroupsOverage::Refuse | GroupsOverage::Ignore => Ok(!(distributed || elsewhere)),
+    }
+}

@@ -1,0 +1,306 @@
+//! The live key set of one issuer.
+//!
+//! A [`KeyStore`] holds the keys that are in force and replaces them whole, after a document was fetched, read and
+//! linted. `refresh` decides when a document is fetched, `discovery` where it is. Requests read a snapshot and never
+//! wait for a fetch, with one exception: a `kid` that no key has may cause a refresh, within a budget (`refresh`).
+//!
+//! A key that is gone from the document is gone here at once. A fetch that fails keeps the old keys, for at most
+//! [`HARD_TTL`]; after that the issuer has none, which is an outage of the issuer and never the fault of a token. What
+//! must never happen: a refresh because a signature was wrong.
+
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use moka::sync::Cache;
+use opentelemetry::KeyValue;
+use palisade_model::{Clock, Issuer, IssuerName, Timestamp};
+use thiserror::Error;
+use tokio::sync::{broadcast, watch};
+
+use crate::{
+    Algorithm, KeySource, Profile, SetupError,
+    keys::{Finding, KeySet, KeySetError},
+    network::{FetchError, Fetcher, Route},
+};
+
+mod discovery;
+mod refresh;
+
+pub use refresh::Refreshers;
+
+/// How long keys are used while no fetch succeeds.
+pub(crate) const HARD_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A change of the keys of an issuer, by RFC 7638 thumbprint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyChange {
+    /// The issuer.
+    pub issuer: IssuerName,
+    /// Keys that are usable now.
+    pub added: Vec<String>,
+    /// Keys that are gone; the tokens they signed are refused from now on.
+    pub removed: Vec<String>,
+}
+
+/// How an issuer stands, for operators.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuerStatus {
+    /// The issuer.
+    pub name: IssuerName,
+    /// Whether there are keys that tokens can be verified with.
+    pub ready: bool,
+    /// The RFC 7638 thumbprints of the keys.
+    pub keys: Vec<String>,
+    /// When the keys were last read or confirmed.
+    pub last_success: Option<Timestamp>,
+    /// Why the last attempt failed, if it did.
+    pub last_error: Option<String>,
+}
+
+/// Everything the keys of an issuer depend on. Two configurations that agree in it share their keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) name: IssuerName,
+    pub(crate) issuer: Issuer,
+    pub(crate) profile: Profile,
+    pub(crate) source: KeySource,
+    pub(crate) algorithms: Vec<Algorithm>,
+    pub(crate) route: Route,
+}
+
+/// Keys that are in force.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) keys: Arc<KeySet>,
+    /// Counts the changes of the key set; equal epochs of one store mean equal keys.
+    pub(crate) epoch: u64,
+    confirmed: Timestamp,
+    /// How long the document may be used without asking again.
+    soft_ttl: Duration,
+}
+
+/// Why the keys could not be read.
+#[derive(Debug, Error)]
+enum RefreshError {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error("cannot read `{path}`: {why}")]
+    File { path: PathBuf, why: String },
+    #[error("the key set is unusable: {0}")]
+    Keys(#[from] KeySetError),
+    #[error(transparent)]
+    Discovery(#[from] discovery::DiscoveryError),
+}
+
+/// The live keys of one issuer.
+#[derive(Debug)]
+pub(crate) struct KeyStore {
+    origin: Origin,
+    clock: Arc<dyn Clock>,
+    /// `None` for keys that are not fetched.
+    fetcher: Option<Fetcher>,
+    live: ArcSwapOption<Live>,
+    had_keys: AtomicBool,
+    last_error: Mutex<Option<String>>,
+    pace: Mutex<refresh::Pace>,
+    /// Held for the length of a refresh: there is one at a time.
+    memory: tokio::sync::Mutex<refresh::Memory>,
+    /// Counts the refreshes that have ended.
+    attempts: watch::Sender<u64>,
+    /// Key ids that a refresh of late did not bring.
+    unknown: Cache<String, ()>,
+    changes: broadcast::Sender<KeyChange>,
+}
+
+impl KeyStore {
+    /// A store; keys given inline, and keys in a file that can be read, are there at once.
+    pub(crate) fn new(
+        origin: Origin,
+        clock: Arc<dyn Clock>,
+        changes: broadcast::Sender<KeyChange>,
+    ) -> Result<Self, SetupError> {
+        let fetcher = match &origin.source {
+            KeySource::Discovery | KeySource::Uri(_) => Some(Fetcher::new(&origin.name, &origin.route)?),
+            KeySource::File(_) | KeySource::Inline(_) => None,
+        };
+        let store = Self {
+            fetcher,
+            clock,
+            live: ArcSwapOption::empty(),
+            had_keys: AtomicBool::new(false),
+            last_error: Mutex::default(),
+            pace: Mutex::default(),
+            memory: tokio::sync::Mutex::default(),
+            attempts: watch::Sender::new(0),
+            unknown: Cache::builder().max_capacity(1_000).time_to_live(Duration::from_secs(60)).build(),
+            changes,
+            origin,
+        };
+        store.load_what_is_at_hand()?;
+        Ok(store)
+    }
+
+    fn load_what_is_at_hand(&self) -> Result<(), SetupError> {
+        let issuer = &self.origin.name;
+        match &self.origin.source {
+            KeySource::Discovery => {
+                discovery::check(&self.origin)?;
+            }
+            KeySource::Uri(url) => {
+                let checked = self.fetcher.as_ref().map_or(Ok(()), |fetcher| fetcher.check(url));
+                checked.map_err(|why| SetupError::Url { issuer: issuer.clone(), url: url.clone(), why })?;
+            }
+            KeySource::File(path) => {
+                // A file that is not there yet is waited for: it may be mounted later.
+                let outcome = refresh::read_file(path).and_then(|document| self.import(&document, None));
+                self.note_outcome(&outcome);
+            }
+            KeySource::Inline(document) => {
+                let failed = |why: String| SetupError::Keys { issuer: issuer.clone(), why };
+                self.import(document.as_bytes(), None).map_err(|error| failed(error.to_string()))?;
+                if self.live().is_none() {
+                    return Err(failed("it has no usable key".to_owned()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The keys in force; `None` while the issuer has none.
+    pub(crate) fn live(&self) -> Option<Arc<Live>> {
+        let live = self.live.load_full()?;
+        let fixed = matches!(self.origin.source, KeySource::Inline(_));
+        let fresh = fixed || self.clock.now().since(live.confirmed) < HARD_TTL;
+        (fresh && !live.keys.is_empty()).then_some(live)
+    }
+
+    /// Whether there have been keys.
+    pub(crate) fn had_keys(&self) -> bool {
+        self.had_keys.load(Ordering::Relaxed)
+    }
+
+    /// Waits until there have been keys.
+    pub(crate) async fn until_keys(&self) {
+        let mut attempts = self.attempts.subscribe();
+        while !self.had_keys() && attempts.changed().await.is_ok() {}
+    }
+
+    pub(crate) fn status(&self) -> IssuerStatus {
+        let latest = self.live.load_full();
+        IssuerStatus {
+            name: self.origin.name.clone(),
+            ready: self.live().is_some(),
+            keys: latest
+                .as_ref()
+                .map(|live| live.keys.thumbprints().into_iter().collect())
+                .unwrap_or_default(),
+            last_success: latest.map(|live| live.confirmed),
+            last_error: locked(&self.last_error).clone(),
+        }
+    }
+
+    /// Reads a document and puts its keys in force.
+    fn import(&self, document: &[u8], max_age: Option<Duration>) -> Result<(), RefreshError> {
+        let (keys, findings) = KeySet::import(document, &self.origin.algorithms)?;
+        self.report(&findings);
+        let before = self.live.load_full();
+        let (keys, epoch) = match &before {
+            Some(live) if live.keys.same_as(&keys) => (Arc::clone(&live.keys), live.epoch),
+            Some(live) => (Arc::new(keys), live.epoch.saturating_add(1)),
+            None => (Arc::new(keys), 1),
+        };
+        let now = keys.thumbprints();
+        let then = before.map(|live| live.keys.thumbprints()).unwrap_or_default();
+        self.put_in_force(keys, epoch, max_age);
+        self.announce(&now, &then);
+        Ok(())
+    }
+
+    /// The document is the one that was read last.
+    fn confirm(&self, max_age: Option<Duration>) {
+        if let Some(live) = self.live.load_full() {
+            self.put_in_force(Arc::clone(&live.keys), live.epoch, max_age);
+        }
+    }
+
+    fn put_in_force(&self, keys: Arc<KeySet>, epoch: u64, max_age: Option<Duration>) {
+        let count = u64::try_from(keys.thumbprints().len()).unwrap_or(u64::MAX);
+        let labels = [KeyValue::new("issuer", self.origin.name.as_str().to_owned())];
+        opentelemetry::global::meter("palisade")
+            .u64_gauge("palisade_issuer_keys")
+            .build()
+            .record(count, &labels);
+        if !keys.is_empty() {
+            self.had_keys.store(true, Ordering::Relaxed);
+        }
+        let live = Live { keys, epoch, confirmed: self.clock.now(), soft_ttl: refresh::soft_ttl(max_age) };
+        self.live.store(Some(Arc::new(live)));
+    }
+
+    fn announce(&self, now: &BTreeSet<String>, then: &BTreeSet<String>) {
+        let only_in = |one: &BTreeSet<String>, other: &BTreeSet<String>| -> Vec<String> {
+            one.difference(other).cloned().collect()
+        };
+        let change = KeyChange {
+            issuer: self.origin.name.clone(),
+            added: only_in(now, then),
+            removed: only_in(then, now),
+        };
+        if change.added.is_empty() && change.removed.is_empty() {
+            return;
+        }
+        tracing::info!(issuer = %change.issuer, added = ?change.added, removed = ?change.removed, "the keys of an issuer changed");
+        if self.changes.send(change).is_err() {
+            tracing::debug!("nobody listens to key changes");
+        }
+    }
+
+    fn report(&self, findings: &[Finding]) {
+        for Finding { entry, why, alarm } in findings {
+            if *alarm {
+                tracing::warn!(issuer = %self.origin.name, entry, why, "a published key is dangerous and was left out");
+            } else {
+                tracing::info!(issuer = %self.origin.name, entry, why, "a published key was left out");
+            }
+        }
+    }
+
+    fn note_outcome(&self, outcome: &Result<(), RefreshError>) {
+        let error = outcome.as_ref().err().map(ToString::to_string);
+        let outcome = if error.is_some() { "failure" } else { "success" };
+        let labels = [
+            KeyValue::new("issuer", self.origin.name.as_str().to_owned()),
+            KeyValue::new("outcome", outcome),
+        ];
+        opentelemetry::global::meter("palisade")
+            .u64_counter("mcp_jwks_refresh_total")
+            .build()
+            .add(1, &labels);
+        let mut last_error = locked(&self.last_error);
+        // A file is polled every second: the same complaint is logged once.
+        if let Some(error) = error.as_deref().filter(|error| last_error.as_deref() != Some(error)) {
+            tracing::warn!(issuer = %self.origin.name, error, "the keys of an issuer could not be read");
+        }
+        *last_error = error;
+    }
+}
+
+/// A lock whose holder panicked still guards plain values that are whole after every statement.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,339 @@
+//! The verifier: the only constructor of [`VerifiedToken`].
+//!
+//! A token is either known (its facts are in the cache and its key is still published) or verified from scratch; then the
+//! same last step, `admit`, checks what depends on the request and on the time. The order of the first part is cheap
+//! before dear: reading, issuer, `typ`, key, signature. Claims are typed after the signature held.
+//!
+//! A signature costs some 50 microseconds. It is checked on the runtime's blocking threads, two a core at most, and the
+//! rest waits in order of arrival: a flood of bad tokens then gets a bounded share of the machine, and the tokens that are
+//! known, which need no signature check, are answered beside it.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use palisade_model::{Audience, Authority, Clock, IssuerName, RawToken, Reason, Subject, Timestamp};
+use tokio::sync::{Semaphore, broadcast};
+
+use crate::{
+    IssuerSettings, IssuerStatus, KeyChange, Refreshers, TokenError,
+    cache::{CacheKey, Facts, TokenCache},
+    claims, identity,
+    keys::Key,
+    keyset::{KeyStore, Live},
+    parse::{self, Parsed},
+};
+
+mod setup;
+
+/// What one resource accepts.
+#[derive(Debug, Clone, Copy)]
+pub struct Expectation<'a> {
+    /// The audiences, one of which the token must have.
+    pub audiences: &'a BTreeSet<Audience>,
+    /// Whether a token for any audience is accepted.
+    pub any_audience: bool,
+    /// The issuers, one of which the token must be from. Nothing is accepted from an empty list.
+    pub issuers: &'a [IssuerName],
+}
+
+/// A token whose signature, claims, times and audience hold: the proof that a subject is authenticated.
+#[derive(Debug, Clone)]
+pub struct VerifiedToken {
+    // INVARIANT: built by `Verifier::verify` only, after `Verifier::admit`.
+    subject: Arc<Subject>,
+    authority: Arc<Authority>,
+}
+
+impl VerifiedToken {
+    /// Who the token speaks for.
+    #[must_use]
+    pub fn subject(&self) -> &Arc<Subject> {
+        &self.subject
+    }
+
+    /// What else the token says.
+    #[must_use]
+    pub fn authority(&self) -> &Arc<Authority> {
+        &self.authority
+    }
+}
+
+/// Verifies access tokens of the configured issuers. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Verifier {
+    issuers: Arc<[Issuer]>,
+    /// Every `iss` that is accepted, with the issuer it belongs to.
+    routes: Arc<HashMap<String, Route>>,
+    max_token_bytes: usize,
+    /// Counts the configurations: what the cache holds is of one of them.
+    epoch: u64,
+    shared: Arc<Shared>,
+}
+
+/// What outlives a change of the configuration.
+#[derive(Debug)]
+struct Shared {
+    clock: Arc<dyn Clock>,
+    cache: TokenCache,
+    epochs: AtomicU64,
+    /// Bounds the signature checks that are under way.
+    cold: Arc<Semaphore>,
+    key_changes: broadcast::Sender<KeyChange>,
+}
+
+#[derive(Debug)]
+struct Issuer {
+    settings: IssuerSettings,
+    keys: Arc<KeyStore>,
+}
+
+/// Where the `iss` of a token leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Route {
+    issuer: usize,
+    /// The tenant in the `iss`, for an issuer of several tenants.
+    tenant: Option<String>,
+}
+
+impl Verifier {
+    /// Verifies one token for one resource at one time.
+    ///
+    /// May be dropped at any point: nothing is left half done.
+    ///
+    /// # Errors
+    /// When the token is not accepted, with the reason. [`Reason::IssuerKeysUnavailable`] says nothing about the token:
+    /// it could not be verified.
+    pub async fn verify(
+        &self,
+        raw: &RawToken,
+        expected: &Expectation<'_>,
+        now: Timestamp,
+    ) -> Result<VerifiedToken, TokenError> {
+        parse::check_length(raw.expose(), self.max_token_bytes)?;
+        let key = CacheKey { digest: sha256(raw.expose().as_bytes()), epoch: self.epoch };
+        if let Some(facts) = self.known(&key)? {
+            return self.admit(&facts, expected, now);
+        }
+        let facts = Arc::new(self.verify_cold(raw, expected, &key).await?);
+        let verified = self.admit(&facts, expected, now)?;
+        self.shared.cache.insert(key, facts);
+        Ok(verified)
+    }
+
+    /// The facts of a token that was accepted before, if its key is still in force.
+    fn known(&self, key: &CacheKey) -> Result<Option<Arc<Facts>>, TokenError> {
+        let Some(facts) = self.shared.cache.get(key) else { return Ok(None) };
+        let live = self.live_keys(self.issuer(facts.issuer)?)?;
+        if live.epoch == facts.key_epoch || live.keys.contains(&facts.key) {
+            return Ok(Some(facts));
+        }
+        self.shared.cache.remove(key);
+        Ok(None)
+    }
+
+    /// Checks what depends on the request and on the time; everything that is not in [`Facts`] for that reason.
+    fn admit(
+        &self,
+        facts: &Facts,
+        expected: &Expectation<'_>,
+        now: Timestamp,
+    ) -> Result<VerifiedToken, TokenError> {
+        let settings = &self.issuer(facts.issuer)?.settings;
+        check_allowed(settings, expected)?;
+        facts.times.check(now, settings.leeway, settings.max_lifetime)?;
+        let audience = &facts.identity.authority.audience;
+        if !expected.any_audience && audience.is_disjoint(expected.audiences) {
+            return Err(TokenError::new(
+                Reason::TokenAudienceMismatch,
+                "no audience of the token is one of this resource",
+            ));
+        }
+        if facts.bound {
+            // No surface brings the evidence yet, and a binding that is not checked is no binding (RFC 7800).
+            return Err(TokenError::new(
+                Reason::TokenBinding,
+                "the token is bound to a key, and the request proves none",
+            ));
+        }
+        Ok(VerifiedToken {
+            subject: Arc::clone(&facts.identity.subject),
+            authority: Arc::clone(&facts.identity.authority),
+        })
+    }
+
+    /// Verifies a token from scratch, up to what no request can change.
+    async fn verify_cold(
+        &self,
+        raw: &RawToken,
+        expected: &Expectation<'_>,
+        cache_key: &CacheKey,
+    ) -> Result<Facts, TokenError> {
+        let parsed = parse::parse_strict(raw.expose())?;
+        // The `iss` is not verified yet: it only picks which issuer's keys the signature must hold against.
+        let iss = claims::issuer(&parsed.claims)?;
+        let route = self.routes.get(iss).ok_or_else(|| {
+            TokenError::new(Reason::TokenIssuerUnknown, "no configured issuer has the `iss` of the token")
+        })?;
+        let issuer = self.issuer(route.issuer)?;
+        check_allowed(&issuer.settings, expected)?;
+        issuer.settings.profile.check_media_type(parsed.header.media_type.as_deref())?;
+        let (key, key_epoch) = self.key(issuer, &parsed).await?;
+        check_key(&key, &parsed, iss, route.tenant.as_deref())?;
+        self.check_signature(&key, &parsed).await?;
+        issuer.settings.profile.check_kind_of_token(&parsed.claims)?;
+        let claims = claims::claims(&parsed.claims, issuer.settings.profile, iss)?;
+        let tenant = route.tenant.as_deref();
+        let identity =
+            identity::identity(&issuer.settings, tenant, &parsed.claims, &claims, &cache_key.digest)?;
+        Ok(Facts {
+            issuer: route.issuer,
+            identity,
+            times: claims.times,
+            bound: claims.bound,
+            key,
+            key_epoch,
+            weight: u32::try_from(raw.expose().len()).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// The signature check, within its share of the machine. The permit lives as long as the check, also when the
+    /// request gives up.
+    async fn check_signature(&self, key: &Arc<Key>, parsed: &Parsed<'_>) -> Result<(), TokenError> {
+        let failed = || TokenError::new(Reason::InternalError, "the signature could not be checked");
+        let permit = Arc::clone(&self.shared.cold).acquire_owned().await.map_err(|_| failed())?;
+        let (key, signed, signature) =
+            (Arc::clone(key), parsed.signed.to_owned(), parsed.signature.to_owned());
+        let check = move || {
+            let holds = key.verifies(&signed, &signature);
+            drop(permit);
+            holds
+        };
+        if tokio::task::spawn_blocking(check).await.map_err(|_| failed())? {
+            Ok(())
+        } else {
+            Err(TokenError::new(Reason::TokenSignatureInvalid, "the signature does not hold"))
+        }
+    }
+
+    /// The key that the token names. Only a `kid` that no key has may cause a refresh.
+    async fn key(&self, issuer: &Issuer, parsed: &Parsed<'_>) -> Result<(Arc<Key>, u64), TokenError> {
+        let id = parsed.header.key_id.as_deref();
+        let find = |live: &Live| {
+            live.keys.find(id, parsed.header.algorithm).map(|key| (Arc::clone(key), live.epoch))
+        };
+        if let Some(found) = find(&*self.live_keys(issuer)?) {
+            return Ok(found);
+        }
+        if let Some(id) = id {
+            issuer.keys.refresh_for(id).await;
+        }
+        find(&*self.live_keys(issuer)?).ok_or_else(|| {
+            TokenError::new(
+                Reason::TokenKeyUnknown,
+                "the issuer has no key that fits the `kid` and `alg` of the token",
+            )
+        })
+    }
+
+    fn live_keys(&self, issuer: &Issuer) -> Result<Arc<Live>, TokenError> {
+        issuer.keys.live().ok_or_else(|| {
+            TokenError::new(
+                Reason::IssuerKeysUnavailable,
+                format!("there are no keys of issuer `{}`", issuer.settings.name),
+            )
+        })
+    }
+
+    fn issuer(&self, place: usize) -> Result<&Issuer, TokenError> {
+        self.issuers
+            .get(place)
+            .ok_or_else(|| TokenError::new(Reason::InternalError, "an issuer is not configured"))
+    }
+
+    /// Starts the tasks that keep the keys fresh, one an issuer; they end when the answer is dropped. Must be called
+    /// within a tokio runtime.
+    pub fn start(&self) -> Refreshers {
+        Refreshers::start(self.stores().map(Arc::clone))
+    }
+
+    pub(crate) fn stores(&self) -> impl Iterator<Item = &Arc<KeyStore>> {
+        self.issuers.iter().map(|issuer| &issuer.keys)
+    }
+
+    /// Waits until every issuer has had keys, at most `limit`. Says whether they have.
+    pub async fn wait_ready(&self, limit: Duration) -> bool {
+        let all = async {
+            for keys in self.stores() {
+                keys.until_keys().await;
+            }
+        };
+        tokio::time::timeout(limit, all).await.is_ok()
+    }
+
+    /// Whether every issuer has had keys since the start.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.stores().all(|keys| keys.had_keys())
+    }
+
+    /// How every issuer stands.
+    #[must_use]
+    pub fn status(&self) -> Vec<IssuerStatus> {
+        self.stores().map(|keys| keys.status()).collect()
+    }
+
+    /// The changes of key sets from now on, of this verifier and of those it is reconfigured to.
+    #[must_use]
+    pub fn subscribe_key_changes(&self) -> broadcast::Receiver<KeyChange> {
+        self.shared.key_changes.subscribe()
+    }
+
+    fn next_epoch(shared: &Shared) -> u64 {
+        shared.epochs.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+fn check_allowed(settings: &IssuerSettings, expected: &Expectation<'_>) -> Result<(), TokenError> {
+    if expected.issuers.contains(&settings.name) {
+        Ok(())
+    } else {
+        Err(TokenError::new(
+            Reason::TokenIssuerNotAllowed,
+            "the resource does not accept tokens of this issuer",
+        ))
+    }
+}
+
+/// The algorithm was fixed when the key was imported; the header can only agree with it (RFC 8725 section 3.1).
+fn check_key(key: &Key, parsed: &Parsed<'_>, iss: &str, tenant: Option<&str>) -> Result<(), TokenError> {
+    let wrong = |detail: &str| Err(TokenError::new(Reason::TokenSignatureInvalid, detail));
+    if parsed.header.algorithm != key.algorithm {
+        return wrong("the header's `alg` is not the algorithm of the key");
+    }
+    if key.issuer.as_deref().is_some_and(|limit| limit != iss && !is_template_of(limit, iss, tenant)) {
+        return wrong("the key is limited to another issuer");
+    }
+    Ok(())
+}
+
+/// Whether a key's `issuer` member with `{tenantid}` stands for this `iss`.
+fn is_template_of(limit: &str, iss: &str, tenant: Option<&str>) -> bool {
+    tenant
+        .or_else(|| iss.split('/').find(|segment| identity::is_guid(segment)))
+        .is_some_and(|tenant| limit.replace(setup::TENANT, tenant) == iss)
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
+    digest
+}
+
+#[cfg(test)]
+mod tests;

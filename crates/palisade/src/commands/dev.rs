@@ -1,0 +1,109 @@
+//! `palisade dev`: the whole service on loopback, with nothing to configure.
+
+use std::{os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use clap::Args;
+use palisade_model::{Clock, Scope, SystemClock};
+use palisade_server::{
+    Service, StartSettings,
+    dev::{self, Claims, DevIssuer},
+    telemetry::Telemetry,
+};
+
+use crate::{Outcome, commands::serve};
+
+/// Run everything on loopback with no configuration, and print commands to try it with.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  palisade dev")]
+pub(crate) struct Dev {}
+
+impl Dev {
+    pub(crate) fn run(self) -> anyhow::Result<Outcome> {
+        let state = dev::state_folder();
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&state)
+            .with_context(|| state.display().to_string())?;
+        let loaded = dev::configuration(&state)?;
+        let issuer = DevIssuer::generate()?;
+        serve::runtime()?.block_on(async {
+            let telemetry = Arc::new(Telemetry::install(&loaded.config.telemetry)?);
+            let settings = StartSettings {
+                loaded,
+                embedded: issuer.embedded()?,
+                clock: Arc::new(SystemClock),
+                telemetry: Arc::clone(&telemetry),
+            };
+            let service = Service::start(settings).await?;
+            issuer.save(&dev::key_file(&state))?;
+            print_guide(&issuer, &service.addresses().decision, &state)?;
+            serve::asked_to_stop().await?;
+            service.stop().await;
+            Ok(Outcome::Yes)
+        })
+    }
+}
+
+/// One call of the sample MCP server.
+struct Example {
+    title: &'static str,
+    user: &'static str,
+    scopes: &'static [&'static str],
+    roles: &'static [&'static str],
+    tool: &'static str,
+}
+
+const EXAMPLES: [Example; 3] = [
+    Example {
+        title: "A permit: anyone who signed in may call `echo`",
+        user: "alice",
+        scopes: &[],
+        roles: &[],
+        tool: "echo",
+    },
+    Example {
+        title: "A denial: `system_status` is for administrators; the record says why",
+        user: "alice",
+        scopes: &[],
+        roles: &[],
+        tool: "system_status",
+    },
+    Example {
+        title: "A step-up: the administrator root lacks one scope, and is told which",
+        user: "root",
+        scopes: &[],
+        roles: &["admin"],
+        tool: "delete_file",
+    },
+];
+
+fn print_guide(issuer: &DevIssuer, decision: &str, state: &Path) -> anyhow::Result<()> {
+    println!(
+        "palisade dev is listening: decisions on {decision}, metadata on 127.0.0.1:7255, health on 127.0.0.1:7256"
+    );
+    println!("Paste these into another terminal:\n");
+    for example in &EXAMPLES {
+        let scopes: Result<Vec<Scope>, _> = example.scopes.iter().map(|scope| scope.parse()).collect();
+        let claims = Claims {
+            user: example.user.to_owned(),
+            scopes: scopes?,
+            roles: example.roles.iter().map(|role| (*role).to_owned()).collect(),
+            audience: dev::RESOURCE.to_owned(),
+            ttl: Duration::from_secs(60 * 60),
+        };
+        let token = issuer.mint(&claims, SystemClock.now())?;
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{}","arguments":{{}}}}}}"#,
+            example.tool
+        );
+        println!("# {}", example.title);
+        println!(
+            "curl -si http://{decision}/authz/demo -H 'content-type: application/json' -H 'authorization: Bearer {token}' -d '{body}'\n"
+        );
+    }
+    println!("# The records of these decisions");
+    println!("palisade audit query --path {}", state.join("audit").display());
+    Ok(())
+}

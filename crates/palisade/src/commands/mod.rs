@@ -1,0 +1,9 @@
+//! The commands, a file each.
+
+pub(crate) mod audit;
+pub(crate) mod config;
+pub(crate) mod dev;
+pub(crate) mod policy;
+pub(crate) mod serve;
+pub(crate) mod terminal;
+pub(crate) mod token;

@@ -1,0 +1,72 @@
+//! The real components as child processes on loopback: Envoy, an identity provider, an OpenTelemetry
+//! Collector and MCP servers.
+//!
+//! `tests/components/install` puts the programs below `target/components`; each type here starts one,
+//! returns when it answers, and ends it by its process id when dropped. What a child prints goes to a
+//! file below `target/test-logs`, so that a failed run can be read.
+//!
+//! This module must not decide anything about Palisade: it knows the components and nothing of the
+//! service, except for the ports and names that it puts into the Envoy samples of `deploy/`.
+
+mod collector;
+mod envoy;
+mod mcp_server;
+mod oidc_provider;
+mod process;
+#[cfg(test)]
+mod tests;
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+pub use collector::Collector;
+pub use envoy::{Envoy, EnvoyPorts, EnvoySample};
+pub use mcp_server::{McpServer, header_values};
+pub use oidc_provider::OidcProvider;
+pub use process::{Process, eventually};
+
+/// The folder of this repository.
+pub fn repository() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap_or(tests).to_owned()
+}
+
+/// The folder that the components are installed in.
+///
+/// # Errors
+/// If they are not installed; the message says how.
+pub fn components_dir() -> Result<PathBuf> {
+    let dir = repository().join("target/components");
+    let installed = dir.join("envoy.stamp").exists() && dir.join("npm.stamp").exists();
+    ensure!(installed, "the real components are not installed: run tests/run (or tests/components/install)");
+    Ok(dir)
+}
+
+/// A TCP port of 127.0.0.1 that nobody listened on a moment ago, for components that cannot choose one.
+///
+/// # Errors
+/// If the system has no port left.
+pub fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// The Node program and the arguments under which a script of `tests/components` finds its packages.
+fn node_script(script: &str) -> Result<std::process::Command> {
+    let npm = components_dir()?.join("npm");
+    let mut command = std::process::Command::new(npm.join("node"));
+    command.args(["--preserve-symlinks", "--preserve-symlinks-main"]);
+    command.arg(npm.join("src").join(script));
+    Ok(command)
+}
+
+/// The body of a response as JSON, or an error with the status and the text.
+async fn json_body(response: reqwest::Response) -> Result<Value> {
+    let status = response.status();
+    let text = response.text().await?;
+    ensure!(status.is_success(), "status {status}: {text}");
+    serde_json::from_str(&text).with_context(|| format!("not JSON: {text}"))
+}

@@ -1,0 +1,161 @@
+//! Envoy with a configuration of `deploy/`, on ports of its own choice.
+//!
+//! The samples that operators copy are the ones that the tests run: [`EnvoySample::fill`] changes ports
+//! and the resource's name in their text and nothing else.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::process::{Process, eventually};
+use super::{components_dir, json_body, repository};
+
+/// A running Envoy. Its listener and its admin interface have ports that the system chose.
+#[derive(Debug)]
+pub struct Envoy {
+    process: Process,
+    admin: String,
+    port: u16,
+    _files: TempDir,
+}
+
+/// Which sample of `deploy/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnvoySample {
+    /// `envoy.yaml`: ext_authz over gRPC.
+    ExtAuthz,
+    /// `envoy-mcp.yaml`: Envoy's MCP filter before it.
+    Mcp,
+}
+
+/// Where the filled sample sends requests, all on 127.0.0.1.
+#[derive(Clone, Copy, Debug)]
+pub struct EnvoyPorts {
+    /// Palisade's decision listener.
+    pub decision: u16,
+    /// Palisade's public listener.
+    pub public: u16,
+    /// The upstream that the resource stands for.
+    pub upstream: u16,
+}
+
+impl EnvoySample {
+    /// The sample's text for a resource of this name: `palisade.resource`, the path `/<name>` and the
+    /// cluster are called by it. The ports of Envoy itself become 0.
+    ///
+    /// # Errors
+    /// If the sample no longer has what is to be replaced.
+    pub fn fill(self, resource: &str, ports: EnvoyPorts) -> Result<String> {
+        let file = match self {
+            Self::ExtAuthz => "envoy.yaml",
+            Self::Mcp => "envoy-mcp.yaml",
+        };
+        let mut text = fs::read_to_string(repository().join("deploy").join(file))?;
+        let changes = [
+            ("port_value: 9901}".to_owned(), "port_value: 0}".to_owned()),
+            ("port_value: 10000}".to_owned(), "port_value: 0}".to_owned()),
+            ("port_value: 7254}".to_owned(), format!("port_value: {}}}", ports.decision)),
+            ("port_value: 7255}".to_owned(), format!("port_value: {}}}", ports.public)),
+            ("port_value: 3001}".to_owned(), format!("port_value: {}}}", ports.upstream)),
+            ("palisade.resource: files".to_owned(), format!("palisade.resource: {resource}")),
+            ("path_separated_prefix: /files".to_owned(), format!("path_separated_prefix: /{resource}")),
+            ("cluster: files".to_owned(), format!("cluster: {resource}")),
+            ("- name: files".to_owned(), format!("- name: {resource}")),
+            ("cluster_name: files".to_owned(), format!("cluster_name: {resource}")),
+        ];
+        for (from, to) in changes {
+            ensure!(text.matches(&from).count() == 1, "deploy/{file} should have `{from}` once");
+            text = text.replace(&from, &to);
+        }
+        Ok(text)
+    }
+}
+
+impl Envoy {
+    /// Starts Envoy with this configuration and waits until it is live. The configuration has a listener
+    /// called `ingress`; it and the admin interface had best have port 0.
+    ///
+    /// # Errors
+    /// If Envoy refuses the configuration or does not become live.
+    pub async fn start(configuration: &str) -> Result<Self> {
+        let files = TempDir::new()?;
+        let file = files.path().join("envoy.yaml");
+        let admin_file = files.path().join("admin");
+        fs::write(&file, configuration)?;
+        let mut command = Command::new(components_dir()?.join("venv/bin/envoy"));
+        command.arg("-c").arg(&file).arg("--admin-address-path").arg(&admin_file);
+        command.args(["--disable-hot-restart", "--concurrency", "2", "--log-level", "warning"]);
+        command.args(["--file-flush-interval-msec", "50", "--drain-time-s", "1"]);
+        let mut process = Process::start("envoy", command)?;
+
+        let admin = wait(&mut process, "Envoy's admin address", async || {
+            Ok(fs::read_to_string(&admin_file).ok().filter(|address| !address.is_empty()))
+        })
+        .await?;
+        wait(&mut process, "Envoy to be live", async || {
+            let ready = reqwest::get(format!("http://{admin}/ready")).await;
+            Ok(ready.ok().filter(|answer| answer.status().is_success()))
+        })
+        .await?;
+        let port = ingress_port(&admin).await?;
+        Ok(Self { process, admin, port, _files: files })
+    }
+
+    /// The port of the listener `ingress` on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The URL of a path, which begins with `/`, on the listener `ingress`.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// What the admin interface answers to a GET, such as `/stats?filter=ext_authz`.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn admin(&self, path: &str) -> Result<String> {
+        Ok(reqwest::get(format!("http://{}{path}", self.admin)).await?.text().await?)
+    }
+
+    /// The access log so far, oldest first; a line appears some 50 ms after its request.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn access_log(&self) -> Result<Vec<Value>> {
+        Ok(self.process.log()?.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+async fn wait<T>(
+    process: &mut Process,
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let start = std::time::Instant::now();
+    loop {
+        process.check_running()?;
+        if let Some(answer) = ask().await? {
+            return Ok(answer);
+        }
+        ensure!(start.elapsed().as_secs() < 30, "still waiting: {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+async fn ingress_port(admin: &str) -> Result<u16> {
+    let listeners = json_body(reqwest::get(format!("http://{admin}/listeners?format=json")).await?).await?;
+    let statuses = listeners["listener_statuses"].as_array().context("Envoy names no listener")?;
+    let ingress = statuses.iter().find(|status| status["name"] == "ingress");
+    let port = ingress.and_then(|status| status["local_address"]["socket_address"]["port_value"].as_u64());
+    Ok(u16::try_from(port.context("Envoy has no listener `ingress`")?)?)
+}
