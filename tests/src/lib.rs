@@ -1,1 +1,4 @@
-//! The harness.
+//! The harness: the service and the real components around it, as child processes.
+
+pub mod components;
+pub mod service;

@@ -97,7 +97,10 @@ impl Exporter {
             (Some("http"), Some(_)) => {}
             (Some("https"), Some(_)) => {
                 let tls = ClientTlsConfig::new().with_native_roots();
-                parsed = parsed.tls_config(tls).map_err(|_| wrong())?;
+                parsed = parsed.tls_config(tls).map_err(|error| AuditError::Tls {
+                    endpoint: endpoint.to_owned(),
+                    source: Arc::new(error),
+                })?;
             }
             (Some(_) | None, Some(_) | None) => return Err(wrong()),
         }

@@ -117,6 +117,14 @@ pub enum AuditError {
         /// The endpoint.
         endpoint: String,
     },
+    /// TLS to the OTLP endpoint cannot be set up.
+    #[error("cannot set up TLS for `{endpoint}`: has the machine a store of root certificates?")]
+    Tls {
+        /// The endpoint.
+        endpoint: String,
+        /// What is wrong.
+        source: Arc<tonic::transport::Error>,
+    },
     /// A file operation failed.
     #[error("cannot {action} `{path}`")]
     Io {

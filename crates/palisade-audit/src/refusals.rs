@@ -92,12 +92,18 @@ impl Refusals {
         }
         let mut content = vec![0; SLOTS * SLOT_BYTES];
         file.read_exact_at(&mut content, 0)?;
-        let records = content
-            .chunks_exact(SLOT_BYTES)
-            .filter_map(read_slot)
-            .filter(|record| !holds(newest, record.id))
-            .map(with_prefix)
-            .collect();
+        let mut records = Vec::new();
+        for (at, slot) in content.chunks_exact(SLOT_BYTES).enumerate() {
+            match read_slot(slot) {
+                // Cleared before anything is written: after that, another segment may be the newest.
+                Some(record) if holds(newest, record.id) => zero(&file, at)?,
+                Some(record) => records.push(with_prefix(record)),
+                None => {}
+            }
+        }
+        if sync {
+            file.sync_data()?;
+        }
         let refusals = Self { file, slots: Vec::new(), kinds: HashMap::new(), stale: SLOTS, sync };
         Ok(Recovered { refusals, records })
     }
@@ -154,11 +160,11 @@ impl Refusals {
     pub(crate) fn store(&mut self) -> io::Result<()> {
         self.clear_stale()?;
         let mut stored = false;
-        for (at, slot) in self.slots.iter_mut().enumerate() {
+        for (at, slot) in self.slots.iter_mut().enumerate().filter(|(_, slot)| slot.lacks != Lacks::Nothing) {
             let offset = (at * SLOT_BYTES) as u64;
             let digits = format!("{:0DIGITS$}", slot.record.count);
             match slot.lacks {
-                Lacks::Nothing => continue,
+                Lacks::Nothing => {}
                 Lacks::Count => self.file.write_all_at(digits.as_bytes(), offset)?,
                 Lacks::Record => {
                     if !fits(&slot.record)? {
@@ -208,12 +214,17 @@ impl Refusals {
         for at in 0..self.stale {
             // A slot that is in use again was overwritten, or is about to be.
             if self.slots.get(at).is_none_or(|slot| slot.lacks == Lacks::Record) {
-                self.file.write_all_at(&[b'0'; DIGITS], (at * SLOT_BYTES) as u64)?;
+                zero(&self.file, at)?;
             }
         }
         self.stale = 0;
         Ok(())
     }
+}
+
+/// Sets the count of a slot to zero.
+fn zero(file: &File, slot: usize) -> io::Result<()> {
+    file.write_all_at(&[b'0'; DIGITS], (slot * SLOT_BYTES) as u64)
 }
 
 fn encode(record: &DecisionRecord) -> io::Result<Vec<u8>> {

@@ -2,13 +2,13 @@
 //!
 //! Everything is as it came: nothing is decoded, merged or believed yet.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use palisade_mcp::Attributes;
 use palisade_model::{Refusal, Surface};
 
 /// The request that a proxy asks about.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct HttpCall {
     /// The entry it came in by.
     pub(crate) surface: Surface,
@@ -36,6 +36,14 @@ pub(crate) struct HttpCall {
     pub(crate) mcp: Option<Result<Attributes, Refusal>>,
 }
 
+/// Prints nothing that could hold a credential or a value: headers, query and body are left out.
+impl fmt::Debug for HttpCall {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { surface, named, method, .. } = self;
+        write!(formatter, "HttpCall({surface:?}, {named:?}, {method:?}, ..)")
+    }
+}
+
 /// How a call names its resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Named {
@@ -46,7 +54,7 @@ pub(crate) enum Named {
 }
 
 /// The body of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Body {
     /// None came.
     Absent,
@@ -72,7 +80,7 @@ impl Body {
 }
 
 /// Header fields, every value of each, under the lower-case name.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub(crate) struct Headers(BTreeMap<String, Vec<String>>);
 
 impl Headers {

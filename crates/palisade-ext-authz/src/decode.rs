@@ -6,9 +6,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use palisade_mcp::{Reply, Unread};
-use palisade_model::{
-    AccessRequest, Action, Asked, Credential, Item, Reason, Refusal, Surface, Target, TraceId,
-};
+use palisade_model::{AccessRequest, Action, Asked, Credential, Item, Reason, Refusal, Target, TraceId};
 use palisade_pdp::{
     ClientIp, Kind, Pep, Peps, Resource, ResourceFrom, Resources,
     location::{self, Location},
@@ -184,12 +182,4 @@ fn request_id(call: &HttpCall) -> Option<String> {
         .filter(|id| !id.is_empty())
         .or_else(|| call.headers.only("x-request-id"))?;
     (id.len() <= MAX_REQUEST_ID && id.bytes().all(|byte| byte.is_ascii_graphic())).then(|| id.to_owned())
-}
-
-/// Whether an answer with HTTP status 200 can be a denial at this entry: over HTTP it would be an allow.
-pub(crate) const fn may_deny_with_200(surface: Surface) -> bool {
-    match surface {
-        Surface::ExtAuthz => true,
-        Surface::HttpAuthz | Surface::Decide => false,
-    }
 }

@@ -19,7 +19,7 @@ use envoy_types::{
     },
 };
 use palisade_mcp::Reply;
-use palisade_model::Reason;
+use palisade_model::{Reason, Surface};
 use palisade_pdp::{
     Decision, Denial, DenialForm, Kind,
     answer::{self, Answer},
@@ -27,7 +27,7 @@ use palisade_pdp::{
 
 use crate::{
     call::HttpCall,
-    decode::{Decoded, may_deny_with_200},
+    decode::Decoded,
     identity::{Passage, subject_text},
 };
 
@@ -93,6 +93,14 @@ fn is_told_in_jsonrpc(reason: Reason) -> bool {
     let unreadable =
         matches!(reason, Reason::RequestMalformed | Reason::RequestTruncated | Reason::RequestBodyMissing);
     !unreadable && !answer::is_http_only(reason)
+}
+
+/// Whether an answer with HTTP status 200 can be a denial at this entry: over HTTP it would be an allow.
+const fn may_deny_with_200(surface: Surface) -> bool {
+    match surface {
+        Surface::ExtAuthz => true,
+        Surface::HttpAuthz | Surface::Decide => false,
+    }
 }
 
 fn jsonrpc_error(denial: &Denial, decoded: &Decoded) -> serde_json::Value {

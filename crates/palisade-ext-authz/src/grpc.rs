@@ -52,7 +52,7 @@ const EMPTY_MESSAGE: &[u8] = &[0; 5];
 /// The service, for a gRPC server.
 #[must_use]
 pub fn server(pdp: Arc<Pdp>) -> CheckServer {
-    CheckServer { inner: AuthorizationServer::new(CheckService { pdp }) }
+    CheckServer { inner: AuthorizationServer::new(CheckService::new(pdp)) }
 }
 
 /// The decoded side of the service.
@@ -123,6 +123,12 @@ impl Authorization for CheckService {
 }
 
 impl CheckService {
+    /// The service of a decision point.
+    #[must_use]
+    pub fn new(pdp: Arc<Pdp>) -> Self {
+        Self { pdp }
+    }
+
     async fn answer(&self, caller: &Caller, call: &HttpCall) -> CheckResponse {
         let snapshot = self.pdp.snapshot();
         let limits = &snapshot.limits;

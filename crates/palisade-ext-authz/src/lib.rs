@@ -1,7 +1,7 @@
 //! Envoy `ext_authz`, over gRPC and over HTTP, as questions to the decision point.
 //!
-//! Both entries build one [`call::HttpCall`] from what the proxy sent ([`grpc`], [`http`]). [`decode`] makes it an
-//! access request, the decision point decides, and [`encode`] makes the decision an answer of the proxy's protocol.
+//! Both entries build one `HttpCall` from what the proxy sent ([`grpc`], [`http`]). `decode` makes it an
+//! access request, the decision point decides, and `encode` makes the decision an answer of the proxy's protocol.
 //! Decoding is total: what cannot be read is in the request, as the reason for a recorded denial.
 //!
 //! Nothing here evaluates a policy or looks into a token. Status code 0, which Envoy takes for an allow whatever else

@@ -4,7 +4,7 @@ use palisade_mcp::{Mirrors, Post, Unread, read, session_delete, stream_open};
 use palisade_model::{Asked, Reason, Refusal, ResourceName};
 
 use crate::{
-    call::{Body, HttpCall},
+    call::{Body, Headers, HttpCall},
     decode::Believed,
 };
 
@@ -30,15 +30,16 @@ fn posted(call: &HttpCall, believed: &Believed<'_>, resource: &ResourceName) -> 
         Some(attributes) if believed.mcp_metadata() => Some(attributes.as_ref().map_err(Clone::clone)?),
         Some(_) | None => None,
     };
+    let mirrors = mirrors(&call.headers);
     let refused = |reason, why: &str| Err(Refusal::new(reason, why).into());
     let asked = match &call.body {
         Body::Truncated => return refused(Reason::RequestTruncated, "the body did not come whole"),
         Body::Whole(body) if body.len() > believed.max_body => {
             return refused(Reason::RequestTruncated, "the body is larger than `limits.body`");
         }
-        Body::Whole(body) => read_body(call, body, believed.max_batch, resource)?,
+        Body::Whole(body) => read(&post(call, body, &mirrors, believed.max_batch), resource)?,
         Body::Absent => match attributes {
-            Some(attributes) => return Ok(attributes.read(resource)?),
+            Some(attributes) => return Ok(attributes.read(&mirrors, resource)?),
             None => return refused(Reason::RequestBodyMissing, "no body came"),
         },
     };
@@ -48,32 +49,28 @@ fn posted(call: &HttpCall, believed: &Believed<'_>, resource: &ResourceName) -> 
     Ok(asked)
 }
 
-fn read_body(
-    call: &HttpCall,
-    body: &[u8],
-    max_batch: usize,
-    resource: &ResourceName,
-) -> Result<Asked, Unread> {
-    let headers = &call.headers;
-    let texts = |name: &str| headers.all(name).iter().map(String::as_str).collect::<Vec<_>>();
+fn mirrors(headers: &Headers) -> Mirrors<'_> {
+    let texts = |name: &str| headers.all(name).iter().map(String::as_str).collect();
     let params = headers.iter().filter_map(|(name, values)| Some((name.strip_prefix(PARAM_PREFIX)?, values)));
-    let mirrors = Mirrors {
+    Mirrors {
         method: texts("mcp-method"),
         name: texts("mcp-name"),
         params: params
             .flat_map(|(name, values)| values.iter().map(move |value| (name, value.as_str())))
             .collect(),
-    };
-    let post = Post {
+    }
+}
+
+fn post<'a>(call: &'a HttpCall, body: &'a [u8], mirrors: &'a Mirrors<'a>, max_batch: usize) -> Post<'a> {
+    let headers = &call.headers;
+    let several = || headers.has("content-encoding").then_some("several");
+    Post {
         body,
         content_type: headers.only("content-type"),
-        content_encoding: headers
-            .has("content-encoding")
-            .then(|| headers.only("content-encoding").unwrap_or("several")),
-        mirrors: &mirrors,
+        content_encoding: headers.only("content-encoding").or_else(several),
+        mirrors,
         max_batch,
-    };
-    read(&post, resource)
+    }
 }
 
 /// GET and DELETE have no body: a server that read one would act on what nobody decided.

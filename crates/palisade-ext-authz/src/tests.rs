@@ -1,1 +1,8 @@
+//! The whole crate before a real decision point: what goes in on the wire, and what comes out.
 
+mod answers;
+mod faults;
+mod fixture;
+mod forms;
+mod http;
+mod rows;

@@ -4,9 +4,13 @@
 //! says names an action and a target; arguments that came this way are unread, and say so to the policies.
 
 use palisade_model::{Arguments, Asked, Item, Refusal, ResourceName};
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
-use crate::{malformed, message, method, on_server};
+use crate::{
+    Mirrors, malformed,
+    message::{no_lookalikes, raw_id},
+    method, mirrors, on_server,
+};
 
 /// The filter's word for an answer of the client to a request of the server.
 const RESPONSE: &str = "__jsonrpc_response";
@@ -27,27 +31,35 @@ impl Attributes {
     ///
     /// # Errors
     /// `request_malformed` where the target is not among the attributes, `method_unknown` for a method that is not the
-    /// protocol's.
-    pub fn read(&self, resource: &ResourceName) -> Result<Asked, Refusal> {
-        if self.method == RESPONSE {
-            return Ok(Asked::one(on_server("response", resource)));
-        }
-        if method::is_notification(&self.method) {
+    /// protocol's, `header_mismatch` for a header unlike the attributes.
+    pub fn read(&self, mirrors: &Mirrors<'_>, resource: &ResourceName) -> Result<Asked, Refusal> {
+        let params = match &self.params {
+            Value::Null => Map::new(),
+            Value::Object(params) => params.clone(),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                return Err(malformed("the proxy's `params` are not an object"));
+            }
+        };
+        let method = (self.method != RESPONSE).then_some(self.method.as_str());
+        mirrors::check_names(mirrors, method, &params)?;
+        let Some(method) = method else { return Ok(Asked::one(on_server("response", resource))) };
+        if method::is_notification(method) {
             return Ok(Asked::one(on_server("notification", resource)));
         }
-        let params = match &self.params {
-            Value::Null => json!({}),
-            params @ (Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_)
-            | Value::Object(_)) => without_arguments(params),
-        };
-        let message = json!({ "jsonrpc": "2.0", "id": 0, "method": self.method, "params": params });
-        let item = message::item(&message, resource)?;
+        Ok(Asked::one(self.request(method, params, resource)?))
+    }
+
+    fn request(
+        &self,
+        method: &str,
+        mut params: Map<String, Value>,
+        resource: &ResourceName,
+    ) -> Result<Item, Refusal> {
+        no_lookalikes(&params)?;
+        params.remove("arguments");
+        let item = method::item(method, Some(&params), resource)?;
         let arguments = item.arguments.is_some().then(unread);
-        let reply_to = self.id.as_ref().and_then(message::raw_id);
-        Ok(Asked::one(Item { arguments, reply_to, ..item }))
+        Ok(Item { arguments, reply_to: self.id.as_ref().and_then(raw_id), ..item })
     }
 
     /// Whether these attributes are those of a body that was read.
@@ -67,14 +79,6 @@ impl Attributes {
         let same_name = named.map(Value::as_str).all(|name| target.is_none() || name == target);
         if item.action.name == action && same_name && !asked.batch { Ok(()) } else { Err(differ()) }
     }
-}
-
-fn without_arguments(params: &Value) -> Value {
-    let mut params = params.clone();
-    if let Value::Object(members) = &mut params {
-        members.remove("arguments");
-    }
-    params
 }
 
 /// Arguments that nobody has read. The pointer of the whole document stands in `unmapped`, which every rule that says

@@ -2,7 +2,7 @@
 //!
 //! Media type, then strict JSON, then the envelope (JSON-RPC 2.0 section 4), which is closed: a member that the
 //! protocol does not define is refused, because a lenient server behind us might take it for one that it does. What a
-//! message asks for is the business of [`crate::method`].
+//! message asks for is the business of `method`.
 
 use palisade_model::{Asked, Item, Refusal, ResourceName};
 use serde_json::{Map, Value};
@@ -56,7 +56,7 @@ pub fn read(post: &Post<'_>, resource: &ResourceName) -> Result<Asked, Unread> {
 }
 
 /// One message as an item.
-pub(crate) fn item(message: &Value, resource: &ResourceName) -> Result<Item, Refusal> {
+fn item(message: &Value, resource: &ResourceName) -> Result<Item, Refusal> {
     let Value::Object(members) = message else { return Err(malformed("a message is not an object")) };
     if members.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
         return Err(malformed("`jsonrpc` is not \"2.0\""));

@@ -39,10 +39,19 @@ pub(crate) fn check(mirrors: &Mirrors<'_>, messages: &[Value], batch: bool) -> R
     let empty = Map::new();
     let method = message.get("method").and_then(Value::as_str);
     let params = message.get("params").and_then(Value::as_object).unwrap_or(&empty);
-    agrees(&mirrors.method, method, "`mcp-method`")?;
-    agrees(&mirrors.name, method.and_then(|method| method::mirrored_name(method, params)), "`mcp-name`")?;
+    check_names(mirrors, method, params)?;
     let arguments = params.get("arguments").and_then(Value::as_object).unwrap_or(&empty);
     mirrors.params.iter().try_for_each(|(name, header)| parameter(&mirrors.params, name, header, arguments))
+}
+
+/// Compares the mirrors of the method and of the name, which is all that can be compared where no body came.
+pub(crate) fn check_names(
+    mirrors: &Mirrors<'_>,
+    method: Option<&str>,
+    params: &Map<String, Value>,
+) -> Result<(), Refusal> {
+    agrees(&mirrors.method, method, "`mcp-method`")?;
+    agrees(&mirrors.name, method.and_then(|method| method::mirrored_name(method, params)), "`mcp-name`")
 }
 
 fn mismatch(what: &str) -> Refusal {

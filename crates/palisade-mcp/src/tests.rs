@@ -319,7 +319,7 @@ fn attributes_name_the_target_and_leave_arguments_unread() {
     let attributes =
         |method: &str, params: Value| Attributes { method: method.to_owned(), id: Some(json!(3)), params };
     let asked = attributes("tools/call", json!({ "name": "t", "arguments": { "path": "/a" } }))
-        .read(&files())
+        .read(&Mirrors::default(), &files())
         .unwrap();
     let arguments = asked.items[0].arguments.as_ref().unwrap();
     assert_eq!(asked.items[0].target, Target::mcp_tool(&files(), "t"));
@@ -327,20 +327,36 @@ fn attributes_name_the_target_and_leave_arguments_unread() {
     assert!(arguments.text.is_empty());
     assert!(!arguments.unmapped.is_empty());
     assert_eq!(
-        attributes("tools/list", Value::Null).read(&files()).unwrap().items[0].action,
+        attributes("tools/list", Value::Null).read(&Mirrors::default(), &files()).unwrap().items[0].action,
         Action::mcp("tools/list")
     );
-    let response = attributes("__jsonrpc_response", Value::Null).read(&files()).unwrap();
+    let response = attributes("__jsonrpc_response", Value::Null).read(&Mirrors::default(), &files()).unwrap();
     assert_eq!(response.items[0].action, Action::mcp("response"));
     assert_eq!(
-        attributes("tools/call", json!({})).read(&files()).unwrap_err().reason,
+        attributes("tools/call", json!({})).read(&Mirrors::default(), &files()).unwrap_err().reason,
         Reason::RequestMalformed
     );
     assert_eq!(
-        attributes("tools/call", json!([])).read(&files()).unwrap_err().reason,
+        attributes("tools/call", json!([])).read(&Mirrors::default(), &files()).unwrap_err().reason,
         Reason::RequestMalformed
     );
-    assert_eq!(attributes("nope", Value::Null).read(&files()).unwrap_err().reason, Reason::MethodUnknown);
+    assert_eq!(
+        attributes("nope", Value::Null).read(&Mirrors::default(), &files()).unwrap_err().reason,
+        Reason::MethodUnknown
+    );
+}
+
+#[test]
+fn attributes_are_compared_with_the_headers_too() {
+    let attributes =
+        Attributes { method: "tools/call".to_owned(), id: None, params: json!({ "name": "list_files" }) };
+    let read = |method: &str, name: &str| {
+        let mirrors = Mirrors { method: vec![method], name: vec![name], params: Vec::new() };
+        attributes.read(&mirrors, &files()).map_err(|refusal| refusal.reason)
+    };
+    assert!(read("tools/call", "list_files").is_ok());
+    assert_eq!(read("tools/call", "delete_file"), Err(Reason::HeaderMismatch));
+    assert_eq!(read("tools/list", "list_files"), Err(Reason::HeaderMismatch));
 }
 
 #[test]

@@ -258,6 +258,8 @@ impl Pdp {
                 None
             }
         };
+        // A refusal that is counted stands in the record of the first of its kind: that is the id to tell.
+        let id = receipt.as_ref().map_or(id, palisade_audit::AuditReceipt::id);
         let decision = decision(id, snapshot, request, &judgement, receipt);
         self.metrics.decided(snapshot, request, &judgement, &decision, duration);
         decision

@@ -33,18 +33,18 @@ impl Metrics {
                 .with_description("How long decisions take, the record included")
                 .with_boundaries(BOUNDS.to_vec())
                 .build(),
-            decisions: meter.u64_counter("palisade_decisions").with_description("Decisions").build(),
-            auth_success: meter.u64_counter("mcp_auth_success").with_description("Requests with a good token").build(),
+            decisions: meter.u64_counter("palisade_decisions_total").with_description("Decisions").build(),
+            auth_success: meter.u64_counter("mcp_auth_success_total").with_description("Requests with a good token").build(),
             auth_failure: meter
-                .u64_counter("mcp_auth_failure")
+                .u64_counter("mcp_auth_failure_total")
                 .with_description("Requests without a token or with a bad one, by reason")
                 .build(),
             tool_invocations: meter
-                .u64_counter("mcp_tool_invocation")
+                .u64_counter("mcp_tool_invocation_total")
                 .with_description("Permitted calls, by tool of the catalogue")
                 .build(),
             step_up_exhausted: meter
-                .u64_counter("palisade_step_up_exhausted")
+                .u64_counter("palisade_step_up_exhausted_total")
                 .with_description("Searches for a step-up that ended at a bound")
                 .build(),
         }

@@ -113,11 +113,29 @@ impl fmt::Display for Diagnostic {
 
 /// The line and column, from 1, of a byte offset; past the end it is the end.
 pub(crate) fn position(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.char_indices().take_while(|(at, _)| *at < offset).map(|(_, character)| character);
-    before.fold((1, 1), |(line, column), character| match character {
-        '\n' => (line + 1, 1),
-        _ => (line, column + 1),
-    })
+    Lines::of(text).position(offset)
+}
+
+/// Where the lines of a text begin, for whoever asks for many positions.
+pub(crate) struct Lines<'a> {
+    text: &'a str,
+    begins: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub(crate) fn of(text: &'a str) -> Self {
+        let after_breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        Self { text, begins: std::iter::once(0).chain(after_breaks).collect() }
+    }
+
+    /// The line and column, from 1, of a byte offset; past the end it is the end.
+    pub(crate) fn position(&self, offset: usize) -> (usize, usize) {
+        let line = self.begins.partition_point(|begin| *begin <= offset);
+        let begin = self.begins.get(line.saturating_sub(1)).copied().unwrap_or_default();
+        let rest = self.text.get(begin..).unwrap_or_default();
+        let column = rest.char_indices().take_while(|(at, _)| begin + at < offset).count();
+        (line, column + 1)
+    }
 }
 
 /// The known name that is nearest to an unknown one, if any is near.

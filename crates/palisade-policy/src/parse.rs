@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{
     ActionConstraint, Effect as CedarEffect, EntityUid, Policy, PolicyId, PolicySet, Template,
-    ValidationMode, Validator,
+    ValidationError, ValidationMode, Validator,
 };
 use serde_json::Value;
 
 use crate::{
-    Diagnostic, Effect, PolicyInfo, PolicyRef, SourceFile, diagnostic::position, vocabulary::Vocabulary,
-    vocabulary::action_of,
+    Diagnostic, Effect, PolicyInfo, PolicyRef, SourceFile,
+    diagnostic::{Lines, nearest},
+    vocabulary::{Vocabulary, action_of},
 };
 
 pub(crate) struct Parsed {
@@ -66,6 +67,7 @@ impl Reading {
             }
         };
         let mut own = PolicySet::new();
+        let lines = Lines::of(&file.text);
         let mut offset = 0;
         for (at, statement) in in_order(&set).into_iter().enumerate() {
             let text = statement.text();
@@ -73,7 +75,7 @@ impl Reading {
             let rest = file.text.get(offset..).unwrap_or_default();
             let begin = offset + rest.find(&text).unwrap_or_default();
             offset = begin + text.len();
-            self.take(statement, at + 1, position(&file.text, begin), file, &mut own);
+            self.take(statement, at + 1, lines.position(begin), file, &mut own);
         }
         self.validate(&own, file, validator);
     }
@@ -105,15 +107,17 @@ impl Reading {
                 self.parsed.infos.insert(id.clone(), info(&policy, &id, &file.path, place.0));
                 self.parsed.warnings.extend(lint_action(&policy, file, place));
                 looked_into(&policy, &mut self.parsed.looked_into);
-                own.add(policy.clone()).and_then(|()| self.parsed.set.add(policy))
+                let first = own.add(policy.clone()).map_err(Box::new);
+                first.and_then(|()| self.parsed.set.add(policy).map_err(Box::new))
             }
             Statement::Template(template) => {
                 let template = template.new_id(PolicyId::new(&id));
-                own.add_template(template.clone()).and_then(|()| self.parsed.set.add_template(template))
+                let first = own.add_template(template.clone()).map_err(Box::new);
+                first.and_then(|()| self.parsed.set.add_template(template).map_err(Box::new))
             }
         };
         if let Err(error) = added {
-            self.errors.push(Diagnostic::from_cedar(&error, file, place));
+            self.errors.push(Diagnostic::from_cedar(error.as_ref(), file, place));
         }
     }
 
@@ -124,13 +128,24 @@ impl Reading {
         };
         for error in result.validation_errors() {
             let fallback = place(&self.taken, error.policy_id());
-            self.errors.push(Diagnostic::from_cedar(error, file, fallback));
+            let mut diagnostic = Diagnostic::from_cedar(error, file, fallback);
+            if matches!(error, ValidationError::UnrecognizedActionId(_)) {
+                diagnostic.help = nearest_action(&diagnostic.message, validator);
+            }
+            self.errors.push(diagnostic);
         }
         for warning in result.validation_warnings() {
             let fallback = place(&self.taken, warning.policy_id());
             self.parsed.warnings.push(Diagnostic::from_cedar(warning, file, fallback).warning());
         }
     }
+}
+
+/// Cedar's own proposal prefers the shortest action.
+fn nearest_action(message: &str, validator: &Validator) -> Option<String> {
+    let unknown = message.rsplit('`').nth(1)?;
+    let actions: Vec<String> = validator.schema().actions().map(ToString::to_string).collect();
+    nearest(unknown, actions.iter().map(String::as_str)).map(|known| format!("did you mean `{known}`?"))
 }
 
 impl Statement {

@@ -82,7 +82,7 @@ impl Store {
         &self,
         own: Vec<Entity>,
         also: impl IntoIterator<Item = EntityUid>,
-    ) -> Result<Entities, EntitiesError> {
+    ) -> Result<Entities, Box<EntitiesError>> {
         let mut seen: HashSet<EntityUid> = own.iter().map(Entity::uid).collect();
         let mut wanted: Vec<EntityUid> = own.iter().flat_map(references).chain(also).collect();
         let mut slice = own;
@@ -93,7 +93,7 @@ impl Store {
                 seen.insert(uid);
             }
         }
-        Entities::from_entities(slice, None)
+        Entities::from_entities(slice, None).map_err(Box::new)
     }
 }
 

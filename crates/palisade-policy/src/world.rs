@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{Diagnostic, SourceFile};
+use crate::{Diagnostic, SourceFile, Sources};
 
 /// The resources of the configuration.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -152,6 +152,42 @@ impl Tool {
 }
 
 impl World {
+    /// The servers, tools, services and routes that entity files add to: what a check assumes that is given no
+    /// configuration. Files that cannot be read add nothing; loading them says why.
+    #[must_use]
+    pub fn assumed_by(sources: &Sources) -> Self {
+        let mut resources: BTreeMap<ResourceName, WorldResource> = BTreeMap::new();
+        let files = sources.entities.iter().filter_map(|file| read_json(file).ok());
+        for uid in files
+            .flat_map(|file| file.as_array().cloned().unwrap_or_default())
+            .filter_map(|entry| uid(&entry))
+        {
+            let (type_name, id) = uid;
+            let (name, rest) = id.split_at(id.find('/').unwrap_or(id.len()));
+            let kind = match type_name.as_str() {
+                "Mcp::Server" | "Mcp::Tool" => Kind::Mcp,
+                "Http::Service" | "Http::Route" => Kind::Http,
+                _ => continue,
+            };
+            let Ok(name) = name.parse::<ResourceName>() else { continue };
+            let resource = resources.entry(name.clone()).or_insert_with(|| WorldResource {
+                name,
+                kind,
+                identifier: String::new(),
+                tools: Vec::new(),
+                routes: Vec::new(),
+            });
+            match (kind, rest.strip_prefix('/')) {
+                (Kind::Mcp, Some(tool)) => {
+                    resource.tools.push(Tool { name: tool.to_owned(), ..Tool::default() });
+                }
+                (Kind::Http, Some(_)) => resource.routes.push(rest.to_owned()),
+                (Kind::Mcp | Kind::Http, None) => {}
+            }
+        }
+        Self { resources: resources.into_values().collect() }
+    }
+
     /// The resources, tools, groups and routes as entities in Cedar's JSON form.
     pub(crate) fn entities(&self) -> Vec<Value> {
         self.resources.iter().flat_map(WorldResource::entities).collect()
@@ -221,6 +257,12 @@ pub(crate) fn place_of(text: &str, string: &str) -> (usize, usize) {
     text.rfind(&quoted).map_or((0, 0), |offset| crate::diagnostic::position(text, offset))
 }
 
+fn uid(entry: &Value) -> Option<(String, String)> {
+    let uid = entry.get("uid")?;
+    let uid = uid.get("__entity").unwrap_or(uid);
+    Some((uid.get("type")?.as_str()?.to_owned(), uid.get("id")?.as_str()?.to_owned()))
+}
+
 fn not_a_catalog(file: &SourceFile) -> Diagnostic {
     Diagnostic::error(&file.path, "is no tool catalogue")
         .help("save the result of the server's `tools/list`: an object with the member `tools`, or the array itself")
@@ -259,6 +301,24 @@ mod tests {
             let error = catalog(text).unwrap_err();
             assert!(error.to_string().contains(says), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_check_without_configuration_assumes_what_entity_files_add_to() {
+        let entities = r#"[
+            {"uid": {"type": "Mcp::Tool", "id": "demo/a/b"}}, {"uid": {"type": "Mcp::Server", "id": "demo"}},
+            {"uid": {"__entity": {"type": "Http::Route", "id": "orders/v1"}}}, {"uid": {"type": "Role", "id": "r"}},
+            {"uid": {"type": "Mcp::Server", "id": "Not A Name"}}, {}
+        ]"#;
+        let sources =
+            Sources { entities: vec![SourceFile::new("entities.json", entities)], ..Sources::default() };
+        let world = World::assumed_by(&sources);
+        let [demo, orders] = &world.resources[..] else { panic!("{world:?}") };
+        assert_eq!((demo.name.as_str(), demo.kind, demo.tools[0].name.as_str()), ("demo", Kind::Mcp, "a/b"));
+        assert_eq!(
+            (orders.name.as_str(), orders.kind, &orders.routes[..]),
+            ("orders", Kind::Http, &["/v1".to_owned()][..])
+        );
     }
 
     #[test]

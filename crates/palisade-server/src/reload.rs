@@ -200,7 +200,7 @@ impl Reloader {
     }
 
     fn metric(&self, outcome: &'static str) {
-        let counter = opentelemetry::global::meter("palisade").u64_counter("palisade_reloads").build();
+        let counter = opentelemetry::global::meter("palisade").u64_counter("palisade_reloads_total").build();
         counter.add(1, &[opentelemetry::KeyValue::new("outcome", outcome)]);
     }
 

@@ -46,6 +46,9 @@ impl Telemetry {
         let prometheus = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
             .without_target_info()
+            .without_counter_suffixes()
+            .without_units()
+            .scope_info_enabled(false)
             .build()
             .map_err(|error| TelemetryError::Prometheus(error.to_string()))?;
         let mut meters = SdkMeterProvider::builder().with_resource(resource.clone()).with_reader(prometheus);

@@ -88,7 +88,7 @@ pub enum SetupError {
         /// The issuer.
         issuer: IssuerName,
         /// The URL.
-        url: Url,
+        url: Box<Url>,
         /// The rule it breaks.
         why: &'static str,
     },

@@ -156,7 +156,11 @@ impl KeyStore {
             }
             KeySource::Uri(url) => {
                 let checked = self.fetcher.as_ref().map_or(Ok(()), |fetcher| fetcher.check(url));
-                checked.map_err(|why| SetupError::Url { issuer: issuer.clone(), url: url.clone(), why })?;
+                checked.map_err(|why| SetupError::Url {
+                    issuer: issuer.clone(),
+                    url: Box::new(url.clone()),
+                    why,
+                })?;
             }
             KeySource::File(path) => {
                 // A file that is not there yet is waited for: it may be mounted later.

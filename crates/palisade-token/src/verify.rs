@@ -104,7 +104,7 @@ struct Route {
 impl Verifier {
     /// Verifies one token for one resource at one time.
     ///
-    /// May be dropped at any point: nothing is left half done.
+    /// Must be called within a tokio runtime. May be dropped at any point: nothing is left half done.
     ///
     /// # Errors
     /// When the token is not accepted, with the reason. [`Reason::IssuerKeysUnavailable`] says nothing about the token:

@@ -38,8 +38,8 @@ const readJson = (file) => JSON.parse(readFileSync(file, 'utf8'));
 const settings = readJson(new URL('settings.json', import.meta.url));
 if (options.settings) Object.assign(settings, readJson(options.settings));
 
-// The first pair signs; the others are published only. The library takes keys and scopes once, so
-// a change of either builds its provider anew; what it stores lives here and outlives that.
+// The first pair signs; the others are published only. The library takes its keys once, so
+// a change of them builds its provider anew; what it stores lives here and outlives that.
 let keyPairs = options.keys && existsSync(options.keys) ? readJson(options.keys) : [];
 const stored = new Map();
 const requests = {};
@@ -77,7 +77,6 @@ async function handleTest(pathname, request, response) {
   switch (`${request.method} ${pathname}`) {
     case 'POST /test/settings':
       Object.assign(settings, JSON.parse(await body(request)));
-      publish();
       return answer(response, 200, settings);
     case 'POST /test/rotate':
       keyPairs = [await newKeyPair(), ...keyPairs];

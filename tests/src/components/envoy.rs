@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::process::{Process, eventually};
+use super::process::Process;
 use super::{components_dir, json_body, repository};
 
 /// A running Envoy. Its listener and its admin interface have ports that the system chose.
@@ -91,15 +91,17 @@ impl Envoy {
         command.args(["--file-flush-interval-msec", "50", "--drain-time-s", "1"]);
         let mut process = Process::start("envoy", command)?;
 
-        let admin = wait(&mut process, "Envoy's admin address", async || {
-            Ok(fs::read_to_string(&admin_file).ok().filter(|address| !address.is_empty()))
-        })
-        .await?;
-        wait(&mut process, "Envoy to be live", async || {
-            let ready = reqwest::get(format!("http://{admin}/ready")).await;
-            Ok(ready.ok().filter(|answer| answer.status().is_success()))
-        })
-        .await?;
+        let admin = process
+            .wait_until("its admin address", async |_| {
+                Ok(fs::read_to_string(&admin_file).ok().filter(|address| !address.is_empty()))
+            })
+            .await?;
+        process
+            .wait_until("it to be live", async |_| {
+                let ready = reqwest::get(format!("http://{admin}/ready")).await;
+                Ok(ready.ok().filter(|answer| answer.status().is_success()))
+            })
+            .await?;
         let port = ingress_port(&admin).await?;
         Ok(Self { process, admin, port, _files: files })
     }
@@ -136,26 +138,11 @@ impl Envoy {
     }
 }
 
-async fn wait<T>(
-    process: &mut Process,
-    what: &str,
-    mut ask: impl AsyncFnMut() -> Result<Option<T>>,
-) -> Result<T> {
-    let start = std::time::Instant::now();
-    loop {
-        process.check_running()?;
-        if let Some(answer) = ask().await? {
-            return Ok(answer);
-        }
-        ensure!(start.elapsed().as_secs() < 30, "still waiting: {what}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-}
-
 async fn ingress_port(admin: &str) -> Result<u16> {
     let listeners = json_body(reqwest::get(format!("http://{admin}/listeners?format=json")).await?).await?;
-    let statuses = listeners["listener_statuses"].as_array().context("Envoy names no listener")?;
-    let ingress = statuses.iter().find(|status| status["name"] == "ingress");
-    let port = ingress.and_then(|status| status["local_address"]["socket_address"]["port_value"].as_u64());
-    Ok(u16::try_from(port.context("Envoy has no listener `ingress`")?)?)
+    let statuses =
+        listeners.get("listener_statuses").and_then(Value::as_array).context("Envoy names no listener")?;
+    let ingress = statuses.iter().find(|status| status.get("name").is_some_and(|name| name == "ingress"));
+    let port = ingress.and_then(|status| status.pointer("/local_address/socket_address/port_value"));
+    Ok(u16::try_from(port.and_then(Value::as_u64).context("Envoy has no listener `ingress`")?)?)
 }

@@ -4,7 +4,6 @@
 //! group of the tests, so that an interrupt on the terminal ends them too.
 
 use std::fs::{self, File};
-use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,11 +29,7 @@ pub struct Process {
 ///
 /// # Errors
 /// The first error of `ask`, or one that names `what` when the time is over.
-pub async fn eventually<T, F, A>(what: &str, mut ask: F) -> Result<T>
-where
-    F: FnMut() -> A,
-    A: Future<Output = Result<Option<T>>>,
-{
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
         if let Some(answer) = ask().await? {
@@ -42,7 +37,7 @@ where
         }
         tokio::time::sleep(PAUSE).await;
     }
-    bail!("after {} s still waiting: {what}", PATIENCE.as_secs())
+    bail!("after {} s still waiting for {what}", PATIENCE.as_secs())
 }
 
 impl Process {
@@ -83,20 +78,38 @@ impl Process {
     /// Waits until the child has printed a whole line with this text in it, and returns the line.
     ///
     /// # Errors
-    /// If the child ends first, or after 30 s; with the end of the log.
+    /// If the child ends first, or after 30 s.
     pub async fn wait_for_line(&mut self, text: &str) -> Result<String> {
+        self.wait_until(&format!("`{text}`"), async |log| {
+            let whole = log.rsplit_once('\n').map_or("", |(lines, _)| lines);
+            Ok(whole.lines().find(|line| line.contains(text)).map(str::to_owned))
+        })
+        .await
+    }
+
+    /// Waits until `ask`, which gets what the child has printed so far, answers `Some`.
+    ///
+    /// # Errors
+    /// Those of `ask`; or, with the end of the log, if the child ends first or after 30 s.
+    pub async fn wait_until<T>(
+        &mut self,
+        what: &str,
+        mut ask: impl AsyncFnMut(&str) -> Result<Option<T>>,
+    ) -> Result<T> {
         let start = Instant::now();
         loop {
             // Asked before the log is read: what an ended child printed last is not missed.
             let ended = self.child.try_wait()?;
             let log = self.log()?;
-            let whole = log.rsplit_once('\n').map_or("", |(lines, _)| lines);
-            if let Some(line) = whole.lines().find(|line| line.contains(text)) {
-                return Ok(line.to_owned());
+            if let Some(answer) = ask(&log).await? {
+                return Ok(answer);
             }
-            let tail = log.lines().rev().take(20).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>();
-            ensure!(ended.is_none(), "{} ended before it printed `{text}`:\n{}", self.name, tail.join("\n"));
-            ensure!(start.elapsed() < PATIENCE, "{} has not printed `{text}`:\n{}", self.name, tail.join("\n"));
+            let last: Vec<_> = log.lines().skip(log.lines().count().saturating_sub(20)).collect();
+            let last = last.join("\n");
+            if let Some(status) = ended {
+                bail!("{} ended with {status} while waited for {what}:\n{last}", self.name);
+            }
+            ensure!(start.elapsed() < PATIENCE, "{} is still waited for {what}:\n{last}", self.name);
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -139,14 +152,7 @@ impl Process {
     /// If it has not ended after 30 s.
     pub async fn terminate(&mut self) -> Result<ExitStatus> {
         self.signal("TERM")?;
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-        bail!("{} does not end on SIGTERM", self.name)
+        eventually(&format!("{} to end on SIGTERM", self.name), async || Ok(self.child.try_wait()?)).await
     }
 }
 

@@ -172,6 +172,9 @@ async fn wrong_settings_are_refused_with_the_fix() {
         let error = refused(AuditSettings { otlp: Some(endpoint.to_owned()), ..settings(folder.path()) });
         assert!(error.contains("is not an OTLP endpoint"), "{error}");
     }
+    let https = AuditSettings { otlp: Some("https://localhost:4317".to_owned()), ..settings(folder.path()) };
+    assert!(matches!(AuditLog::open(https, Arc::new(SystemClock)), Ok(_) | Err(AuditError::Tls { .. })));
+    let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("key"), "short").unwrap();
     assert!(refused(settings(folder.path())).contains("is not a key of 32 bytes"));
 }
@@ -267,6 +270,7 @@ async fn without_a_receiver_the_oldest_records_make_room() {
 async fn a_flood_of_refusals_takes_bounded_space_and_every_one_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(AuditSettings { otlp: nowhere(), ..settings(folder.path()) });
+    let begun = Instant::now();
     let callers: Vec<_> = (0_u32..10)
         .map(|caller| {
             let log = log.clone();
@@ -285,7 +289,8 @@ async fn a_flood_of_refusals_takes_bounded_space_and_every_one_is_counted() {
     log.record(permit("a good caller")).await.unwrap();
     log.shutdown().await;
     assert_eq!(decisions(folder.path()), 100_001);
-    assert!(all(folder.path()).len() < 20_000, "{} records", all(folder.path()).len());
+    let most = 1 + 1_024 * (begun.elapsed().as_secs() as usize + 2);
+    assert!(all(folder.path()).len() <= most, "{} records, {most} at most", all(folder.path()).len());
     assert!(size(folder.path()) <= 64 * 1024 * 1024 / 10 + PENDING);
 }
 
@@ -414,7 +419,7 @@ async fn process_to_kill() {
 
 #[test]
 fn a_killed_process_loses_no_decision_that_was_answered() {
-    let children: Vec<_> = [150, 700, 1_020, 1_100, 1_900, 2_300]
+    let children: Vec<_> = [1, 150, 900, 1_000, 1_100, 2_000]
         .into_iter()
         .map(|millis| {
             let folder = tempfile::tempdir().unwrap();
@@ -423,17 +428,21 @@ fn a_killed_process_loses_no_decision_that_was_answered() {
                 .args(["--exact", "log::tests::process_to_kill", "--ignored", "--nocapture"])
                 .current_dir(folder.path())
                 .stdout(Stdio::piped())
+                .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
             let out = BufReader::new(child.stdout.take().unwrap());
-            let counting = thread::spawn(move || {
-                out.lines().map_while(Result::ok).filter(|line| line.ends_with("receipt")).count() as u64
-            });
             thread::spawn(move || {
-                thread::sleep(Duration::from_millis(millis));
-                child.kill().unwrap();
-                child.wait().unwrap();
-                (folder, counting.join().unwrap())
+                let mut receipts = out.lines().map_while(Result::ok).filter(|line| line.ends_with("receipt"));
+                receipts.next().expect("the first receipt");
+                let killer = thread::spawn(move || {
+                    thread::sleep(Duration::from_millis(millis));
+                    child.kill().unwrap();
+                    child.wait().unwrap();
+                });
+                let receipts = 1 + receipts.count() as u64;
+                killer.join().unwrap();
+                (folder, receipts)
             })
         })
         .collect();

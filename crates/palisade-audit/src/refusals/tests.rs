@@ -106,6 +106,11 @@ fn a_count_whose_record_is_in_the_segment_is_left_out() {
     let segment = line::encode(&Record::Decision(Box::new(records[0].clone()))).unwrap();
     let recovered = Refusals::recover(folder.path(), &segment, false).unwrap();
     assert_eq!(recovered.records, records[1..]);
+    assert_eq!(
+        open(folder.path()).records,
+        records[1..],
+        "also after another crash, with another newest segment"
+    );
 }
 
 #[test]

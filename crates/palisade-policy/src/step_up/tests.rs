@@ -90,9 +90,11 @@ fn the_laxest_age_that_helps_is_offered() {
     let check = Check { max_age: &[3_600, 600, 60], ..Check::new(Asking::call("").with(lists)) };
     let expected = StepUp::Authentication { acr_values: Vec::new(), max_age: Some(Duration::from_secs(600)) };
     assert_eq!(check.run(|| true), expected);
-    let fresh = Asking::call("").with(lists).with(|asking| asking.auth_time = Some(NOW));
+    let fresh = Asking::call("delete").with(admin).scopes(&["a", "b", "c", "d"]).with(|asking| {
+        asking.auth_time = Some(NOW);
+    });
     let check = Check { max_age: &[60], ..Check::new(fresh) };
-    assert_eq!(check.run(|| true), StepUp::None, "a login that is fresh enough is not asked for again");
+    assert_eq!(check.run(|| panic!("a login that is fresh enough is not asked for again")), StepUp::None);
 }
 
 #[test]

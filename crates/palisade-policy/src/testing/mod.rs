@@ -11,7 +11,7 @@ mod junit;
 mod time;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt, fs,
     path::{Path, PathBuf},
 };
@@ -19,7 +19,7 @@ use std::{
 use serde::Serialize;
 
 use self::file::TestFile;
-use crate::{Diagnostic, Policies, PolicyInfo, SourceFile, World, read_tree};
+use crate::{Diagnostic, Policies, PolicyInfo, PolicyRef, SourceFile, World, read_tree};
 
 /// What a run of policy tests found.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -54,21 +54,27 @@ pub struct Coverage {
     pub covered: bool,
 }
 
-/// Runs every `*.test.yaml` below a folder, in sorted order.
+/// Runs every `*.test.yaml` below a folder, in sorted order; or the one file that is named.
 #[must_use]
 pub fn run_tests(folder: &Path) -> TestReport {
     let mut report = TestReport::default();
     let mut files = Vec::new();
-    find(folder, &mut files, &mut report.problems);
+    if folder.is_file() {
+        files.push(folder.to_owned());
+    } else {
+        find(folder, &mut files, &mut report.problems);
+    }
     if files.is_empty() && report.problems.is_empty() {
         let problem = Diagnostic::error(folder.display().to_string(), "holds no policy tests");
         report.problems.push(problem.help("write cases into a file whose name ends in `.test.yaml`"));
     }
+    let mut decided = BTreeMap::new();
     for path in files {
-        if let Err(problems) = run_file(&path, &mut report) {
+        if let Err(problems) = run_file(&path, &mut report.cases, &mut decided) {
             report.problems.extend(problems);
         }
     }
+    report.coverage = decided.into_values().collect();
     report
 }
 
@@ -93,16 +99,6 @@ impl TestReport {
     #[must_use]
     pub fn junit(&self) -> String {
         junit::write(self)
-    }
-
-    fn cover(&mut self, policies: &Policies, determined: &BTreeSet<String>) {
-        for info in policies.policy_ids() {
-            let covered = determined.contains(&info.policy.id);
-            match self.coverage.iter_mut().find(|coverage| coverage.policy == *info) {
-                Some(coverage) => coverage.covered |= covered,
-                None => self.coverage.push(Coverage { policy: info.clone(), covered }),
-            }
-        }
     }
 }
 
@@ -137,7 +133,11 @@ impl fmt::Display for TestReport {
     }
 }
 
-fn run_file(path: &Path, report: &mut TestReport) -> Result<(), Vec<Diagnostic>> {
+fn run_file(
+    path: &Path,
+    cases: &mut Vec<CaseResult>,
+    decided: &mut BTreeMap<PolicyRef, Coverage>,
+) -> Result<(), Vec<Diagnostic>> {
     let source = SourceFile::read(path).map_err(|problem| vec![problem])?;
     let tests = TestFile::read(&source).map_err(|problem| vec![problem])?;
     let folder = path.parent().unwrap_or(Path::new("."));
@@ -152,14 +152,19 @@ fn run_file(path: &Path, report: &mut TestReport) -> Result<(), Vec<Diagnostic>>
             }
             Err(problem) => Some(problem),
         };
-        report.cases.push(CaseResult {
+        cases.push(CaseResult {
             file: source.path.clone(),
             line: usize::try_from(case.name.referenced.line()).unwrap_or_default(),
             name: case.name.value.clone(),
             failure,
         });
     }
-    report.cover(&policies, &determined);
+    for info in policies.policy_ids() {
+        let coverage = decided
+            .entry(info.policy.clone())
+            .or_insert_with(|| Coverage { policy: info.clone(), covered: false });
+        coverage.covered |= determined.contains(&info.policy.id);
+    }
     Ok(())
 }
 

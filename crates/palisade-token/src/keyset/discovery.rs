@@ -50,7 +50,7 @@ pub(super) fn check(origin: &Origin) -> Result<(), SetupError> {
     })?;
     network::check_url(&base, origin.route.private).map_err(|why| SetupError::Url {
         issuer: origin.name.clone(),
-        url: base,
+        url: Box::new(base),
         why,
     })
 }

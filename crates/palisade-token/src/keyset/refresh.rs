@@ -100,7 +100,8 @@ impl KeyStore {
     }
 
     /// Refreshes because no key has this id, if the budget allows, and waits for the outcome a short while. The caller
-    /// looks the key up again, whatever happened.
+    /// looks the key up again, whatever happened. Keys that are not fetched have nothing to refresh: a file is read every
+    /// second anyway.
     pub(crate) async fn refresh_for(self: &Arc<Self>, id: &str) {
         if self.fetcher.is_none() || self.unknown.contains_key(id) {
             return;
@@ -148,8 +149,11 @@ impl KeyStore {
             self.load(&mut memory).await
         };
         self.note_outcome(&outcome);
-        let failures = &mut locked(&self.pace).failures;
-        *failures = if outcome.is_ok() { 0 } else { failures.saturating_add(1) };
+        {
+            let mut pace = locked(&self.pace);
+            pace.failures = if outcome.is_ok() { 0 } else { pace.failures.saturating_add(1) };
+        }
+        // The flight ends last, and takes the lock of the pace itself.
         drop(flight);
     }
 
@@ -201,10 +205,10 @@ impl KeyStore {
 
     async fn discovered(&self, memory: &mut Memory) -> Result<Url, RefreshError> {
         let now = self.clock.now();
-        if let Some((url, found)) = &memory.discovered {
-            if now.since(*found) < REDISCOVER {
-                return Ok(url.clone());
-            }
+        if let Some((url, found)) = &memory.discovered
+            && now.since(*found) < REDISCOVER
+        {
+            return Ok(url.clone());
         }
         let url = match &self.fetcher {
             Some(fetcher) => discovery::key_set_url(&self.origin, fetcher).await?,

@@ -321,7 +321,7 @@ async fn a_rotation_fails_no_good_token_and_many_requests_share_one_fetch() {
     let provider = Provider::start(&[old.jwk()]).await;
     let running = run_ready(provider.by_uri()).await;
     provider.publish(&[old.jwk(), new.jwk()]);
-    provider.change(|answer| answer.delay = Duration::from_millis(100));
+    provider.change(|answer| answer.delay = Duration::from_millis(50));
     let before = provider.asked_for_keys();
     let mut waiting = tokio::task::JoinSet::new();
     for _ in 0..50 {
@@ -341,10 +341,10 @@ async fn a_request_does_not_wait_for_a_slow_fetch_which_goes_on_without_it() {
     let provider = Provider::start(&[old.jwk()]).await;
     let running = run_ready(provider.by_uri()).await;
     provider.publish(&[new.jwk()]);
-    provider.change(|answer| answer.delay = Duration::from_millis(900));
+    provider.change(|answer| answer.delay = Duration::from_secs(3));
     let (begun, before) = (Instant::now(), running.verifier.status()[0].keys.clone());
     assert_eq!(refusal(&running.verifier, &provider.token(&new)).await, Reason::TokenKeyUnknown);
-    assert!(begun.elapsed() < Duration::from_millis(850));
+    assert!(begun.elapsed() < Duration::from_millis(2_500));
     let token = provider.token(&new);
     let gives_up = tokio::time::timeout(Duration::from_millis(20), check(&running.verifier, &token));
     assert!(gives_up.await.is_err(), "a request with a deadline waits no longer than that");

@@ -125,7 +125,7 @@ fn identifiers(settings: &IssuerSettings) -> Result<Vec<(String, Option<String>)
         return Err(SetupError::AnyTenant(settings.name.clone()));
     }
     let templated = settings.profile.is_entra() && identifier.matches(TENANT).count() == 1;
-    if templated != !settings.tenants.is_empty() {
+    if templated == settings.tenants.is_empty() {
         return Err(SetupError::Tenants(settings.name.clone()));
     }
     if !templated {

@@ -104,6 +104,7 @@ fn print_guide(issuer: &DevIssuer, decision: &str, state: &Path) -> anyhow::Resu
         );
     }
     println!("# The records of these decisions");
-    println!("palisade audit query --path {}", state.join("audit").display());
+    let program = std::env::args().next().unwrap_or_else(|| "palisade".to_owned());
+    println!("{program} audit query --path {}", state.join("audit").display());
     Ok(())
 }

@@ -45,7 +45,8 @@ impl Case {
     /// Claims as text, where `json!` cannot write them: the good claims, with one member's text put in their place.
     fn with_raw(&self, name: &str, member: &str) -> String {
         let rest = changed(claims(), json!({ name: null })).to_string();
-        self.signer.sign_text(&self.signer.header().to_string(), &format!("{{{member},{}", &rest[1..]))
+        self.signer
+            .sign_text(&self.signer.header().to_string(), &rest.replacen('{', &format!("{{{member},"), 1))
     }
 }
 

@@ -1,0 +1,54 @@
+//! The first five minutes: `palisade dev`, and what it prints.
+
+use std::process::Command;
+
+use palisade_tests::components::Process;
+use palisade_tests::service::binary;
+
+/// What a shell command prints.
+fn shell(command: &str) -> String {
+    let output = Command::new("bash").args(["-c", command]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_printed_commands_show_a_permit_a_denial_and_a_step_up() {
+    let state = tempfile::tempdir().unwrap();
+    let start = || {
+        let mut command = Command::new(binary().unwrap());
+        command.arg("dev").env("XDG_RUNTIME_DIR", state.path());
+        command
+    };
+    let mut dev = Process::start("dev", start()).unwrap();
+    dev.wait_for_line("audit query").await.unwrap();
+    let guide = dev.log().unwrap();
+    let commands: Vec<&str> = guide.lines().filter(|line| line.starts_with("curl ")).collect();
+    let [permit, denial, step_up] = commands.as_slice() else { panic!("three commands: {guide}") };
+    assert!(shell(permit).starts_with("HTTP/1.1 200"), "{permit}");
+    assert!(shell(denial).starts_with("HTTP/1.1 403"), "{denial}");
+    let stronger = shell(step_up);
+    assert!(stronger.starts_with("HTTP/1.1 403"), "{stronger}");
+    assert!(stronger.contains(r#"error="insufficient_scope""#) && stronger.contains(r#"scope="files:delete""#), "{stronger}");
+
+    let query = guide.lines().find(|line| line.contains("audit query")).unwrap();
+    let records = shell(query);
+    for word in ["permitted", "no_permit", "insufficient_scope", "missing: files:delete", "demo-open-tools"] {
+        assert!(records.contains(word), "{word} is missing in:\n{records}");
+    }
+
+    // A second one on the same ports says which is taken, and what to do.
+    let second = start().output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let error = String::from_utf8(second.stderr).unwrap();
+    assert!(error.contains("127.0.0.1:7254 is taken by another program: stop that one"), "{error}");
+
+    let mint = Command::new(binary().unwrap())
+        .args(["token", "mint", "--user", "root", "--role", "admin", "--scope", "files:delete"])
+        .env("XDG_RUNTIME_DIR", state.path())
+        .output()
+        .unwrap();
+    let token = String::from_utf8(mint.stdout).unwrap();
+    let minted = step_up.split("Bearer ").nth(1).unwrap().split('\'').next().unwrap();
+    let with_scope = step_up.replace(minted, token.trim());
+    assert!(shell(&with_scope).starts_with("HTTP/1.1 200"), "{with_scope}");
+}

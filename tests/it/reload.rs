@@ -1,0 +1,1 @@
+//! Changed files under a running service.
