@@ -89,7 +89,8 @@ async fn shown(answer: reqwest::Response) -> String {
         .collect();
     lines.sort();
     let body = if status.is_success() { "<the upstream's>".to_owned() } else { answer.text().await.unwrap() };
-    let text = format!("{status}\n{}\n\n{body}\n", lines.join("\n"));
+    let text = [status.to_string(), lines.join("\n"), body].join("\n");
+    let text = text.trim_end().to_owned();
     match id {
         Some(id) => text.replace(&id, "<id>"),
         None => text,
@@ -173,7 +174,7 @@ async fn a_decision_is_found_again_in_the_collector_by_its_trace() {
     }
     let permit = wait_for_trace(&collector, "4bf92f3577b34da6a3ce929d0e0e4736").await;
     assert_eq!(permit["attributes"]["palisade.decision"], "permit");
-    assert_eq!(permit["attributes"]["enduser.id"], "User::\"corp/bob\"");
+    assert_eq!(permit["attributes"]["enduser.id"], "corp/bob");
     assert_eq!(permit["attributes"]["palisade.target"], "Mcp::Tool::\"demo/echo\"");
     let denial = wait_for_trace(&collector, "0af7651916cd43dd8448eb211c80319c").await;
     assert_eq!(denial["attributes"]["palisade.decision"], "deny");

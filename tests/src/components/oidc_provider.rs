@@ -151,7 +151,7 @@ impl OidcProvider {
     }
 
     async fn authorization_code(&self, user: &str, resource: &str, scopes: &str) -> Result<String> {
-        let scope = format!("openid {scopes}");
+        let scope = format!("openid {scopes}").trim_end().to_owned();
         let query = [
             ("client_id", "app"),
             ("response_type", "code"),

@@ -75,7 +75,7 @@ fn check(folder: &Path, schema: &[PathBuf], entities: &[PathBuf], deny_warnings:
     let mut outcome = Outcome::Yes;
     for set in sets(folder) {
         let loaded = read_tree(&set, schema, entities)
-            .and_then(|sources| Policies::load(&sources, &World::default(), OnError::default()));
+            .and_then(|sources| Policies::load(&sources, &World::assumed_by(&sources), OnError::default()));
         let (diagnostics, count) = match &loaded {
             Ok(policies) => (policies.warnings(), policies.policy_ids().count()),
             Err(diagnostics) => (diagnostics.as_slice(), 0),
