@@ -141,16 +141,9 @@ impl Pdp {
         let Ok(_admitted) = self.admission.try_acquire() else {
             return Judgement::denied(Reason::Overloaded);
         };
-        let steps = AssertUnwindSafe(self.judge(snapshot, request, now, deadline, &mut judgement)).catch_unwind();
-        match timeout_at(deadline, steps).await {
-            Ok(Ok(Ok(outcome))) => judgement.outcome = outcome,
-            Ok(Ok(Err(refusal))) => judgement.refuse(refusal),
-            Ok(Err(_panic)) => judgement.refuse(Refusal::new(Reason::InternalError, "the decision panicked")),
-            Err(_elapsed) => judgement.refuse(Refusal::new(Reason::DeadlineExceeded, "the deadline passed")),
-        }
-        // A decision on the processor alone cannot be interrupted; it is not a permit when it comes too late.
-        if Instant::now() >= deadline && !matches!(judgement.outcome, Outcome::Deny(_)) {
-            judgement.refuse(Refusal::new(Reason::DeadlineExceeded, "the deadline passed"));
+        match within(deadline, self.judge(snapshot, request, now, deadline, &mut judgement)).await {
+            Ok(outcome) => judgement.outcome = outcome,
+            Err(refusal) => judgement.refuse(refusal),
         }
         judgement
     }
@@ -263,6 +256,24 @@ impl Pdp {
         let decision = decision(id, snapshot, request, &judgement, receipt);
         self.metrics.decided(snapshot, request, &judgement, &decision, duration);
         decision
+    }
+}
+
+/// Runs the steps, with a panic and the end of the time as refusals.
+async fn within(
+    deadline: Instant,
+    steps: impl Future<Output = Result<Outcome, Refusal>>,
+) -> Result<Outcome, Refusal> {
+    let too_late = || Refusal::new(Reason::DeadlineExceeded, "the deadline passed");
+    let outcome = match timeout_at(deadline, AssertUnwindSafe(steps).catch_unwind()).await {
+        Ok(Ok(judged)) => judged?,
+        Ok(Err(_panic)) => return Err(Refusal::new(Reason::InternalError, "the decision panicked")),
+        Err(_elapsed) => return Err(too_late()),
+    };
+    // A decision on the processor alone cannot be interrupted; it is not a permit when it comes too late.
+    match outcome {
+        Outcome::Permit | Outcome::Observe(_) if Instant::now() >= deadline => Err(too_late()),
+        Outcome::Permit | Outcome::Observe(_) | Outcome::Deny(_) => Ok(outcome),
     }
 }
 
@@ -428,3 +439,6 @@ impl Judgement {
         self.remedy = Remedy::None;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+//! Every way a decision can fail is a recorded denial. Tokens are tested where they are decoded and verified; here an
+//! anonymous caller reaches the policies, so that what fails is the decision point itself.
+
+use std::collections::BTreeSet;
+
+use palisade_audit::{AuditSettings, Durability, OnFull, Record, query};
+use palisade_model::{Action, Credential, ManualClock, PolicyRevision, RawToken, ResourceName, Surface, Target};
+use palisade_policy::{OnError, Policies, SourceFile, Sources, Tool, World, WorldResource};
+use palisade_token::{IssuerSettings, KeySource, Verifier};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{DenialForm, Kind, Limits, Metadata, Pep, PepAuth, Peps, Resources, Routes, ScopeSettings, UpstreamToken};
+
+const NOW: Timestamp = Timestamp::from_unix_seconds(1_700_000_000);
+const POLICIES: &str = r#"
+@id("open") permit (principal, action in Mcp::Action::"tools/call", resource == Mcp::Tool::"files/open");
+@id("never") forbid (principal, action in Mcp::Action::"tools/call", resource == Mcp::Tool::"files/shut");
+"#;
+
+struct Setup {
+    folder: TempDir,
+    limits: Limits,
+    most_concurrent: usize,
+    observe_until: Option<Timestamp>,
+}
+
+impl Setup {
+    fn new() -> Self {
+        palisade_token::install_crypto_provider();
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            limits: Limits { deadline: Duration::from_secs(5), ..Limits::default() },
+            most_concurrent: 8,
+            observe_until: None,
+        }
+    }
+
+    fn pdp(&self) -> Pdp {
+        let name: ResourceName = "files".parse().unwrap();
+        let tool = |name: &str| Tool { name: name.to_owned(), ..Tool::default() };
+        let world = WorldResource {
+            name: name.clone(),
+            kind: Kind::Mcp,
+            identifier: "https://files.example.com".to_owned(),
+            tools: vec![tool("open"), tool("shut")],
+            routes: Vec::new(),
+        };
+        let sources = Sources { policies: vec![SourceFile::new("p.cedar", POLICIES)], ..Sources::default() };
+        let resource = Resource {
+            name,
+            identifier: "https://files.example.com".to_owned(),
+            kind: Kind::Mcp,
+            issuers: vec!["corp".parse().unwrap()],
+            audiences: BTreeSet::from(["https://files.example.com".into()]),
+            any_audience: false,
+            metadata: Metadata::default(),
+            scopes: ScopeSettings::default(),
+            acr_values: Vec::new(),
+            max_age: Vec::new(),
+            routes: Routes::default(),
+            anonymous: BTreeSet::from(["tools/call".to_owned()]),
+            step_up: true,
+            denial_form: DenialForm::Http,
+            cors_origins: BTreeSet::new(),
+            upstream_token: UpstreamToken::Strip,
+            observe_until: self.observe_until,
+        };
+        let mut issuer = IssuerSettings::new("corp".parse().unwrap(), "https://corp.example.com".into());
+        issuer.keys = KeySource::Inline(include_str!("test-keys.json").to_owned());
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOW));
+        let settings = AuditSettings {
+            path: self.folder.path().join("audit"),
+            durability: Durability::Written,
+            on_full: OnFull::Deny,
+            quota: AuditSettings::MIN_QUOTA,
+            otlp: None,
+        };
+        Pdp::new(PdpSettings {
+            snapshot: Snapshot {
+                revision: PolicyRevision::from("r1"),
+                source: "test".to_owned(),
+                policies: Arc::new(Policies::load(&sources, &World { resources: vec![world] }, OnError::Forbid).unwrap()),
+                resources: Resources::new([(resource, Vec::new())]).unwrap(),
+                peps: Peps::new([(Pep::local("local".parse().unwrap()), PepAuth::Loopback)]),
+                verifier: Arc::new(Verifier::new(vec![issuer], 16 * 1024, Arc::clone(&clock)).unwrap()),
+                limits: self.limits,
+            },
+            audit: AuditLog::open(settings, Arc::clone(&clock)).unwrap(),
+            clock,
+            most_concurrent: self.most_concurrent,
+        })
+    }
+
+    /// The decisions on the record, each with its count.
+    fn recorded(&self) -> Vec<(Reason, u64)> {
+        let mut found = Vec::new();
+        query::run(&self.folder.path().join("audit"), &query::Filter::default(), |record| {
+            if let Record::Decision(decision) = record {
+                found.push((decision.reason, decision.count));
+            }
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+        found
+    }
+}
+
+fn request(tools: &[&str]) -> AccessRequest {
+    let resource: ResourceName = "files".parse().unwrap();
+    let item = |tool: &&str| Item {
+        action: Action::mcp("tools/call"),
+        target: Target::mcp_tool(&resource, tool),
+        arguments: Some(palisade_model::Arguments::default()),
+        reply_to: None,
+    };
+    AccessRequest {
+        pep: "local".parse().ok(),
+        surface: Surface::ExtAuthz,
+        asked: Ok(Asked { items: tools.iter().map(item).collect(), batch: tools.len() != 1 }),
+        resource: Some(resource),
+        credential: Credential::Absent,
+        client_ip: None,
+        host: None,
+        path: None,
+        request_id: None,
+        trace: None,
+    }
+}
+
+async fn decide(setup: &Setup, request: &AccessRequest) -> Decision {
+    let pdp = setup.pdp();
+    let decision = pdp.decide(&pdp.snapshot(), request).await;
+    pdp.audit().shutdown().await;
+    decision
+}
+
+/// What a request comes out as, having checked that the record says the same.
+async fn reason(setup: &Setup, request: &AccessRequest) -> Reason {
+    let decision = decide(setup, request).await;
+    let reason = decision.reason();
+    assert_eq!(matches!(decision, Decision::Permit(_)), reason == Reason::Permitted);
+    assert_eq!(setup.recorded(), [(reason, 1)]);
+    reason
+}
+
+#[tokio::test]
+async fn a_batch_is_permitted_only_if_every_item_is() {
+    assert_eq!(reason(&Setup::new(), &request(&["open"])).await, Reason::Permitted);
+    assert_eq!(reason(&Setup::new(), &request(&["open", "open"])).await, Reason::Permitted);
+    assert_eq!(reason(&Setup::new(), &request(&["open", "shut"])).await, Reason::Forbidden);
+    assert_eq!(reason(&Setup::new(), &request(&["shut", "open"])).await, Reason::Forbidden);
+    assert_eq!(reason(&Setup::new(), &request(&["open", "other"])).await, Reason::NoPermit);
+}
+
+#[tokio::test]
+async fn nothing_asked_and_too_much_asked_are_denied() {
+    let anonymous_needs_items = reason(&Setup::new(), &request(&[])).await;
+    assert_eq!(anonymous_needs_items, Reason::NoCredentials);
+    assert_eq!(reason(&Setup::new(), &request(&["open"; 51])).await, Reason::RequestMalformed);
+}
+
+#[tokio::test]
+async fn callers_and_resources_that_nobody_knows_are_denied() {
+    let stranger = AccessRequest { pep: None, ..request(&["open"]) };
+    assert_eq!(reason(&Setup::new(), &stranger).await, Reason::PepUnauthenticated);
+    let unconfigured = AccessRequest { pep: "edge".parse().ok(), ..request(&["open"]) };
+    assert_eq!(reason(&Setup::new(), &unconfigured).await, Reason::PepUnauthenticated);
+    let nowhere = AccessRequest { resource: None, ..request(&["open"]) };
+    assert_eq!(reason(&Setup::new(), &nowhere).await, Reason::ResourceUnknown);
+    let not_its_entry = AccessRequest { surface: Surface::Decide, ..request(&["open"]) };
+    assert_eq!(reason(&Setup::new(), &not_its_entry).await, Reason::PepNotAllowed);
+}
+
+#[tokio::test]
+async fn a_bad_credential_never_becomes_an_anonymous_caller() {
+    let token = AccessRequest { credential: Credential::Token(RawToken::new("x")), ..request(&["open"]) };
+    assert_eq!(reason(&Setup::new(), &token).await, Reason::TokenMalformed);
+    let refusal = Refusal::new(Reason::RequestMalformed, "two credentials");
+    let unusable = AccessRequest { credential: Credential::Unusable(refusal), ..request(&["open"]) };
+    assert_eq!(reason(&Setup::new(), &unusable).await, Reason::RequestMalformed);
+}
+
+#[tokio::test]
+async fn a_decision_past_its_deadline_is_a_recorded_denial() {
+    let mut setup = Setup::new();
+    setup.limits.deadline = Duration::ZERO;
+    assert_eq!(reason(&setup, &request(&["open"])).await, Reason::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn a_decision_beyond_what_may_run_at_once_is_shed() {
+    let mut setup = Setup::new();
+    setup.most_concurrent = 0;
+    assert_eq!(reason(&setup, &request(&["open"])).await, Reason::Overloaded);
+}
+
+#[tokio::test]
+async fn a_panic_an_endless_wait_and_a_late_permit_are_refusals() {
+    let soon = || Instant::now() + Duration::from_millis(50);
+    let reason = |result: Result<Outcome, Refusal>| result.map_err(|refusal| refusal.reason);
+    assert_eq!(reason(within(soon(), async { panic!("a defect") }).await), Err(Reason::InternalError));
+    assert_eq!(reason(within(soon(), std::future::pending()).await), Err(Reason::DeadlineExceeded));
+    let late = async {
+        std::thread::sleep(Duration::from_millis(60));
+        Ok(Outcome::Permit)
+    };
+    assert_eq!(reason(within(soon(), late).await), Err(Reason::DeadlineExceeded));
+    assert_eq!(reason(within(soon(), async { Ok(Outcome::Permit) }).await), Ok(Outcome::Permit));
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_is_not_permitted() {
+    let setup = Setup::new();
+    let pdp = setup.pdp();
+    pdp.audit().shutdown().await;
+    let decision = pdp.decide(&pdp.snapshot(), &request(&["open"])).await;
+    assert!(matches!(decision, Decision::Deny(_)));
+    assert_eq!(decision.reason(), Reason::AuditUnavailable);
+    let denied = pdp.decide(&pdp.snapshot(), &request(&["shut"])).await;
+    assert_eq!(denied.reason(), Reason::Forbidden);
+}
+
+#[tokio::test]
+async fn an_observation_ends_on_its_date_and_is_no_permit() {
+    let mut setup = Setup::new();
+    setup.observe_until = Some(NOW.plus(Duration::from_secs(1)));
+    let observed = decide(&setup, &request(&["shut"])).await;
+    assert!(matches!(&observed, Decision::Observed(observed) if observed.would_be() == Reason::Forbidden));
+    assert_eq!(setup.recorded(), [(Reason::Observed, 1)]);
+    let mut over = Setup::new();
+    over.observe_until = Some(NOW);
+    assert_eq!(reason(&over, &request(&["shut"])).await, Reason::Forbidden);
+    let stranger = AccessRequest { pep: None, ..request(&["shut"]) };
+    assert_eq!(decide(&setup, &stranger).await.reason(), Reason::PepUnauthenticated, "only policy denials are observed");
+}
