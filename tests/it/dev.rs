@@ -28,7 +28,10 @@ async fn the_printed_commands_show_a_permit_a_denial_and_a_step_up() {
     assert!(shell(denial).starts_with("HTTP/1.1 403"), "{denial}");
     let stronger = shell(step_up);
     assert!(stronger.starts_with("HTTP/1.1 403"), "{stronger}");
-    assert!(stronger.contains(r#"error="insufficient_scope""#) && stronger.contains(r#"scope="files:delete""#), "{stronger}");
+    assert!(
+        stronger.contains(r#"error="insufficient_scope""#) && stronger.contains(r#"scope="files:delete""#),
+        "{stronger}"
+    );
 
     let query = guide.lines().find(|line| line.contains("audit query")).unwrap();
     let records = shell(query);

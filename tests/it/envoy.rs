@@ -115,13 +115,19 @@ async fn check(resource: &'static str) {
         }
         gateway.upstream.forget_requests().await.unwrap();
         let arguments = if case.arguments.is_null() { serde_json::json!({}) } else { case.arguments.clone() };
-        let sent = gateway.post(token.as_deref(), stories::call(&case.tool, &arguments)).send().await.unwrap();
+        let sent =
+            gateway.post(token.as_deref(), stories::call(&case.tool, &arguments)).send().await.unwrap();
         let permitted = sent.status().is_success();
         let answer = shown(sent).await;
         let reached = gateway.upstream.requests().await.unwrap();
         assert_eq!(reached.len(), usize::from(permitted), "{}: {answer}", case.name);
         for request in &reached {
-            assert_eq!(header_values(request, "authorization"), [""; 0], "{}: the token went upstream", case.name);
+            assert_eq!(
+                header_values(request, "authorization"),
+                [""; 0],
+                "{}: the token went upstream",
+                case.name
+            );
             assert_eq!(header_values(request, "x-palisade-subject").len(), 1, "{}", case.name);
         }
         if answer != case.answer {
@@ -168,8 +174,11 @@ async fn a_decision_is_found_again_in_the_collector_by_its_trace() {
     let telemetry = format!("telemetry: {{otlp: {{endpoint: \"{endpoint}\"}}}}\n");
     let gateway = Gateway::start("demo", &audit, &telemetry).await;
     let token = gateway.token("bob", "files:read").await;
-    for (tool, trace) in [("echo", "4bf92f3577b34da6a3ce929d0e0e4736"), ("delete_file", "0af7651916cd43dd8448eb211c80319c")] {
-        let request = gateway.post(Some(&token), stories::call(tool, &serde_json::json!({})));
+    for (tool, trace) in
+        [("echo", "4bf92f3577b34da6a3ce929d0e0e4736"), ("delete_file", "0af7651916cd43dd8448eb211c80319c")]
+    {
+        let arguments = serde_json::json!({"message": "hi", "path": "/a"});
+        let request = gateway.post(Some(&token), stories::call(tool, &arguments));
         request.header("traceparent", format!("00-{trace}-b7ad6b7169203331-01")).send().await.unwrap();
     }
     let permit = wait_for_trace(&collector, "4bf92f3577b34da6a3ce929d0e0e4736").await;
@@ -203,7 +212,10 @@ async fn metadata_is_the_same_under_a_forged_host_and_preflights_are_no_decision
     let document: Value = serde_json::from_slice(&plain).unwrap();
     assert_eq!(document["resource"], "https://mcp.example.com/demo");
     assert_eq!(document["authorization_servers"][0], gateway.provider.issuer());
-    let forged = reqwest::Client::new().get(&url).header("host", "evil.example").header("x-forwarded-host", "evil.example");
+    let forged = reqwest::Client::new()
+        .get(&url)
+        .header("host", "evil.example")
+        .header("x-forwarded-host", "evil.example");
     assert_eq!(forged.send().await.unwrap().bytes().await.unwrap(), plain);
 
     let preflight = reqwest::Client::new()
@@ -225,11 +237,24 @@ async fn keys_rotate_under_traffic_without_a_failure_and_a_retired_key_dies() {
         }
         let new = gateway.token("bob", "").await;
         for token in [&old, &new] {
-            let answer = gateway.post(Some(token), stories::call("echo", &serde_json::json!({}))).send().await.unwrap();
+            let answer = gateway
+                .post(Some(token), stories::call("echo", &serde_json::json!({"message": "hi"})))
+                .send()
+                .await
+                .unwrap();
             assert_eq!(answer.status(), 200, "round {round}: {}", answer.text().await.unwrap());
         }
     }
     assert!(gateway.palisade.decisions().unwrap().iter().all(|record| record.decision == Outcome::Permit));
+
+    // One more rotation, and the provider drops what it signed with before: a token of the new key makes the service
+    // read the key set, and the old token is dead although it was good a moment ago.
+    gateway.provider.rotate().await.unwrap();
+    gateway.provider.retire().await.unwrap();
+    let new = gateway.token("bob", "").await;
+    let echo = stories::call("echo", &serde_json::json!({"message": "hi"}));
+    assert_eq!(gateway.post(Some(&new), echo.clone()).send().await.unwrap().status(), 200);
+    assert_eq!(gateway.post(Some(&old), echo).send().await.unwrap().status(), 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,7 +263,8 @@ async fn a_session_of_the_reference_server_works_through_the_gateway() {
     let upstream = McpServer::start_everything().await.unwrap();
     let palisade = Palisade::start(&stories::configuration(provider.issuer()), "").await.unwrap();
     palisade.wait_for_readiness(200).await.unwrap();
-    let ports = EnvoyPorts { decision: palisade.decision, public: palisade.public, upstream: upstream.port() };
+    let ports =
+        EnvoyPorts { decision: palisade.decision, public: palisade.public, upstream: upstream.port() };
     let envoy = Envoy::start(&EnvoySample::ExtAuthz.fill("demo", ports).unwrap()).await.unwrap();
     let token = provider.token("bob", &stories::identifier("demo"), "").await.unwrap();
     let client = reqwest::Client::new();
@@ -265,7 +291,8 @@ async fn a_session_of_the_reference_server_works_through_the_gateway() {
     assert_eq!(leak.status(), 403);
     let ended = client.delete(envoy.url("/demo")).bearer_auth(&token).header("mcp-session-id", &session);
     assert_eq!(ended.send().await.unwrap().status(), 200);
-    let actions: Vec<String> = palisade.decisions().unwrap().into_iter().filter_map(|record| record.action).collect();
+    let actions: Vec<String> =
+        palisade.decisions().unwrap().into_iter().filter_map(|record| record.action).collect();
     let expected = ["initialize", "notification", "tools/call", "tools/call", "session/delete"];
     assert_eq!(actions, expected.map(|action| format!("Mcp::Action::\"{action}\"")));
 }

@@ -17,7 +17,7 @@ async fn check(palisade: &Palisade, client: &reqwest::Client, token: &str) -> Op
         .post(format!("http://127.0.0.1:{}/authz/demo", palisade.decision))
         .bearer_auth(token)
         .header("content-type", "application/json")
-        .body(stories::call("echo", &json!({})));
+        .body(stories::call("echo", &json!({"message": "hi"})));
     request.send().await.ok().map(|answer| answer.status().as_u16())
 }
 
@@ -31,10 +31,13 @@ async fn without_keys_good_tokens_get_503_and_never_401() {
     let detail = palisade.wait_for_readiness(503).await.unwrap();
     assert_eq!(detail["issuers"][0]["ready"], false, "{detail}");
     let upstream = McpServer::start_with_sample_tools().await.unwrap();
-    let ports = EnvoyPorts { decision: palisade.decision, public: palisade.public, upstream: upstream.port() };
+    let ports =
+        EnvoyPorts { decision: palisade.decision, public: palisade.public, upstream: upstream.port() };
     let envoy = Envoy::start(&EnvoySample::ExtAuthz.fill("demo", ports).unwrap()).await.unwrap();
     let request = reqwest::Client::new().post(envoy.url("/demo")).bearer_auth(&token);
-    let request = request.header("content-type", "application/json").body(stories::call("echo", &json!({})));
+    let request = request
+        .header("content-type", "application/json")
+        .body(stories::call("echo", &json!({"message": "hi"})));
     let answer = request.send().await.unwrap();
     assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (503, "1"));
     assert!(!answer.headers().contains_key("www-authenticate"));
@@ -52,11 +55,16 @@ async fn a_dead_provider_does_not_hurt_while_its_keys_are_known() {
     let token = gateway.token("bob", "").await;
     gateway.provider.kill().unwrap();
     for _ in 0..5 {
-        let answer = gateway.post(Some(&token), stories::call("echo", &json!({}))).send().await.unwrap();
+        let answer = gateway
+            .post(Some(&token), stories::call("echo", &json!({"message": "hi"})))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.status(), 200);
     }
     let forged = format!("{}AAAA", token.rsplit_once('.').unwrap().0.to_owned() + ".");
-    let answer = gateway.post(Some(&forged), stories::call("echo", &json!({}))).send().await.unwrap();
+    let answer =
+        gateway.post(Some(&forged), stories::call("echo", &json!({"message": "hi"}))).send().await.unwrap();
     assert_eq!(answer.status(), 401);
 }
 
@@ -107,8 +115,9 @@ async fn killing_the_service_under_traffic_loses_no_record_and_lets_nothing_in()
             traffic.push(tokio::spawn(async move {
                 let client = reqwest::Client::new();
                 for _ in 0..10_000 {
-                    let request = client.post(&url).bearer_auth(&token).header("content-type", "application/json");
-                    let request = request.body(stories::call("echo", &json!({})));
+                    let request =
+                        client.post(&url).bearer_auth(&token).header("content-type", "application/json");
+                    let request = request.body(stories::call("echo", &json!({"message": "hi"})));
                     let Ok(answer) = request.send().await else { return };
                     answered.fetch_add(1, Ordering::SeqCst);
                     if answer.status() == 200 {
@@ -122,7 +131,8 @@ async fn killing_the_service_under_traffic_loses_no_record_and_lets_nothing_in()
         }
         tokio::time::sleep(std::time::Duration::from_millis(700)).await;
         gateway.palisade.kill().unwrap();
-        let refused = gateway.post(Some(&good), stories::call("echo", &json!({}))).send().await.unwrap();
+        let refused =
+            gateway.post(Some(&good), stories::call("echo", &json!({"message": "hi"}))).send().await.unwrap();
         assert_eq!(refused.status(), 503, "Envoy fails closed");
         for task in traffic {
             task.await.unwrap();
@@ -166,7 +176,8 @@ async fn a_flood_of_bad_tokens_takes_bounded_disk_and_good_callers_are_served() 
     }
     let refused = async || {
         let records = gateway.palisade.decisions()?;
-        let counted: u64 = records.iter().filter(|record| record.principal.is_none()).map(|record| record.count).sum();
+        let counted: u64 =
+            records.iter().filter(|record| record.principal.is_none()).map(|record| record.count).sum();
         Ok((counted == 6_000).then_some(records.len()))
     };
     let records = eventually("all refusals on the record", refused).await.unwrap();

@@ -42,7 +42,7 @@ impl Setup {
             .post(format!("http://127.0.0.1:{}/authz/demo", self.palisade.decision))
             .bearer_auth(&self.token)
             .header("content-type", "application/json")
-            .body(crate::stories::call("echo", &serde_json::json!({})));
+            .body(crate::stories::call("echo", &serde_json::json!({"message": "hi"})));
         request.send().await.unwrap().status().as_u16()
     }
 
@@ -89,14 +89,16 @@ async fn a_changed_policy_is_taken_and_a_broken_one_is_refused_visibly() {
 
     let events = setup.events();
     let taken = events.iter().filter(|event| matches!(event, Event::ReloadTaken { .. })).count();
-    let refusals: Vec<&Event> = events.iter().filter(|event| matches!(event, Event::ReloadRefused { .. })).collect();
+    let refusals: Vec<&Event> =
+        events.iter().filter(|event| matches!(event, Event::ReloadRefused { .. })).collect();
     assert!(taken >= 2 && refusals.len() == 1, "{events:?}");
     let swapped = events.iter().any(|event| match event {
         Event::ReloadTaken { added, removed, .. } => added.first == ["closed"] && removed.first == ["open"],
         _ => false,
     });
     assert!(swapped, "{events:?}");
-    let revisions: Vec<_> = setup.palisade.decisions().unwrap().into_iter().map(|record| record.policy_revision).collect();
+    let revisions: Vec<_> =
+        setup.palisade.decisions().unwrap().into_iter().map(|record| record.policy_revision).collect();
     assert_ne!(revisions.first(), revisions.get(revisions.len() - 2), "a decision carries its revision");
 }
 

@@ -79,7 +79,8 @@ pub(crate) fn tools(resource: &str) -> Value {
         "enterprise" => "enterprise-tools",
         other => other,
     };
-    let text = std::fs::read_to_string(repository().join("policies").join(folder).join("tools.json")).unwrap();
+    let text =
+        std::fs::read_to_string(repository().join("policies").join(folder).join("tools.json")).unwrap();
     let catalog: Value = serde_json::from_str(&text).unwrap();
     catalog.get("tools").cloned().unwrap_or(catalog)
 }

@@ -38,7 +38,8 @@ fn floors() -> BTreeMap<String, u8> {
 /// Every Rust file below the folders that hold code.
 fn sources() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut folders = vec![repository().join("crates"), repository().join("tests/src"), repository().join("tests/it")];
+    let mut folders =
+        vec![repository().join("crates"), repository().join("tests/src"), repository().join("tests/it")];
     while let Some(folder) = folders.pop() {
         for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             if path.is_dir() {
@@ -52,17 +53,27 @@ fn sources() -> Vec<PathBuf> {
 }
 
 fn is_unit_test(path: &Path) -> bool {
-    path.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs" || part.as_os_str() == "fixtures.rs")
-        && path.starts_with(repository().join("crates"))
+    path.components().any(|part| {
+        part.as_os_str() == "tests" || part.as_os_str() == "tests.rs" || part.as_os_str() == "fixtures.rs"
+    }) && path.starts_with(repository().join("crates"))
 }
 
 #[test]
 fn a_crate_uses_only_crates_of_a_lower_floor() {
     let (floors, manifests) = (floors(), manifests());
-    assert_eq!(floors.keys().collect::<Vec<_>>(), manifests.keys().collect::<Vec<_>>(), "the table and the crates");
+    assert_eq!(
+        floors.keys().collect::<Vec<_>>(),
+        manifests.keys().collect::<Vec<_>>(),
+        "the table and the crates"
+    );
     for (name, manifest) in &manifests {
-        for dependency in manifest["dependencies"].as_table().unwrap().keys().filter(|key| key.starts_with("palisade")) {
-            assert!(floors[dependency] < floors[name], "{name} uses {dependency}, which is not on a lower floor");
+        for dependency in
+            manifest["dependencies"].as_table().unwrap().keys().filter(|key| key.starts_with("palisade"))
+        {
+            assert!(
+                floors[dependency] < floors[name],
+                "{name} uses {dependency}, which is not on a lower floor"
+            );
         }
     }
 }
@@ -95,8 +106,13 @@ fn lints_are_expected_with_a_reason_and_never_allowed() {
 #[test]
 fn only_one_crate_names_the_policy_engine_and_only_one_the_signature_library() {
     let users = |library: &str| {
-        let uses = |manifest: &toml::Table| manifest["dependencies"].as_table().unwrap().contains_key(library);
-        manifests().into_iter().filter(|(_, manifest)| uses(manifest)).map(|(name, _)| name).collect::<Vec<_>>()
+        let uses =
+            |manifest: &toml::Table| manifest["dependencies"].as_table().unwrap().contains_key(library);
+        manifests()
+            .into_iter()
+            .filter(|(_, manifest)| uses(manifest))
+            .map(|(name, _)| name)
+            .collect::<Vec<_>>()
     };
     assert_eq!(users("cedar-policy"), ["palisade-policy"]);
     // The server signs the tokens of the development issuer with it.
@@ -106,7 +122,9 @@ fn only_one_crate_names_the_policy_engine_and_only_one_the_signature_library() {
 #[test]
 fn functions_that_build_proofs_are_called_in_one_place() {
     let construct = |what: &str| {
-        let names = sources().into_iter().filter(|path| !is_unit_test(path) && path.starts_with(repository().join("crates")));
+        let names = sources()
+            .into_iter()
+            .filter(|path| !is_unit_test(path) && path.starts_with(repository().join("crates")));
         names.filter(|path| fs::read_to_string(path).unwrap().contains(what)).count()
     };
     assert_eq!(construct("Permit { grant"), 1, "a permit is built in one place");
@@ -141,16 +159,18 @@ fn the_sample_configuration_is_valid() {
 
 #[test]
 fn the_policy_sets_are_valid_tested_and_formatted() {
-    let policies = repository().join("policies");
-    let policies = policies.to_str().unwrap();
-    for arguments in [
-        vec!["policy", "check", policies, "--deny-warnings"],
-        vec!["policy", "test", policies],
-        vec!["policy", "fmt", "--check", policies],
-    ] {
-        let output = run(&arguments).unwrap();
-        let printed = [output.stdout, output.stderr].concat();
-        assert!(output.status.success(), "{arguments:?}\n{}", String::from_utf8_lossy(&printed));
+    for folder in ["policies", "deploy/policies"] {
+        let folder = repository().join(folder);
+        let folder = folder.to_str().unwrap();
+        for arguments in [
+            vec!["policy", "check", folder, "--deny-warnings"],
+            vec!["policy", "test", folder],
+            vec!["policy", "fmt", "--check", folder],
+        ] {
+            let output = run(&arguments).unwrap();
+            let printed = [output.stdout, output.stderr].concat();
+            assert!(output.status.success(), "{arguments:?}\n{}", String::from_utf8_lossy(&printed));
+        }
     }
 }
 

@@ -4,7 +4,10 @@ use std::{fs, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{folder, segment::SeriesName};
+use crate::{
+    folder,
+    segment::{SegmentInfo, SeriesName},
+};
 
 const FILE: &str = "exported.json";
 
@@ -23,6 +26,20 @@ pub(crate) struct Position {
 }
 
 impl Position {
+    /// The position, or the end of what there is where that comes earlier. `segments` are those of the series, oldest
+    /// first.
+    pub(crate) fn clamped(self, segments: &[SegmentInfo]) -> Self {
+        let Some(newest) = segments.last() else { return Self::default() };
+        if self.sequence > newest.sequence {
+            return Self { sequence: newest.sequence, offset: newest.length };
+        }
+        match segments.iter().find(|segment| segment.sequence == self.sequence) {
+            Some(segment) => Self { offset: self.offset.min(segment.length), ..self },
+            // It was deleted; what comes after it is not acknowledged.
+            None => self,
+        }
+    }
+
     /// How many bytes of a segment are acknowledged.
     pub(crate) fn within(self, sequence: u64) -> u64 {
         match sequence.cmp(&self.sequence) {
@@ -49,6 +66,11 @@ impl Checkpoint {
 
     pub(crate) fn store(&self, folder: &Path) -> io::Result<()> {
         folder::replace(&folder.join(FILE), &serde_json::to_vec(self)?)
+    }
+
+    /// As `store`, and it is on the disk.
+    pub(crate) fn store_durably(&self, folder: &Path) -> io::Result<()> {
+        folder::replace_durably(&folder.join(FILE), &serde_json::to_vec(self)?)
     }
 
     pub(crate) fn get(&self, series: SeriesName) -> Position {
@@ -86,5 +108,26 @@ mod tests {
     fn positions_say_how_much_of_a_segment_is_acknowledged() {
         let position = Position { sequence: 2, offset: 7 };
         assert_eq!([1, 2, 3].map(|sequence| position.within(sequence)), [u64::MAX, 7, 0]);
+    }
+
+    #[test]
+    fn a_position_beyond_what_there_is_is_taken_back() {
+        let segments =
+            [(3, 100), (4, 200), (6, 300)].map(|(sequence, length)| SegmentInfo { sequence, length });
+        for (position, expected) in [
+            ((0, 0), (0, 0)),
+            ((2, 900), (2, 900)),
+            ((3, 100), (3, 100)),
+            ((3, 101), (3, 100)),
+            ((5, 900), (5, 900)),
+            ((6, 299), (6, 299)),
+            ((6, 301), (6, 300)),
+            ((7, 1), (6, 300)),
+        ] {
+            let [position, expected] =
+                [position, expected].map(|(sequence, offset)| Position { sequence, offset });
+            assert_eq!(position.clamped(&segments), expected);
+            assert_eq!(position.clamped(&[]), Position::default());
+        }
     }
 }

@@ -4,6 +4,9 @@
 //! checkpoint moves after the acknowledgement and never before, so a restart sends at most one batch a second time.
 //! A batch that the receiver refuses for good is halved until the record it means stands alone; that one is skipped
 //! and counted, and stays in the local log. Every other failure is tried again.
+//!
+//! Each series goes its own way on the same connection: what goes wrong with counted refusals, whose number and
+//! content strangers choose, neither delays a decision nor hides that decisions fail.
 
 use std::{
     fs::File,
@@ -31,7 +34,7 @@ use crate::{
     metrics::Metrics,
     otlp,
     segment::{SegmentInfo, SeriesName},
-    status::{Shared, lock},
+    status::{SeriesState, Shared, lock},
 };
 
 /// How many records a call carries at most.
@@ -61,14 +64,35 @@ pub(crate) struct Exporter {
     endpoint: Endpoint,
     shared: Arc<Shared>,
     metrics: Metrics,
+}
+
+/// The export of one series.
+struct Lane<'a> {
+    exporter: &'a Exporter,
+    name: SeriesName,
+    series: &'a SeriesState,
+    client: LogsServiceClient<Channel>,
     /// How many records the next batch may have; smaller after one was refused.
     batch: usize,
+    /// How many calls in a row failed.
+    failures: u32,
+    /// Whether the checkpoint could not be written the last time.
+    unsaved: bool,
+}
+
+/// What a step of a lane came to.
+enum Step {
+    /// There may be more to send.
+    Moved,
+    /// All is sent.
+    Idle,
+    /// The next step has to wait.
+    Pause(Duration),
 }
 
 /// The next records of a series.
 #[derive(Debug)]
 struct Batch {
-    series: SeriesName,
     records: Vec<LogRecord>,
     /// Where the series is acknowledged up to when they are.
     end: Position,
@@ -106,42 +130,50 @@ impl Exporter {
         }
         let endpoint = parsed.timeout(CALL).connect_timeout(CALL);
         let instance = instance.to_owned();
-        Ok(Self { folder: folder.to_owned(), instance, endpoint, shared, metrics, batch: BATCH })
+        Ok(Self { folder: folder.to_owned(), instance, endpoint, shared, metrics })
     }
 
-    pub(crate) async fn run(mut self, mut phases: watch::Receiver<Phase>) {
-        let mut client = LogsServiceClient::new(self.endpoint.connect_lazy());
-        let mut failures = 0;
+    pub(crate) async fn run(self, phases: watch::Receiver<Phase>) {
+        let client = LogsServiceClient::new(self.endpoint.connect_lazy());
+        let lane = |name| Lane {
+            exporter: &self,
+            name,
+            series: self.shared.of(name),
+            client: client.clone(),
+            batch: BATCH,
+            failures: 0,
+            unsaved: false,
+        };
+        let decisions = lane(SeriesName::Decisions).run(phases.clone());
+        let refusals = lane(SeriesName::Refusals).run(phases);
+        tokio::join!(decisions, refusals);
+    }
+}
+
+impl Lane<'_> {
+    async fn run(mut self, mut phases: watch::Receiver<Phase>) {
         loop {
             let phase = *phases.borrow_and_update();
             if phase == Phase::Ended {
                 return;
             }
-            let round = select! {
-                round = self.round(&mut client) => round,
+            let step = select! {
+                step = self.step() => step,
                 // A call that is under way when the log finishes is not given up.
                 () = ended(phases.clone()) => return,
             };
-            let pause = match round {
-                Ok(true) => {
-                    failures = 0;
-                    continue;
-                }
-                Ok(false) => None,
-                Err(error) => {
-                    self.note_failure(&error, failures);
-                    failures += 1;
-                    Some(pause(failures))
-                }
+            let pause = match step {
+                Step::Moved => continue,
+                Step::Idle => None,
+                Step::Pause(pause) => Some(pause),
             };
             if phase != Phase::Running {
                 return;
             }
-            let shared = Arc::clone(&self.shared);
             let wake = async {
                 match pause {
                     Some(pause) => sleep(pause).await,
-                    None => shared.written.notified().await,
+                    None => self.series.written.notified().await,
                 }
             };
             select! {
@@ -151,50 +183,52 @@ impl Exporter {
         }
     }
 
-    /// Sends the next batch of each series. Returns whether there was any.
-    async fn round(&mut self, client: &mut LogsServiceClient<Channel>) -> Result<bool, String> {
-        let mut sent = false;
-        for series in SeriesName::ALL {
-            let Some(batch) =
-                self.next(series).map_err(|error| format!("cannot read the segments: {error}"))?
-            else {
-                continue;
-            };
-            sent = true;
-            let end = batch.end;
-            let (records, rejected) = match self.send(client, &batch).await {
-                Ok(rejected) => {
-                    self.batch = BATCH;
-                    (batch.records.len() as u64, rejected)
-                }
-                Err(Failure::Refused(error)) if batch.records.len() > 1 => {
-                    tracing::debug!(
-                        error,
-                        records = batch.records.len(),
-                        "a batch was refused and is halved"
-                    );
-                    self.batch = batch.records.len() / 2;
-                    continue;
-                }
-                Err(Failure::Refused(error)) => {
-                    tracing::error!(error, "the OTLP receiver refused a record; it stays in the local log");
-                    self.batch = BATCH;
-                    (1, 1)
-                }
-                Err(Failure::Passing(error)) => return Err(error),
-            };
-            self.acknowledge(series, end, records, rejected)?;
+    /// Sends the next batch.
+    async fn step(&mut self) -> Step {
+        let batch = match self.next() {
+            Ok(Some(batch)) => batch,
+            Ok(None) => return Step::Idle,
+            Err(error) => return self.back_off(&format!("cannot read the segments: {error}")),
+        };
+        let records = batch.records.len();
+        if records == 0 {
+            self.acknowledge(batch.end, 0, 0);
+            return Step::Moved;
         }
-        Ok(sent)
+        match self.send(batch.records).await {
+            Ok(rejected) => {
+                self.failures = 0;
+                self.batch = records.saturating_mul(2).clamp(self.batch, BATCH);
+                self.note_success();
+                self.acknowledge(batch.end, records as u64, rejected);
+                Step::Moved
+            }
+            Err(Failure::Passing(error)) => self.back_off(&error),
+            Err(Failure::Refused(error)) => {
+                self.note_failure(&error);
+                if records > 1 {
+                    self.batch = records / 2;
+                } else {
+                    tracing::error!(error, "the OTLP receiver refused a record; it stays in the local log");
+                    self.acknowledge(batch.end, 1, 1);
+                }
+                // Short, so that one bad record holds nothing up for long, and long enough for a receiver that
+                // refuses everything not to be flooded.
+                Step::Pause(pause(1))
+            }
+        }
     }
 
-    /// Sends a batch. Returns how many of its records the receiver rejected.
-    async fn send(&self, client: &mut LogsServiceClient<Channel>, batch: &Batch) -> Result<u64, Failure> {
-        if batch.records.is_empty() {
-            return Ok(0);
-        }
-        let resource_logs = vec![otlp::resource_logs(&self.instance, batch.records.clone())];
-        match client.export(ExportLogsServiceRequest { resource_logs }).await {
+    fn back_off(&mut self, error: &str) -> Step {
+        self.note_failure(error);
+        self.failures = self.failures.saturating_add(1);
+        Step::Pause(pause(self.failures))
+    }
+
+    /// Sends records. Returns how many of them the receiver rejected.
+    async fn send(&mut self, records: Vec<LogRecord>) -> Result<u64, Failure> {
+        let resource_logs = vec![otlp::resource_logs(&self.exporter.instance, records)];
+        match self.client.export(ExportLogsServiceRequest { resource_logs }).await {
             Ok(answer) => {
                 let Some(partial) = answer.into_inner().partial_success else { return Ok(0) };
                 if partial.rejected_log_records > 0 {
@@ -202,7 +236,7 @@ impl Exporter {
                     tracing::error!(
                         rejected = partial.rejected_log_records,
                         error = partial.error_message,
-                        series = batch.series.as_str(),
+                        series = self.name.as_str(),
                         "the OTLP receiver rejected records; they stay in the local log"
                     );
                 }
@@ -213,44 +247,47 @@ impl Exporter {
     }
 
     /// Moves the checkpoint behind what was acknowledged.
-    fn acknowledge(
-        &self,
-        series: SeriesName,
-        end: Position,
-        records: u64,
-        rejected: u64,
-    ) -> Result<(), String> {
-        let mut checkpoint = *lock(&self.shared.checkpoint);
-        checkpoint.set(series, end);
-        checkpoint
-            .store(&self.folder)
-            .map_err(|error| format!("cannot write the export checkpoint: {error}"))?;
-        *lock(&self.shared.checkpoint) = checkpoint;
+    fn acknowledge(&mut self, end: Position, records: u64, rejected: u64) {
+        let shared = &self.exporter.shared;
+        let mut checkpoint = lock(&shared.checkpoint);
+        checkpoint.set(self.name, end);
+        // On a full disk the file cannot be written, and only what is acknowledged may be deleted to make room: it
+        // counts as acknowledged all the same. After a restart it would be sent once more.
+        let stored = checkpoint.store(&self.exporter.folder);
+        drop(checkpoint);
+        if let (Err(error), false) = (&stored, self.unsaved) {
+            tracing::warn!(%error, "cannot write the export checkpoint");
+        }
+        self.unsaved = stored.is_err();
         let accepted = records.saturating_sub(rejected);
-        self.shared.exported.fetch_add(accepted, Ordering::Relaxed);
-        self.shared.rejected.fetch_add(rejected, Ordering::Relaxed);
-        self.metrics.exported.add(accepted, &[]);
-        if lock(&self.shared.last_export_error).take().is_some() {
-            tracing::info!("the OTLP receiver takes records again");
-        }
-        Ok(())
+        shared.exported.fetch_add(accepted, Ordering::Relaxed);
+        shared.rejected.fetch_add(rejected, Ordering::Relaxed);
+        self.exporter.metrics.exported.add(accepted, &[]);
     }
 
-    fn note_failure(&self, error: &str, before: u32) {
-        self.metrics.export_failures.add(1, &[]);
-        if before == 0 {
-            tracing::warn!(error, "records cannot be exported; they wait in the local log");
+    fn note_success(&self) {
+        if lock(&self.series.last_export_error).take().is_some() {
+            tracing::info!(series = self.name.as_str(), "the OTLP receiver takes records again");
         }
-        *lock(&self.shared.last_export_error) = Some(error.to_owned());
     }
 
-    /// Reads the next records of a series, as far as they are committed.
-    fn next(&self, series: SeriesName) -> io::Result<Option<Batch>> {
-        let position = self.shared.acknowledged(series);
-        let segments = self.shared.segments(series).clone();
+    fn note_failure(&self, error: &str) {
+        self.exporter.metrics.export_failures.add(1, &[]);
+        let before = lock(&self.series.last_export_error).replace(error.to_owned());
+        if before.is_none() {
+            let series = self.name.as_str();
+            tracing::warn!(error, series, "records cannot be exported; they wait in the local log");
+        }
+    }
+
+    /// Reads the next records, as far as they are committed.
+    fn next(&self) -> io::Result<Option<Batch>> {
+        let shared = &self.exporter.shared;
+        let position = shared.acknowledged(self.name);
+        let segments = shared.segments(self.name).clone();
         let Some((segment, offset)) = start(position, &segments) else { return Ok(None) };
         let mut content = vec![0; usize::try_from((segment.length - offset).min(BATCH_BYTES)).unwrap_or(0)];
-        match File::open(series.path(&self.folder, segment.sequence))
+        match File::open(self.name.path(&self.exporter.folder, segment.sequence))
             .and_then(|file| file.read_exact_at(&mut content, offset))
         {
             Ok(()) => {}
@@ -269,7 +306,7 @@ impl Exporter {
                 Ok(record) => records.extend(otlp::log_record(&record)),
                 Err(error) => {
                     tracing::error!(%error, segment = segment.sequence, "a line of the log cannot be read");
-                    self.shared.rejected.fetch_add(1, Ordering::Relaxed);
+                    shared.rejected.fetch_add(1, Ordering::Relaxed);
                 }
             }
         }
@@ -282,15 +319,12 @@ impl Exporter {
             );
             end += content.len() as u64;
         }
-        Ok(Some(Batch { series, records, end: Position { sequence: segment.sequence, offset: end } }))
+        Ok(Some(Batch { records, end: Position { sequence: segment.sequence, offset: end } }))
     }
 }
 
 /// The first segment that has something unacknowledged, and where that begins.
 fn start(position: Position, segments: &[SegmentInfo]) -> Option<(SegmentInfo, u64)> {
-    // A checkpoint beyond the newest segment belongs to a folder that was emptied.
-    let known = segments.last().is_some_and(|newest| position.sequence <= newest.sequence);
-    let position = if known { position } else { Position::default() };
     segments
         .iter()
         .map(|segment| (*segment, position.within(segment.sequence)))

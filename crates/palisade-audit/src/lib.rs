@@ -8,7 +8,8 @@
 //!
 //! A decision is answered after its record is in the log; how far in, the durability says. The exporter reads the
 //! segments, not memory, so a receiver that is down costs disk and loses nothing. Refusals before a subject is known
-//! are counted, so that a flood of them costs counting and nothing else.
+//! are counted, so that a flood of them costs counting and nothing else. What was answered and not recorded in time is
+//! recorded late, or counted.
 //!
 //! What is not here: no sampling, no masking, no second format. A record that must not hold something has no field
 //! for it.
@@ -17,6 +18,7 @@ mod checkpoint;
 mod event;
 mod export;
 mod folder;
+mod health;
 mod line;
 mod log;
 mod metrics;
@@ -27,10 +29,12 @@ mod refusals;
 mod rfc3339;
 mod segment;
 mod settings;
+mod shorten;
 mod status;
 mod writer;
 
 pub use event::{Event, EventRecord, Listed};
+pub use folder::FolderProblem;
 pub use log::{AuditError, AuditLog, AuditReceipt};
 pub use record::{
     DecisionRecord, ItemRecord, Outcome, PolicyFailure, PolicyRef, Record, SCHEMA_VERSION, SegmentHeader,

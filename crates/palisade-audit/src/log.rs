@@ -12,7 +12,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     pin::Pin,
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
@@ -29,18 +29,19 @@ use crate::{
     checkpoint::Checkpoint,
     event::EventRecord,
     export::{Exporter, Phase},
-    folder, line,
+    folder::{self, FolderProblem},
+    line,
     metrics::Metrics,
     record::{DecisionRecord, Record},
+    segment::SeriesName,
     settings::{AuditSettings, Durability},
+    shorten::{self, LONGEST_LINE},
     status::{AuditStatus, Shared, lock},
-    writer::{Command, Recorded, Writer},
+    writer::{Command, Entry, Recorded, Writer},
 };
 
 /// How many records wait for the writer at most. Who comes later waits for room, against its own deadline.
 const QUEUE: usize = 1_024;
-/// The longest line of a record.
-const LONGEST_LINE: usize = 256 * 1024;
 /// How long a shutdown waits for the exporter to send what is left.
 const LAST_EXPORT: Duration = Duration::from_secs(2);
 /// How long a shutdown waits for a thread that was told to stop.
@@ -135,10 +136,18 @@ pub enum AuditError {
         /// What the operating system said.
         source: Arc<io::Error>,
     },
+    /// Others could change what is in the folder.
+    #[error("the folder of the decision log, `{path}`, {problem}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it, and the fix.
+        problem: FolderProblem,
+    },
     /// The quota is used up, and nothing may be deleted.
     #[error("the decision log is full: nothing may be deleted before the OTLP receiver has it")]
     Full,
-    /// The record is longer than a line may be.
+    /// The event is longer than a line may be. A decision is not: it is cut to what fits.
     #[error("the record takes {bytes} bytes, more than a line may have")]
     TooLong {
         /// Its length.
@@ -205,18 +214,18 @@ impl AuditLog {
     }
 
     /// Records a decision. Waits for room in the queue and for what the durability promises; the caller puts its
-    /// deadline around it. A caller that gives up before the record is written leaves no record.
+    /// deadline around it. A caller that gives up answers with a denial: its record is written late and says so, and
+    /// where there was no room for it in the queue, it is counted.
     ///
     /// # Errors
-    /// When the record is not in the log: the decision must then become a denial.
+    /// When the record is not in the log: the decision must then become a denial, and is counted as one.
     pub async fn record(&self, record: DecisionRecord) -> Result<AuditReceipt, AuditError> {
         let id = record.id;
         if record.is_refusal() {
-            let record = Box::new(record);
-            return self.submit(id, |reply| Command::Count { record, reply }).await;
+            return self.submit(SeriesName::Refusals, id, Entry::Refusal(Box::new(record))).await;
         }
-        let line = encode(&Record::Decision(Box::new(record)))?;
-        self.submit(id, |reply| Command::Append { id, line, reply }).await
+        let line = shorten::line_of(record).map_err(|error| AuditError::Encode(Arc::new(error)))?;
+        self.submit(SeriesName::Decisions, id, Entry::Line { id, line }).await
     }
 
     /// Records an event.
@@ -226,22 +235,26 @@ impl AuditLog {
     pub async fn event(&self, event: EventRecord) -> Result<(), AuditError> {
         let id = event.id;
         let line = encode(&Record::Event(Box::new(event)))?;
-        self.submit(id, |reply| Command::Append { id, line, reply }).await.map(|_receipt| ())
+        self.submit(SeriesName::Decisions, id, Entry::Line { id, line }).await.map(|_receipt| ())
     }
 
     async fn submit(
         &self,
+        series: SeriesName,
         id: DecisionId,
-        command: impl FnOnce(Option<oneshot::Sender<Result<Recorded, AuditError>>>) -> Command,
+        entry: Entry,
     ) -> Result<AuditReceipt, AuditError> {
+        let mut unqueued = Unqueued { shared: &self.inner.shared, entry: Some(entry) };
         let room = self.inner.commands.reserve().await.map_err(|_| AuditError::Closed)?;
+        let Some(entry) = unqueued.entry.take() else { return Err(AuditError::Closed) };
         // While the disk fails, `queued` waits like `written`: a queue in front of a broken disk is no record.
-        if self.inner.durability == Durability::Queued && !self.inner.shared.failing.load(Ordering::Acquire) {
-            room.send(command(None));
+        let failing = self.inner.shared.of(series).health.is_failing();
+        if self.inner.durability == Durability::Queued && !failing {
+            room.send(Command::Record { entry, reply: None });
             return Ok(AuditReceipt { id, dropped: false });
         }
         let (reply, answer) = oneshot::channel();
-        room.send(command(Some(reply)));
+        room.send(Command::Record { entry, reply: Some(reply) });
         let Recorded { id, dropped } = answer.await.map_err(|_| AuditError::Closed)??;
         Ok(AuditReceipt { id, dropped })
     }
@@ -272,6 +285,21 @@ impl AuditLog {
         ended(&self.inner.exporter_ended, THREAD_END).await;
         ended(&self.inner.writer_ended, THREAD_END).await;
         lock(&self.inner.claim).take();
+    }
+}
+
+/// What waits for room in the queue. Where its caller gives up before there is any, the writer finds it counted: in a
+/// bounded table, so that a disk that hangs costs no memory.
+struct Unqueued<'a> {
+    shared: &'a Shared,
+    entry: Option<Entry>,
+}
+
+impl Drop for Unqueued<'_> {
+    fn drop(&mut self) {
+        if let Some(refusal) = self.entry.take().and_then(Entry::into_refusal) {
+            lock(&self.shared.unqueued).count(refusal);
+        }
     }
 }
 

@@ -19,6 +19,9 @@ use crate::event::EventRecord;
 /// The version of the record schema.
 pub const SCHEMA_VERSION: u32 = 1;
 
+/// Who calls without a credential.
+const ANONYMOUS: &str = "Anonymous::\"anonymous\"";
+
 /// One line of the decision log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type")]
@@ -216,10 +219,25 @@ impl DecisionRecord {
         }
     }
 
-    /// Whether this is a refusal before a subject is known: those are counted, not written one by one, so that who
-    /// has no credential cannot fill the log.
+    /// Whether this is a refusal of somebody who is not known: those are counted, not written one by one, so that who
+    /// has no credential cannot fill the log. Who calls without one where that is allowed is `Anonymous`, and no better
+    /// known.
     pub(crate) fn is_refusal(&self) -> bool {
-        self.decision == Outcome::Deny && self.principal.is_none()
+        let unknown = self.principal.as_deref().is_none_or(|principal| principal == ANONYMOUS);
+        self.decision == Outcome::Deny && unknown
+    }
+
+    /// What was answered where no receipt came in time: no permit leaves without one.
+    pub(crate) fn without_receipt(self) -> Self {
+        match self.decision {
+            Outcome::Permit | Outcome::Observed => Self {
+                decision: Outcome::Deny,
+                reason: Reason::AuditUnavailable,
+                detail: Some("the record came too late".to_owned()),
+                ..self
+            },
+            Outcome::Deny | Outcome::StepUp => self,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -22,7 +22,7 @@ use crate::{
     event::{Event, EventRecord},
     folder, line,
     record::{Record, SCHEMA_VERSION, SegmentHeader},
-    status::Shared,
+    status::{Shared, lock},
 };
 
 /// A segment is closed at this size, or earlier where the quota is small.
@@ -172,34 +172,41 @@ impl Series {
         Ok(())
     }
 
+    /// Finds out whether so many bytes can be written: writes them behind what is committed, and cuts them off again.
+    pub(crate) fn probe(&mut self, bytes: usize, now: Timestamp) -> io::Result<()> {
+        if !self.active.as_ref().is_some_and(|active| active.takes_more(self.largest, now)) {
+            self.rotate(now)?;
+        }
+        let Some(active) = &mut self.active else { return Err(io::ErrorKind::NotFound.into()) };
+        // No line feed is among them: who reads the file meanwhile takes it for a line that is being written.
+        active.attempt(&vec![b' '; bytes], self.sync)?;
+        active.cut_overhang()
+    }
+
     /// Deletes what may go, oldest first, until `bytes` more fit the quota. `force` deletes at least one segment.
-    /// Returns the bytes that were deleted without being acknowledged, and whether there is room now.
-    pub(crate) fn make_room(&mut self, bytes: u64, force: bool) -> io::Result<Room> {
-        let mut room = Room { fits: false, unacknowledged: 0 };
+    /// Returns whether there is room now.
+    pub(crate) fn make_room(&mut self, bytes: u64, force: bool) -> io::Result<bool> {
         let mut forced = force;
         loop {
             let used = self.shared.used(self.name);
             if used.saturating_add(bytes) <= self.shared.quota(self.name) && !forced {
-                room.fits = true;
-                return Ok(room);
+                return Ok(true);
             }
             forced = false;
             let oldest = match self.shared.segments(self.name).as_slice() {
                 [oldest, _, ..] => *oldest,
-                [] | [_] => return Ok(room),
+                [] | [_] => return Ok(false),
             };
             let acknowledged = self.shared.acknowledged(self.name).within(oldest.sequence) >= oldest.length;
-            if self.shared.exports() && !acknowledged {
-                match self.name {
-                    SeriesName::Decisions => return Ok(room),
-                    SeriesName::Refusals => room.unacknowledged += oldest.length,
-                }
+            if self.shared.exports() && !acknowledged && self.name == SeriesName::Decisions {
+                return Ok(false);
             }
-            self.delete(oldest.sequence)?;
+            self.delete(oldest, acknowledged)?;
         }
     }
 
-    fn delete(&mut self, sequence: u64) -> io::Result<()> {
+    fn delete(&mut self, segment: SegmentInfo, exported: bool) -> io::Result<()> {
+        let SegmentInfo { sequence, length: bytes } = segment;
         let path = self.name.path(&self.folder, sequence);
         for path in [torn_path(&path), path] {
             match fs::remove_file(&path) {
@@ -207,7 +214,20 @@ impl Series {
                 Ok(()) | Err(_) => {}
             }
         }
-        self.shared.segments(self.name).retain(|segment| segment.sequence != sequence);
+        let state = self.shared.of(self.name);
+        lock(&state.segments).retain(|segment| segment.sequence != sequence);
+        if exported {
+            state.deleted_exported.fetch_add(1, Ordering::Relaxed);
+        } else {
+            state.deleted_unexported.fetch_add(1, Ordering::Relaxed);
+            let series = self.name.as_str();
+            tracing::warn!(
+                series,
+                sequence,
+                bytes,
+                "a segment made room for new records, and was not exported"
+            );
+        }
         Ok(())
     }
 
@@ -251,13 +271,6 @@ impl Series {
     }
 }
 
-/// What deleting achieved.
-#[derive(Debug)]
-pub(crate) struct Room {
-    pub(crate) fits: bool,
-    pub(crate) unacknowledged: u64,
-}
-
 impl Active {
     fn resume(file: File, sequence: u64, content: &[u8], torn: bool, now: Timestamp) -> Self {
         let mut hash = Context::new(&SHA256);
@@ -277,6 +290,15 @@ impl Active {
     }
 
     fn append(&mut self, lines: &[u8], sync: bool) -> io::Result<()> {
+        self.attempt(lines, sync)?;
+        self.overhang = false;
+        self.hash.update(lines);
+        self.length += lines.len() as u64;
+        Ok(())
+    }
+
+    /// Writes behind what is committed. What was written is an overhang until it is counted in.
+    fn attempt(&mut self, lines: &[u8], sync: bool) -> io::Result<()> {
         self.cut_overhang()?;
         self.overhang = true;
         let written = self.file.write_all(lines);
@@ -294,9 +316,6 @@ impl Active {
             }
             return Err(error);
         }
-        self.overhang = false;
-        self.hash.update(lines);
-        self.length += lines.len() as u64;
         Ok(())
     }
 

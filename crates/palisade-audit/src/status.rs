@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -15,6 +15,8 @@ use tokio::sync::Notify;
 
 use crate::{
     checkpoint::{Checkpoint, Position},
+    health::Health,
+    refusals::Table,
     segment::{SegmentInfo, SeriesName},
 };
 
@@ -30,9 +32,10 @@ pub struct AuditStatus {
     /// When the quota will be used up if the backlog keeps growing as it did in the last minutes. `None` where it does
     /// not grow.
     pub seconds_until_full: Option<u64>,
-    /// Why the last export failed; `None` after one that succeeded.
+    /// Why the last export failed; `None` when the series it belongs to is exported again.
     pub last_export_error: Option<String>,
-    /// Why the last write failed; `None` after one that succeeded.
+    /// Why nothing can be written; `None` as soon as something can be written again. A full log with `on_full: drop`
+    /// is no error: it shows in `dropped`.
     pub last_write_error: Option<String>,
     /// Decisions whose record was dropped, since the start.
     pub dropped: u64,
@@ -45,23 +48,33 @@ pub struct AuditStatus {
 /// Shared by the handle, the writer and the exporter.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// The segments of both series, as far as they are committed.
-    pub(crate) decisions: Mutex<Vec<SegmentInfo>>,
-    pub(crate) refusals: Mutex<Vec<SegmentInfo>>,
+    decisions: SeriesState,
+    refusals: SeriesState,
     /// What the receiver has acknowledged.
     pub(crate) checkpoint: Mutex<Checkpoint>,
-    /// Wakes the exporter.
-    pub(crate) written: Notify,
-    /// Whether the last write failed.
-    pub(crate) failing: AtomicBool,
+    /// Decisions that were answered before there was room in the queue for their record, by kind.
+    pub(crate) unqueued: Mutex<Table>,
     pub(crate) dropped: AtomicU64,
     pub(crate) exported: AtomicU64,
     pub(crate) rejected: AtomicU64,
-    pub(crate) last_export_error: Mutex<Option<String>>,
-    pub(crate) last_write_error: Mutex<Option<String>>,
     growth: Mutex<Growth>,
     quota: u64,
     exports: bool,
+}
+
+/// What is shared of a series.
+#[derive(Debug, Default)]
+pub(crate) struct SeriesState {
+    /// Its segments, as far as they are committed.
+    pub(crate) segments: Mutex<Vec<SegmentInfo>>,
+    /// Whether it can be written.
+    pub(crate) health: Health,
+    /// Wakes its exporter.
+    pub(crate) written: Notify,
+    pub(crate) last_export_error: Mutex<Option<String>>,
+    /// Segments that made room, exported before or not.
+    pub(crate) deleted_exported: AtomicU64,
+    pub(crate) deleted_unexported: AtomicU64,
 }
 
 /// A lock that a panic elsewhere does not take away: all that is behind these locks is whole at every moment.
@@ -72,27 +85,38 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     pub(crate) fn new(quota: u64, exports: bool, checkpoint: Checkpoint) -> Self {
         Self {
-            decisions: Mutex::default(),
-            refusals: Mutex::default(),
+            decisions: SeriesState::default(),
+            refusals: SeriesState::default(),
             checkpoint: Mutex::new(checkpoint),
-            written: Notify::new(),
-            failing: AtomicBool::new(false),
+            unqueued: Mutex::default(),
             dropped: AtomicU64::new(0),
             exported: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
-            last_export_error: Mutex::default(),
-            last_write_error: Mutex::default(),
             growth: Mutex::default(),
             quota,
             exports,
         }
     }
 
-    pub(crate) fn segments(&self, series: SeriesName) -> MutexGuard<'_, Vec<SegmentInfo>> {
+    pub(crate) fn of(&self, series: SeriesName) -> &SeriesState {
         match series {
-            SeriesName::Decisions => lock(&self.decisions),
-            SeriesName::Refusals => lock(&self.refusals),
+            SeriesName::Decisions => &self.decisions,
+            SeriesName::Refusals => &self.refusals,
         }
+    }
+
+    pub(crate) fn segments(&self, series: SeriesName) -> MutexGuard<'_, Vec<SegmentInfo>> {
+        lock(&self.of(series).segments)
+    }
+
+    /// Takes a checkpoint back that is beyond what there is: after a power loss the end of a series can be gone, and
+    /// what will be written in its place is not acknowledged. Returns whether it was.
+    pub(crate) fn clamp_checkpoint(&self, series: SeriesName) -> bool {
+        let mut checkpoint = lock(&self.checkpoint);
+        let acknowledged = checkpoint.get(series);
+        let clamped = acknowledged.clamped(&self.segments(series));
+        checkpoint.set(series, clamped);
+        clamped != acknowledged
     }
 
     pub(crate) fn acknowledged(&self, series: SeriesName) -> Position {
@@ -141,14 +165,19 @@ impl Shared {
         lock(&self.growth).sample(now, backlog);
     }
 
+    /// What a series has to say; the decisions first.
+    fn first(&self, read: impl Fn(&SeriesState) -> Option<String>) -> Option<String> {
+        read(&self.decisions).or_else(|| read(&self.refusals))
+    }
+
     pub(crate) fn status(&self) -> AuditStatus {
         AuditStatus {
             backlog_bytes: self.backlog_bytes(),
             used_bytes: self.used(SeriesName::Decisions) + self.used(SeriesName::Refusals),
             quota_bytes: self.quota,
             seconds_until_full: self.seconds_until_full(),
-            last_export_error: lock(&self.last_export_error).clone(),
-            last_write_error: lock(&self.last_write_error).clone(),
+            last_export_error: self.first(|series| lock(&series.last_export_error).clone()),
+            last_write_error: self.first(|series| series.health.error()),
             dropped: self.dropped.load(Ordering::Relaxed),
             exported: self.exported.load(Ordering::Relaxed),
             rejected: self.rejected.load(Ordering::Relaxed),

@@ -34,6 +34,8 @@ pub(crate) struct HttpCall {
     pub(crate) request_id: Option<String>,
     /// What Envoy's MCP filter has read from the body; an error where it says that it could not read it.
     pub(crate) mcp: Option<Result<Attributes, Refusal>>,
+    /// Why this call does not show the client's request, where its entry can tell.
+    pub(crate) unusable: Option<Refusal>,
 }
 
 /// Prints nothing that could hold a credential or a value: headers, query and body are left out.

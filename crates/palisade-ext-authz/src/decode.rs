@@ -73,7 +73,10 @@ pub(crate) fn decode(call: &HttpCall, believed: &Believed<'_>) -> Decoded {
             Err(Refusal::new(Reason::ResourceUnknown, "the call names no configured resource").into())
         }
         (Some(_), Err(refusal), _) | (Some(_), Ok(_), Err(refusal)) => Err(refusal.clone().into()),
-        (Some(resource), Ok(_), Ok(location)) => asked(call, believed, resource, location),
+        (Some(resource), Ok(_), Ok(location)) => match &call.unusable {
+            Some(refusal) => Err(refusal.clone().into()),
+            None => asked(call, believed, resource, location),
+        },
     };
     let (asked, replies, batch) = match asked {
         Ok(asked) => (Ok(asked), Vec::new(), false),
@@ -106,8 +109,8 @@ impl Decoded {
         let may_ask = believed.pep.is_some_and(|pep| pep.may_ask(call.surface, &resource.name));
         let is_preflight = call.method == "OPTIONS" && call.headers.has("access-control-request-method");
         let origin = call.headers.only("origin")?;
-        (may_ask && is_preflight && self.request.credential == Credential::Absent)
-            .then_some((resource, origin))
+        let is_usable = call.unusable.is_none() && self.request.credential == Credential::Absent;
+        (may_ask && is_preflight && is_usable).then_some((resource, origin))
     }
 }
 

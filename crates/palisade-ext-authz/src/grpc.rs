@@ -1,11 +1,11 @@
 //! `envoy.service.auth.v3.Authorization` over gRPC.
 //!
 //! A failed call is an error to Envoy, and with `failure_mode_allow` an error is an allow. So a refusal, a panic and
-//! even a message that is no `CheckRequest` are answered as denials, never as a gRPC status.
+//! even a message that is no `CheckRequest` are answered as denials, never as a gRPC status. What is left is silence:
+//! a dead service, or an answer that comes too late. `failure_mode_allow` must be false for that.
 
 use std::{
     convert::Infallible,
-    panic::AssertUnwindSafe,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -20,7 +20,6 @@ use envoy_types::{
         google::protobuf::{Struct, Value as ProtoValue, value::Kind as ProtoKind},
     },
 };
-use futures::FutureExt;
 use palisade_mcp::Attributes;
 use palisade_model::{Reason, Refusal, Surface};
 use palisade_pdp::{Pdp, answer};
@@ -36,6 +35,7 @@ use crate::{
     call::{Body, Headers, HttpCall, Named},
     decode::{Believed, decode},
     encode,
+    task::run_to_end,
 };
 
 /// The context extension of a route that names its resource.
@@ -113,13 +113,22 @@ impl Authorization for CheckService {
         request: tonic::Request<CheckRequest>,
     ) -> Result<tonic::Response<CheckResponse>, tonic::Status> {
         let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
-        let call = call(request.into_inner());
-        let response = AssertUnwindSafe(self.answer(&caller, &call)).catch_unwind().await;
-        Ok(tonic::Response::new(response.unwrap_or_else(|_panic| {
-            tracing::error!("a check panicked");
-            encode::outage_response()
-        })))
+        let pdp = Arc::clone(&self.pdp);
+        let answer = async move { answer(&pdp, &caller, &call(request.into_inner())).await };
+        Ok(tonic::Response::new(run_to_end(answer, encode::outage_response).await))
     }
+}
+
+async fn answer(pdp: &Pdp, caller: &Caller, call: &HttpCall) -> CheckResponse {
+    let snapshot = pdp.snapshot();
+    let limits = &snapshot.limits;
+    let believed = Believed::new(caller, &snapshot.peps, &snapshot.resources, limits.body, limits.batch);
+    let decoded = decode(call, &believed);
+    if let Some((resource, origin)) = decoded.preflight(call, &believed) {
+        return encode::preflight_response(answer::preflight(resource, origin));
+    }
+    let decision = pdp.decide(&snapshot, &decoded.request).await;
+    encode::check_response(&decision, call, &decoded)
 }
 
 impl CheckService {
@@ -127,18 +136,6 @@ impl CheckService {
     #[must_use]
     pub fn new(pdp: Arc<Pdp>) -> Self {
         Self { pdp }
-    }
-
-    async fn answer(&self, caller: &Caller, call: &HttpCall) -> CheckResponse {
-        let snapshot = self.pdp.snapshot();
-        let limits = &snapshot.limits;
-        let believed = Believed::new(caller, &snapshot.peps, &snapshot.resources, limits.body, limits.batch);
-        let decoded = decode(call, &believed);
-        if let Some((resource, origin)) = decoded.preflight(call, &believed) {
-            return encode::preflight_response(answer::preflight(resource, origin));
-        }
-        let decision = self.pdp.decide(&snapshot, &decoded.request).await;
-        encode::check_response(&decision, call, &decoded)
     }
 }
 
@@ -163,6 +160,7 @@ pub(crate) fn call(check: CheckRequest) -> HttpCall {
         source: source.and_then(address),
         request_id: Some(http.id),
         mcp: metadata_context.and_then(|metadata| mcp_attributes(metadata.filter_metadata)),
+        unusable: None,
     }
 }
 

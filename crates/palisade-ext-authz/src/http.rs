@@ -1,9 +1,15 @@
 //! Envoy `ext_authz` over HTTP: `/authz/{resource}` and the client's own path behind it, with the client's method,
 //! host and headers (`path_prefix` in Envoy's configuration).
 //!
-//! Status 200 is an allow here, whatever the body says, so no denial has it.
+//! Status 200 is an allow here, whatever the body says, so no denial has it. Everything else is Envoy's denial, but for
+//! 5xx, which it takes for an error of the service: outages are told so, as people expect it, and `failure_mode_allow`
+//! must be false. A CORS preflight is answered with 204, which Envoy passes on to the client as a denial.
+//!
+//! This entry is for Envoy and for people with curl. It is not for proxies that ask with a GET about another request
+//! (nginx, Traefik, Caddy): they take any 2xx for an allow, a preflight's too, and the method and path here would not
+//! be the client's. Calls that show that they come from one are refused.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -13,8 +19,7 @@ use axum::{
     response::Response,
     routing::any,
 };
-use futures::FutureExt;
-use palisade_model::Surface;
+use palisade_model::{Reason, Refusal, Surface};
 use palisade_pdp::{
     Decision, Pdp,
     answer::{self, Answer},
@@ -26,12 +31,16 @@ use crate::{
     decode::{Believed, decode},
     encode,
     identity::Passage,
+    task::run_to_end,
 };
 
 /// Where Envoy looks for headers to take from the client's request.
 const TO_REMOVE: &str = "x-envoy-auth-headers-to-remove";
 /// What every path here begins with.
 const PREFIX: &str = "/authz/";
+/// What proxies say of the client's request when their own is another.
+const OF_ANOTHER_REQUEST: [&str; 5] =
+    ["x-forwarded-method", "x-forwarded-uri", "x-original-method", "x-original-uri", "x-original-url"];
 
 /// The routes of the HTTP check.
 pub fn router(pdp: Arc<Pdp>) -> Router {
@@ -39,11 +48,7 @@ pub fn router(pdp: Arc<Pdp>) -> Router {
 }
 
 async fn check(State(pdp): State<Arc<Pdp>>, request: Request) -> Response {
-    let answered = AssertUnwindSafe(decide(&pdp, request)).catch_unwind().await;
-    response(answered.unwrap_or_else(|_panic| {
-        tracing::error!("a check panicked");
-        encode::outage()
-    }))
+    response(run_to_end(async move { decide(&pdp, request).await }, encode::outage).await)
 }
 
 async fn decide(pdp: &Pdp, request: Request) -> Answer {
@@ -91,12 +96,19 @@ pub(crate) fn call(parts: &Parts, body: Option<Vec<u8>>) -> HttpCall {
             None => Body::Truncated,
         },
         declared_size,
+        unusable: of_another_request(&headers),
         headers,
         // The connection is the proxy's, not the client's.
         source: None,
         request_id: None,
         mcp: None,
     }
+}
+
+fn of_another_request(headers: &Headers) -> Option<Refusal> {
+    let why = "the call asks about another request than its own: only Envoy's form of the check is served";
+    let came = OF_ANOTHER_REQUEST.iter().any(|name| headers.has(name));
+    came.then(|| Refusal::new(Reason::RequestMalformed, why))
 }
 
 fn headers(map: &HeaderMap) -> Headers {

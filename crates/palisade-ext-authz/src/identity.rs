@@ -1,4 +1,5 @@
-//! What the upstream learns of a permitted call: who it is for. And what it must not get: the same from the client.
+//! What the upstream learns of a permitted call: who it is for. And what it must not get: the same from the client, and
+//! what would make it another call than the one that was decided.
 
 use palisade_model::{Authority, DecisionId, Reason, Subject, SubjectKind};
 use palisade_pdp::{Observed, Permit, Resource, UpstreamToken};
@@ -7,6 +8,8 @@ use crate::call::Headers;
 
 /// The identity headers that we own, by the part behind their prefix.
 const OWN: [&str; 3] = ["subject", "scopes", "decision"];
+/// What some upstreams take the method from, instead of the request's.
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
 /// The most bytes of a subject in a header.
 const MAX_SUBJECT: usize = 1_024;
 /// The most bytes of scopes in a header.
@@ -71,8 +74,11 @@ impl Passage<'_> {
 
     /// The names of headers that the upstream must not get from the client, by `set`, the headers that we write.
     pub(crate) fn removals(&self, set: &[(&'static str, String)], client: &Headers) -> Vec<String> {
-        let of_client = client.iter().map(|(name, _)| name.to_owned()).filter(|name| is_ours(name));
-        let mut names: Vec<String> = of_client.chain(own_spellings()).collect();
+        let of_client = client.iter().map(|(name, _)| name.to_owned());
+        // Named also where we have not seen them: a proxy need not send us every header.
+        let overrides = METHOD_OVERRIDES.map(str::to_owned);
+        let mut names: Vec<String> =
+            of_client.filter(|name| is_removed(name)).chain(own_spellings()).chain(overrides).collect();
         match self.resource.upstream_token {
             UpstreamToken::Strip if client.has("authorization") => names.push("authorization".to_owned()),
             UpstreamToken::Strip | UpstreamToken::Keep => {}
@@ -84,9 +90,10 @@ impl Passage<'_> {
     }
 }
 
-/// Whether a name is in our namespace, for readers that take `_` for `-`.
-fn is_ours(name: &str) -> bool {
-    name.to_ascii_lowercase().replace('_', "-").starts_with("x-palisade-")
+/// Whether a name is in our namespace or overrides the method, for readers that take `_` for `-`.
+fn is_removed(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    name.starts_with("x-palisade-") || METHOD_OVERRIDES.contains(&name.as_str())
 }
 
 /// The names of our headers, also as readers that take `_` for `-` would meet them.

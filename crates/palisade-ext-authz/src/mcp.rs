@@ -39,6 +39,10 @@ fn posted(call: &HttpCall, believed: &Believed<'_>, resource: &ResourceName) -> 
         }
         Body::Whole(body) => read(&post(call, body, &mirrors, believed.max_batch), resource)?,
         Body::Absent => match attributes {
+            // The proxy read the body as it was sent, the server would decode it first.
+            Some(_) if call.headers.has("content-encoding") => {
+                return refused(Reason::RequestMalformed, "the body has a content encoding");
+            }
             Some(attributes) => return Ok(attributes.read(&mirrors, resource)?),
             None => return refused(Reason::RequestBodyMissing, "no body came"),
         },
@@ -73,9 +77,11 @@ fn post<'a>(call: &'a HttpCall, body: &'a [u8], mirrors: &'a Mirrors<'a>, max_ba
     }
 }
 
-/// GET and DELETE have no body: a server that read one would act on what nobody decided.
+/// GET and DELETE have no body: a server that read one would act on what nobody decided. A transfer coding announces
+/// one that we may just not have been sent.
 fn without_body(call: &HttpCall) -> Result<(), Refusal> {
-    if call.body == Body::Absent && call.declared_size.is_none_or(|size| size == 0) {
+    let announced = call.headers.has("transfer-encoding") || call.declared_size.is_some_and(|size| size != 0);
+    if call.body == Body::Absent && !announced {
         Ok(())
     } else {
         Err(Refusal::new(Reason::RequestMalformed, "a body came where none belongs"))

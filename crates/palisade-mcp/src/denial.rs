@@ -1,6 +1,7 @@
 //! Denials in JSON-RPC: an error object a request (JSON-RPC 2.0 section 5.1).
 //!
-//! A denied tool is answered like one that does not exist, so that nobody can find out which do.
+//! A denied tool is answered like one that does not exist, so that nobody can find out which do. So are arguments
+//! that no policy has seen: told apart, they would show that the tool exists and what it takes.
 
 use palisade_model::Reason;
 use serde_json::{Value, json};
@@ -34,9 +35,6 @@ pub fn denial(reason: Reason, replies: &[Reply], batch: bool) -> Value {
 fn error(reason: Reason, action: &str) -> (i32, &'static str) {
     if matches!(reason, Reason::MethodUnknown) {
         return (-32_601, "Method not found");
-    }
-    if matches!(reason, Reason::ArgumentsInvalid) {
-        return (-32_602, "Invalid params");
     }
     if matches!(reason, Reason::HeaderMismatch) {
         return (-32_020, "Header mismatch");

@@ -1,14 +1,15 @@
 //! MCP client messages as questions, and denials as JSON-RPC answers.
 //!
 //! A POST goes through [`read`]: its headers say that it is plain JSON, its body is one JSON-RPC message or a batch in
-//! one possible reading (`message`), every message names a method of the protocol (`method`), and the headers that
-//! mirror the body agree with it (`mirrors`). A GET is [`stream_open`], a DELETE is [`session_delete`]. What a proxy
+//! one possible reading (`message`), no member of it could be taken for another (`lookalikes`), every message names a
+//! method of the protocol (`method`), and the headers that mirror the body agree with it (`mirrors`). A GET is [`stream_open`], a DELETE is [`session_delete`]. What a proxy
 //! has read from the body itself comes as [`Attributes`]. [`denial()`] is the way back.
 //!
 //! There is no I/O here, and no decision. Nothing is repaired: what two readers could take differently is refused.
 
 mod attributes;
 mod denial;
+mod lookalikes;
 mod message;
 mod method;
 mod mirrors;

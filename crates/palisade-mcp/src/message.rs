@@ -6,9 +6,8 @@
 
 use palisade_model::{Asked, Item, Refusal, ResourceName};
 use serde_json::{Map, Value};
-use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
-use crate::{Post, Reply, malformed, method, mirrors, on_server};
+use crate::{Post, Reply, lookalikes, malformed, method, mirrors, on_server};
 
 /// The deepest nesting of a body.
 const MAX_DEPTH: usize = 32;
@@ -70,7 +69,7 @@ fn item(message: &Value, resource: &ResourceName) -> Result<Item, Refusal> {
         Some(_) => return Err(malformed("`params` is not an object")),
     };
     if let Some(params) = params {
-        no_lookalikes(params)?;
+        lookalikes::none_of_protocol_names(params)?;
     }
     let Some(id) = members.get("id") else { return notification(method, resource) };
     let id = raw_id(id).ok_or_else(|| malformed("`id` is neither a string nor an integer"))?;
@@ -131,75 +130,18 @@ fn is_plain_json(content_type: Option<&str>, content_encoding: Option<&str>) -> 
     if !is_json || !parts.next().is_none_or(is_utf8) || parts.next().is_some() {
         return Err(malformed("the content type is not `application/json`"));
     }
-    if !content_encoding.is_none_or(|encoding| encoding.trim().eq_ignore_ascii_case("identity")) {
+    // Also `identity`: some readers refuse it, others take what follows it for the coding.
+    if content_encoding.is_some() {
         return Err(malformed("the body has a content encoding"));
     }
     Ok(())
 }
 
-/// The envelope is closed.
+/// The envelope is closed, so no member beyond the known ones is looked at.
 fn only(members: &Map<String, Value>, known: &[&str]) -> Result<(), Refusal> {
-    if members.keys().all(|member| known.contains(&member.as_str())) {
+    if members.len() <= known.len() && members.keys().all(|member| known.contains(&member.as_str())) {
         Ok(())
     } else {
         Err(malformed("the message holds a member that is not JSON-RPC's"))
     }
-}
-
-/// The members of `params`, `params.ref` and `params.argument` that a decision or a server reads.
-const PROTOCOL_NAMES: &[&str] = &[
-    "_meta",
-    "argument",
-    "arguments",
-    "capabilities",
-    "clientInfo",
-    "context",
-    "cursor",
-    "inputResponses",
-    "level",
-    "name",
-    "progressToken",
-    "protocolVersion",
-    "ref",
-    "requestId",
-    "requestState",
-    "task",
-    "taskId",
-    "type",
-    "uri",
-    "value",
-];
-
-/// Refuses members that a lenient reader would take for one of the protocol's: `Name`, `name\u0000`, `ｎame`.
-pub(crate) fn no_lookalikes(members: &Map<String, Value>) -> Result<(), Refusal> {
-    let is_lookalike = |member: &str| {
-        let folded = fold(member);
-        PROTOCOL_NAMES.iter().any(|name| *name != member && fold(name) == folded)
-    };
-    if members.keys().any(|member| is_lookalike(member)) {
-        return Err(malformed(
-            "a member differs from one of the protocol's only by case, folding or control characters",
-        ));
-    }
-    Ok(())
-}
-
-/// What is left of a member's name when case, compatibility forms, marks and invisible characters do not count.
-/// Upper before lower case, so that letters such as the long s meet their plain forms.
-fn fold(name: &str) -> String {
-    name.nfkd()
-        .filter(|character| !character.is_control() && !character.is_whitespace())
-        .filter(|character| !is_combining_mark(*character) && !is_invisible(*character))
-        .flat_map(char::to_uppercase)
-        .flat_map(char::to_lowercase)
-        .collect()
-}
-
-/// Format characters that show nothing: soft hyphen, zero width, direction, byte order mark, tags.
-const fn is_invisible(character: char) -> bool {
-    matches!(
-        character,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
-    )
 }

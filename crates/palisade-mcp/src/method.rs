@@ -5,7 +5,7 @@
 use palisade_model::{Action, Arguments, Item, Reason, Refusal, ResourceName, Target};
 use serde_json::{Map, Value};
 
-use crate::{malformed, message::no_lookalikes, on_server};
+use crate::{lookalikes, malformed, on_server};
 
 /// The most bytes of a name.
 const MAX_NAME: usize = 256;
@@ -117,14 +117,18 @@ fn arguments(params: &Map<String, Value>) -> Result<Arguments, Refusal> {
 }
 
 fn bags(arguments: &Value) -> Result<Arguments, Refusal> {
-    Arguments::from_json(arguments).map_err(|error| Refusal::new(Reason::ArgumentsInvalid, error.to_string()))
+    let bags = Arguments::from_json(arguments)
+        .map_err(|error| Refusal::new(Reason::ArgumentsInvalid, error.to_string()))?;
+    // After the limits, which bound what there is to compare.
+    lookalikes::none_among_arguments(arguments)?;
+    Ok(bags)
 }
 
 /// What `completion/complete` completes: a prompt or a resource, by `ref`.
 fn completed(params: &Map<String, Value>, resource: &ResourceName) -> Result<Target, Refusal> {
     let reference =
         params.get("ref").and_then(Value::as_object).ok_or_else(|| malformed("`ref` is not an object"))?;
-    no_lookalikes(reference)?;
+    lookalikes::none_of_protocol_names(reference)?;
     match reference.get("type").and_then(Value::as_str) {
         Some("ref/prompt") => Ok(Target::mcp_prompt(resource, name(reference)?)),
         Some("ref/resource") => Ok(Target::mcp_resource(resource, uri(reference)?)),
@@ -138,7 +142,7 @@ fn completion_argument(params: &Map<String, Value>) -> Result<Arguments, Refusal
         .get("argument")
         .and_then(Value::as_object)
         .ok_or_else(|| malformed("`argument` is not an object"))?;
-    no_lookalikes(argument)?;
+    lookalikes::none_of_protocol_names(argument)?;
     let value = argument
         .get("value")
         .filter(|value| value.is_string())

@@ -44,8 +44,23 @@ pub(crate) fn check(mirrors: &Mirrors<'_>, messages: &[Value], batch: bool) -> R
     mirrors.params.iter().try_for_each(|(name, header)| parameter(&mirrors.params, name, header, arguments))
 }
 
-/// Compares the mirrors of the method and of the name, which is all that can be compared where no body came.
-pub(crate) fn check_names(
+/// Compares the mirrors with what a proxy says of a body that did not come. The arguments are not known then, and a
+/// mirror that cannot be compared is not taken on trust.
+pub(crate) fn check_attributes(
+    mirrors: &Mirrors<'_>,
+    method: Option<&str>,
+    params: &Map<String, Value>,
+) -> Result<(), Refusal> {
+    if !mirrors.params.is_empty() {
+        return Err(Refusal::new(
+            Reason::HeaderMismatch,
+            "`mcp-param` came without the body that it mirrors",
+        ));
+    }
+    check_names(mirrors, method, params)
+}
+
+fn check_names(
     mirrors: &Mirrors<'_>,
     method: Option<&str>,
     params: &Map<String, Value>,

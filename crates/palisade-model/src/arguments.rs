@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -25,6 +25,8 @@ pub struct Arguments {
     pub unmapped: BTreeSet<String>,
     /// SHA-256 of the canonical arguments, in lower-case hex.
     pub digest: String,
+    /// The arguments as they came, for an input schema; nothing where a proxy said that there are some but not which.
+    pub json: Option<Value>,
 }
 
 /// Why arguments are refused.
@@ -36,8 +38,8 @@ pub enum ArgumentsError {
     /// Deeper than [`Arguments::MAX_DEPTH`].
     #[error("the arguments nest deeper than 16 levels")]
     TooDeep,
-    /// More than [`Arguments::MAX_BYTES`] in canonical form.
-    #[error("the arguments are larger than 64 KiB")]
+    /// More than [`Arguments::MAX_BYTES`], in canonical form or in the pointers to the values.
+    #[error("the arguments, or the pointers to their values, are larger than 64 KiB")]
     TooLarge,
     /// Not a JSON object.
     #[error("the arguments are not a JSON object")]
@@ -49,7 +51,7 @@ impl Arguments {
     pub const MAX_VALUES: usize = 1_000;
     /// The deepest nesting; the arguments object itself is level one.
     pub const MAX_DEPTH: usize = 16;
-    /// The most bytes of the canonical form.
+    /// The most bytes of the canonical form, and of all pointers together.
     pub const MAX_BYTES: usize = 64 * 1024;
 
     /// Sorts the members of a JSON object into the bags.
@@ -58,82 +60,98 @@ impl Arguments {
     /// When the value is no object or breaks a limit.
     pub fn from_json(value: &Value) -> Result<Self, ArgumentsError> {
         let Value::Object(members) = value else { return Err(ArgumentsError::NotAnObject) };
-        let mut arguments = Self::default();
-        for (key, member) in members {
-            arguments.insert(&format!("/{}", escape(key)), member, 2)?;
-        }
+        let mut sorting = Sorting::default();
+        sorting.members("", members, 1)?;
         let canonical = canonical(value);
         if canonical.len() > Self::MAX_BYTES {
             return Err(ArgumentsError::TooLarge);
         }
-        arguments.digest = hex::encode(Sha256::digest(canonical.as_bytes()));
-        Ok(arguments)
+        let digest = hex::encode(Sha256::digest(canonical.as_bytes()));
+        Ok(Self { digest, json: Some(value.clone()), ..sorting.sorted })
+    }
+}
+
+/// Arguments on their way into the bags.
+#[derive(Default)]
+struct Sorting {
+    sorted: Arguments,
+    /// The bytes of all pointers so far. Every pointer repeats those above it, so a long name that holds many values
+    /// would otherwise cost a thousand times what was sent.
+    pointer_bytes: usize,
+}
+
+impl Sorting {
+    fn members(
+        &mut self,
+        above: &str,
+        members: &Map<String, Value>,
+        depth: usize,
+    ) -> Result<(), ArgumentsError> {
+        members.iter().try_for_each(|(name, value)| self.child(above, name, value, depth))
     }
 
-    fn insert(&mut self, pointer: &str, value: &Value, depth: usize) -> Result<(), ArgumentsError> {
-        self.paths.insert(pointer.to_owned());
-        if self.paths.len() > Self::MAX_VALUES {
+    /// Takes the value called `name` of the value that `above` points at, which is level `depth`.
+    fn child(&mut self, above: &str, name: &str, value: &Value, depth: usize) -> Result<(), ArgumentsError> {
+        if depth > Arguments::MAX_DEPTH {
+            return Err(ArgumentsError::TooDeep);
+        }
+        if self.sorted.paths.len() >= Arguments::MAX_VALUES {
             return Err(ArgumentsError::TooManyValues);
         }
+        // Counted before the pointer is built.
+        let escapes = name.bytes().filter(|byte| matches!(byte, b'~' | b'/')).count();
+        self.pointer_bytes += above.len() + 1 + name.len() + escapes;
+        if self.pointer_bytes > Arguments::MAX_BYTES {
+            return Err(ArgumentsError::TooLarge);
+        }
+        self.insert(format!("{above}/{}", escape(name)), value, depth)
+    }
+
+    fn insert(&mut self, pointer: String, value: &Value, depth: usize) -> Result<(), ArgumentsError> {
+        let sorted = &mut self.sorted;
+        sorted.paths.insert(pointer.clone());
         match value {
-            Value::Null => self.set_aside(pointer),
+            Value::Null => {
+                sorted.unmapped.insert(pointer);
+            }
             Value::Bool(flag) => {
-                self.flag.insert(pointer.to_owned(), *flag);
+                sorted.flag.insert(pointer, *flag);
             }
             Value::String(text) => {
-                self.text.insert(pointer.to_owned(), text.clone());
+                sorted.text.insert(pointer, text.clone());
             }
-            Value::Number(number) => self.insert_number(pointer, number),
+            Value::Number(number) => self.number(pointer, number),
             Value::Array(elements) => {
                 let texts: Option<BTreeSet<String>> =
                     elements.iter().map(|element| element.as_str().map(str::to_owned)).collect();
                 match texts {
                     Some(texts) => {
-                        self.list.insert(pointer.to_owned(), texts);
+                        sorted.list.insert(pointer.clone(), texts);
                     }
-                    None => self.set_aside(pointer),
+                    None => {
+                        sorted.unmapped.insert(pointer.clone());
+                    }
                 }
-                self.descend(
-                    elements.iter().enumerate().map(|(at, value)| (format!("{pointer}/{at}"), value)),
-                    depth,
-                )?;
+                for (at, element) in elements.iter().enumerate() {
+                    self.child(&pointer, &at.to_string(), element, depth + 1)?;
+                }
             }
             Value::Object(members) => {
-                self.set_aside(pointer);
-                let children =
-                    members.iter().map(|(key, value)| (format!("{pointer}/{}", escape(key)), value));
-                self.descend(children, depth)?;
+                sorted.unmapped.insert(pointer.clone());
+                self.members(&pointer, members, depth + 1)?;
             }
         }
         Ok(())
     }
 
-    fn descend<'a>(
-        &mut self,
-        children: impl Iterator<Item = (String, &'a Value)>,
-        depth: usize,
-    ) -> Result<(), ArgumentsError> {
-        for (pointer, value) in children {
-            if depth > Self::MAX_DEPTH {
-                return Err(ArgumentsError::TooDeep);
-            }
-            self.insert(&pointer, value, depth + 1)?;
-        }
-        Ok(())
-    }
-
-    fn insert_number(&mut self, pointer: &str, number: &serde_json::Number) {
+    fn number(&mut self, pointer: String, number: &serde_json::Number) {
         if let Some(integer) = number.as_i64() {
-            self.number.insert(pointer.to_owned(), integer);
+            self.sorted.number.insert(pointer, integer);
         } else if let Some(fraction) = as_decimal(number) {
-            self.fraction.insert(pointer.to_owned(), fraction);
+            self.sorted.fraction.insert(pointer, fraction);
         } else {
-            self.set_aside(pointer);
+            self.sorted.unmapped.insert(pointer);
         }
-    }
-
-    fn set_aside(&mut self, pointer: &str) {
-        self.unmapped.insert(pointer.to_owned());
     }
 }
 
@@ -218,5 +236,18 @@ mod tests {
         let large = json!({ "a": "x".repeat(64 * 1024) });
         assert_eq!(Arguments::from_json(&large), Err(ArgumentsError::TooLarge));
         assert_eq!(Arguments::from_json(&json!([])), Err(ArgumentsError::NotAnObject));
+    }
+
+    #[test]
+    fn pointers_cost_no_more_than_the_arguments_may() {
+        let below = |name: &str, values: usize| json!({ name: (0..values).collect::<Vec<_>>() });
+        let long = "k".repeat(60_000);
+        assert_eq!(Arguments::from_json(&below(&long, 990)), Err(ArgumentsError::TooLarge));
+        assert_eq!(Arguments::from_json(&below(&long, 1)), Err(ArgumentsError::TooLarge));
+        assert!(Arguments::from_json(&below(&long, 0)).is_ok());
+        // Escaped, a slash is two bytes: 6 * (8_001 + 2) fit, twice that do not.
+        assert!(Arguments::from_json(&below(&"k".repeat(8_000), 5)).is_ok());
+        assert_eq!(Arguments::from_json(&below(&"/".repeat(8_000), 5)), Err(ArgumentsError::TooLarge));
+        assert!(Arguments::from_json(&below("values", 990)).is_ok());
     }
 }

@@ -206,10 +206,15 @@ impl Target {
         self.id.get(at..)
     }
 
-    /// The entity as records carry it.
+    /// The entity as records, explanations and errors carry it. The URI of an MCP resource ends before its query and
+    /// fragment, which may hold what no record should; policies see all of it.
     #[must_use]
     pub fn entity(&self) -> String {
-        format!("{}::\"{}\"", self.type_name, self.id.escape_debug())
+        let id = match self.id.split_once(['?', '#']) {
+            Some((id, _)) if self.type_name == "Mcp::Resource" => id,
+            Some(_) | None => self.id.as_str(),
+        };
+        format!("{}::{id:?}", self.type_name)
     }
 }
 
@@ -257,6 +262,19 @@ impl Surface {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_entity_of_a_record_holds_no_query_and_ends_where_its_id_ends() {
+        let files = "files".parse().unwrap();
+        for (target, entity) in [
+            (Target::mcp_resource(&files, "db://a/b?key=s3cret"), r#"Mcp::Resource::"files/db://a/b""#),
+            (Target::mcp_resource(&files, "db://a#s3cret?x"), r#"Mcp::Resource::"files/db://a""#),
+            (Target::mcp_tool(&files, "what?"), r#"Mcp::Tool::"files/what?""#),
+            (Target::mcp_tool(&files, "a\"b\n"), r#"Mcp::Tool::"files/a\"b\n""#),
+        ] {
+            assert_eq!(target.entity(), entity);
+        }
+    }
 
     #[test]
     fn traceparent_is_read_strictly() {

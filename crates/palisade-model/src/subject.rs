@@ -61,10 +61,11 @@ impl Subject {
         }
     }
 
-    /// `User::"corp/alice"`, the form used in records and explanations.
+    /// `User::"corp/alice"`, the form used in records and explanations, with quotes, backslashes and what cannot be
+    /// seen escaped.
     #[must_use]
     pub fn entity(&self) -> String {
-        format!("{}::\"{}\"", self.kind.type_name(), self.id)
+        format!("{}::{:?}", self.kind.type_name(), self.id)
     }
 }
 
@@ -93,4 +94,18 @@ pub struct Authority {
     pub token_id: String,
     /// When the token ends.
     pub expires_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_entity_of_a_record_ends_where_its_id_ends() {
+        let entity = |id: &str| {
+            Subject { kind: SubjectKind::User, id: id.to_owned(), ..Subject::anonymous() }.entity()
+        };
+        assert_eq!(entity("corp/o'brien"), "User::\"corp/o'brien\"");
+        assert_eq!(entity("corp/a\" || User::\"b\n\u{202e}"), r#"User::"corp/a\" || User::\"b\n\u{202e}""#);
+    }
 }

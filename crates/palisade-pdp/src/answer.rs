@@ -50,8 +50,7 @@ const fn form(reason: Reason) -> Form {
         Reason::RequestMalformed
         | Reason::RequestTruncated
         | Reason::RequestBodyMissing
-        | Reason::HeaderMismatch
-        | Reason::ArgumentsInvalid => Form::Malformed,
+        | Reason::HeaderMismatch => Form::Malformed,
         Reason::NoCredentials => Form::Unauthenticated,
         Reason::TokenMalformed
         | Reason::TokenSignatureInvalid
@@ -78,6 +77,8 @@ const fn form(reason: Reason) -> Form {
         | Reason::PolicyError
         | Reason::TargetUnknown
         | Reason::MethodUnknown
+        // Answered before policies: told apart, it would show which tools exist and what they take.
+        | Reason::ArgumentsInvalid
         | Reason::ExchangeRefused
         | Reason::PepUnauthenticated
         | Reason::PepNotAllowed => Form::Denied,
@@ -124,7 +125,8 @@ pub fn http(denial: &Denial, origin: Option<&str>) -> Answer {
     {
         headers.push(("www-authenticate", challenge));
     }
-    let body = json!({ "error": error, "error_description": description, "decision_id": denial.id.to_string() });
+    let body =
+        json!({ "error": error, "error_description": description, "decision_id": denial.id.to_string() });
     Answer { status, headers, body: body.to_string() }
 }
 
@@ -146,7 +148,8 @@ pub fn is_http_only(reason: Reason) -> bool {
 /// The answer to a CORS preflight of a resource, which is no decision.
 #[must_use]
 pub fn preflight(resource: &Resource, origin: &str) -> Answer {
-    let mut headers = cors(resource, Some(origin));
+    let mut headers = vec![("cache-control", "no-store".to_owned())];
+    headers.extend(cors(resource, Some(origin)));
     if resource.cors_origins.contains(origin) {
         headers.push(("access-control-allow-methods", "GET, POST, PUT, PATCH, DELETE, OPTIONS".to_owned()));
         headers.push(("access-control-allow-headers", ALLOWED_HEADERS.to_owned()));
@@ -181,7 +184,10 @@ pub fn cors(resource: &Resource, origin: Option<&str>) -> Vec<(&'static str, Str
     let mut headers = vec![("vary", "Origin".to_owned())];
     if let Some(origin) = origin.filter(|origin| resource.cors_origins.contains(*origin)) {
         headers.push(("access-control-allow-origin", origin.to_owned()));
-        headers.push(("access-control-expose-headers", format!("WWW-Authenticate, {DECISION_ID}, Mcp-Session-Id")));
+        headers.push((
+            "access-control-expose-headers",
+            format!("WWW-Authenticate, {DECISION_ID}, Mcp-Session-Id"),
+        ));
     }
     headers
 }

@@ -115,7 +115,8 @@ impl Pdp {
 
     /// Decides a question. Always answers, within the deadline and what a last record takes.
     pub async fn decide(&self, snapshot: &Arc<Snapshot>, request: &AccessRequest) -> Decision {
-        let span = tracing::info_span!("pdp.decide", otel.kind = "server", decision.reason = tracing::field::Empty);
+        let span =
+            tracing::info_span!("pdp.decide", otel.kind = "server", decision.reason = tracing::field::Empty);
         record::continue_trace(&span, request);
         let decision = self.decide_in_span(snapshot, request).instrument(span.clone()).await;
         span.record("decision.reason", decision.reason().as_str());
@@ -166,13 +167,24 @@ impl Pdp {
             .unwrap_or_default();
         judgement.principal = Some(principal.clone());
         let asked = readable(request, snapshot.limits.batch)?;
+        fits_catalogue(snapshot, asked)?;
         let circumstances = circumstances(request, now);
         let scopes = judgement.scopes.clone();
-        let question = Question { resource: &resource, principal: &principal, scopes: &scopes, circumstances: &circumstances };
+        let question = Question {
+            resource: &resource,
+            principal: &principal,
+            scopes: &scopes,
+            circumstances: &circumstances,
+        };
 
-        judgement.verdicts =
-            asked.items.iter().map(|item| snapshot.policies.evaluate(&question.about(item))).collect();
-        let first_denied = asked.items.iter().zip(&judgement.verdicts).find(|(_, verdict)| !verdict.permits());
+        for item in &asked.items {
+            judgement.verdicts.push(snapshot.policies.evaluate(&question.about(item)));
+            if Instant::now() >= deadline {
+                return Err(Refusal::new(Reason::DeadlineExceeded, "the deadline passed"));
+            }
+        }
+        let first_denied =
+            asked.items.iter().zip(&judgement.verdicts).find(|(_, verdict)| !verdict.permits());
         let Some((item, verdict)) = first_denied else {
             return Ok(Outcome::Permit);
         };
@@ -181,7 +193,10 @@ impl Pdp {
             Some(remedy) => remedy.apply(judgement),
             None => denied_for,
         };
-        let observed = resource.observe_until.is_some_and(|until| now < until) && is_policy_denial(reason);
+        // Only what the policies say is observed, of every item: an unknown method is denied under observation, too.
+        let said_by_policies =
+            judgement.verdicts.iter().all(|verdict| verdict.permits() || is_policy_denial(verdict.reason()));
+        let observed = resource.observe_until.is_some_and(|until| now < until) && said_by_policies;
         Ok(if observed { Outcome::Observe(reason) } else { Outcome::Deny(reason) })
     }
 
@@ -195,9 +210,14 @@ impl Pdp {
         now: Timestamp,
         deadline: Instant,
     ) -> Option<Found> {
-        let asked_for = matches!(denied_for, Reason::NoPermit | Reason::Forbidden) && question.resource.step_up;
+        let asked_for =
+            matches!(denied_for, Reason::NoPermit | Reason::Forbidden) && question.resource.step_up;
         let authority = question.principal.authority()?;
-        if !asked_for || !snapshot.policies.knows_target(&item.target) {
+        let subject = question.principal.subject().entity();
+        if !asked_for
+            || !snapshot.policies.knows_target(&item.target)
+            || !self.challenges.may_search(&subject, now)
+        {
             return None;
         }
         let offer = Offer {
@@ -207,7 +227,9 @@ impl Pdp {
             max_age: &question.resource.max_age,
         };
         let until = (Instant::now() + snapshot.limits.deadline / 4).min(deadline);
-        let found = match palisade_policy::step_up(&snapshot.policies, &question.about(item), &offer, || Instant::now() < until) {
+        let found = match palisade_policy::step_up(&snapshot.policies, &question.about(item), &offer, || {
+            Instant::now() < until
+        }) {
             StepUp::None => None,
             StepUp::Exhausted => {
                 self.metrics.step_up_exhausted();
@@ -216,7 +238,11 @@ impl Pdp {
             StepUp::Scopes(missing) => {
                 let missing: Scopes = missing.into_iter().collect();
                 let held = question.resource.scopes.held_by(&authority.scopes);
-                Some(Found { reason: Reason::InsufficientScope, remedy: Remedy::Scopes(&missing | &held), missing })
+                Some(Found {
+                    reason: Reason::InsufficientScope,
+                    remedy: Remedy::Scopes(&missing | &held),
+                    missing,
+                })
             }
             StepUp::Authentication { acr_values, max_age } => Some(Found {
                 reason: Reason::InsufficientUserAuthentication,
@@ -224,7 +250,7 @@ impl Pdp {
                 missing: Scopes::new(),
             }),
         };
-        found.filter(|found| self.challenges.may_show(&question.principal.subject().entity(), &found.remedy, now))
+        found.inspect(|found| self.challenges.note(&subject, &found.remedy, now))
     }
 
     /// Records the judgement and turns it into the decision.
@@ -306,7 +332,11 @@ fn decision(
         (Outcome::Permit, Some(receipt)) => {
             // INVARIANT: a permit has at least one verdict, and every verdict permits.
             let sound = !judgement.verdicts.is_empty() && judgement.verdicts.iter().all(Verdict::permits);
-            if sound { Decision::Permit(Permit { grant: grant(receipt) }) } else { deny(Reason::InternalError) }
+            if sound {
+                Decision::Permit(Permit { grant: grant(receipt) })
+            } else {
+                deny(Reason::InternalError)
+            }
         }
         (Outcome::Observe(would_be), Some(receipt)) => {
             Decision::Observed(Observed { grant: grant(receipt), would_be })
@@ -336,7 +366,10 @@ fn permitted_resource(snapshot: &Snapshot, request: &AccessRequest) -> Result<Ar
     };
     let resource = request.resource.as_ref().and_then(|name| snapshot.resources.by_name(name.as_str()));
     let Some(resource) = resource else {
-        return Err(Refusal::new(Reason::ResourceUnknown, "the request names no resource, or an unknown one"));
+        return Err(Refusal::new(
+            Reason::ResourceUnknown,
+            "the request names no resource, or an unknown one",
+        ));
     };
     if pep.may_ask(request.surface, &resource.name) {
         Ok(Arc::clone(resource))
@@ -354,6 +387,18 @@ fn readable(request: &AccessRequest, most_items: usize) -> Result<&Asked, Refusa
     Ok(asked)
 }
 
+/// Arguments that fail a tool's input schema are denied before policies: what a tool would refuse is not worth a rule.
+fn fits_catalogue(snapshot: &Snapshot, asked: &Asked) -> Result<(), Refusal> {
+    let fits = |item: &Item| {
+        item.arguments.as_ref().is_none_or(|arguments| snapshot.policies.accepts(&item.target, arguments))
+    };
+    if asked.items.iter().all(fits) {
+        Ok(())
+    } else {
+        Err(Refusal::new(Reason::ArgumentsInvalid, "the arguments fail the tool's input schema"))
+    }
+}
+
 fn circumstances(request: &AccessRequest, now: Timestamp) -> Circumstances {
     Circumstances {
         now,
@@ -366,14 +411,7 @@ fn circumstances(request: &AccessRequest, now: Timestamp) -> Circumstances {
 }
 
 const fn is_policy_denial(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::NoPermit
-            | Reason::Forbidden
-            | Reason::PolicyError
-            | Reason::InsufficientScope
-            | Reason::InsufficientUserAuthentication
-    )
+    matches!(reason, Reason::NoPermit | Reason::Forbidden | Reason::PolicyError)
 }
 
 /// What the items of one request share.

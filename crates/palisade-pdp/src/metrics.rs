@@ -22,7 +22,8 @@ pub(crate) struct Metrics {
 }
 
 /// Upper bounds of the duration histogram, in seconds.
-const BOUNDS: [f64; 12] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2];
+const BOUNDS: [f64; 12] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2];
 
 impl Metrics {
     pub(crate) fn new() -> Self {
@@ -34,7 +35,10 @@ impl Metrics {
                 .with_boundaries(BOUNDS.to_vec())
                 .build(),
             decisions: meter.u64_counter("palisade_decisions_total").with_description("Decisions").build(),
-            auth_success: meter.u64_counter("mcp_auth_success_total").with_description("Requests with a good token").build(),
+            auth_success: meter
+                .u64_counter("mcp_auth_success_total")
+                .with_description("Requests with a good token")
+                .build(),
             auth_failure: meter
                 .u64_counter("mcp_auth_failure_total")
                 .with_description("Requests without a token or with a bad one, by reason")
@@ -85,7 +89,11 @@ impl Metrics {
     fn count_tools(&self, snapshot: &Snapshot, request: &AccessRequest) {
         let items = request.asked.iter().flat_map(|asked| &asked.items);
         for item in items.filter(|item| item.target.type_name == "Mcp::Tool") {
-            let tool = if snapshot.policies.knows_target(&item.target) { item.target.id.clone() } else { "other".to_owned() };
+            let tool = if snapshot.policies.knows_target(&item.target) {
+                item.target.id.clone()
+            } else {
+                "other".to_owned()
+            };
             self.tool_invocations.add(1, &[KeyValue::new("tool", tool)]);
         }
     }

@@ -48,7 +48,9 @@ pub(crate) async fn authenticate(
                 issuers: &resource.issuers,
             };
             let verified = snapshot.verifier.verify(raw, &expected, now).await;
-            verified.map(|token| Principal::of_token(&token)).map_err(|error| Refusal::new(error.reason, error.detail))
+            verified
+                .map(|token| Principal::of_token(&token))
+                .map_err(|error| Refusal::new(error.reason, error.detail))
         }
         Credential::Unusable(refusal) => Err(refusal.clone()),
         Credential::Absent if may_be_anonymous(resource, request) => Ok(Principal::anonymous()),
@@ -59,6 +61,7 @@ pub(crate) async fn authenticate(
 /// Whether every item asked for is a method that the resource lets reach policy without a token.
 fn may_be_anonymous(resource: &Resource, request: &AccessRequest) -> bool {
     request.asked.as_ref().is_ok_and(|asked| {
-        !asked.items.is_empty() && asked.items.iter().all(|item| resource.anonymous.contains(&item.action.name))
+        !asked.items.is_empty()
+            && asked.items.iter().all(|item| resource.anonymous.contains(&item.action.name))
     })
 }

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
-use palisade_audit::{
-    AuditLog, DecisionRecord, ItemRecord, Outcome as Recorded, PolicyFailure, PolicyRef,
-};
+use palisade_audit::{AuditLog, DecisionRecord, ItemRecord, Outcome as Recorded, PolicyFailure, PolicyRef};
 use palisade_model::{AccessRequest, Asked, DecisionId, Item, Reason, Timestamp};
 use palisade_policy::Verdict;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -116,7 +114,8 @@ fn add_asked(record: &mut DecisionRecord, asked: &Asked, verdicts: &[Verdict], a
         record.candidates = u64::try_from(candidates).ok();
     }
     if asked.batch {
-        record.items = asked.items.iter().zip(verdicts).map(|(item, verdict)| item_record(item, verdict)).collect();
+        record.items =
+            asked.items.iter().zip(verdicts).map(|(item, verdict)| item_record(item, verdict)).collect();
     }
 }
 

@@ -82,7 +82,8 @@ impl ScopeSettings {
     /// The scopes of a token that mean something to this resource.
     #[must_use]
     pub(crate) fn held_by(&self, token: &Scopes) -> Scopes {
-        let known = self.initial.iter().chain(&self.supported).chain(&self.step_up).chain(self.implies.keys());
+        let known =
+            self.initial.iter().chain(&self.supported).chain(&self.step_up).chain(self.implies.keys());
         known.filter(|scope| token.contains(*scope)).cloned().collect()
     }
 }
@@ -124,6 +125,9 @@ pub enum ResourcesError {
     /// A name stands twice.
     #[error("resource `{0}` is defined twice")]
     Name(ResourceName),
+    /// Two resources have one metadata URL.
+    #[error("resources `{0}` and `{1}` have the same identifier, but for a slash at its end")]
+    Identifier(ResourceName, ResourceName),
     /// A place stands twice.
     #[error("resources `{first}` and `{second}` both match host `{host}` and path `{path}`")]
     Place {
@@ -153,8 +157,14 @@ impl Resources {
     pub fn new(all: impl IntoIterator<Item = (Resource, Vec<Place>)>) -> Result<Self, ResourcesError> {
         let mut resources = Self::default();
         for (resource, places) in all {
+            let same = resources.iter().find(|known| known.metadata.url == resource.metadata.url);
+            if let Some(known) = same {
+                return Err(ResourcesError::Identifier(known.name.clone(), resource.name));
+            }
             let resource = Arc::new(resource);
             for Place { host, path } in places {
+                // `/files` and `/files/` are the same prefix by whole segments.
+                let path = path.strip_suffix('/').unwrap_or(&path).to_owned();
                 let at_host = resources.by_host.entry(host.clone()).or_default();
                 if let Some((_, first)) = at_host.iter().find(|(taken, _)| *taken == path) {
                     let (first, second) = (first.name.clone(), resource.name.clone());
@@ -197,9 +207,9 @@ impl Resources {
     }
 }
 
-/// Whether `prefix` is a prefix of `path` by whole segments: `/files` is not one of `/filesystem`.
+/// Whether `prefix`, without a slash at its end, is a prefix of `path` by whole segments: `/files` is not one of
+/// `/filesystem`.
 fn is_segment_prefix(prefix: &str, path: &str) -> bool {
-    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
@@ -210,12 +220,11 @@ mod tests {
     #[test]
     fn prefixes_are_whole_segments() {
         for (prefix, path, expected) in [
-            ("/", "/", true),
-            ("/", "/anything", true),
+            ("", "/", true),
+            ("", "/anything", true),
             ("/files", "/files", true),
+            ("/files", "/files/", true),
             ("/files", "/files/a", true),
-            ("/files/", "/files/a", true),
-            ("/files/", "/files", true),
             ("/files", "/filesystem", false),
             ("/files", "/file", false),
             ("/files", "/FILES", false),

@@ -1,5 +1,6 @@
 //! How often a subject is shown a challenge, so that no client loops through consent screens and nobody probes the
-//! policies: after 5 equal or 30 differing challenges within a minute, denials are plain.
+//! policies: after 5 equal or 30 differing challenges within a minute, denials are plain, and nothing is searched for.
+//! Searches that find nothing cost as much as those that do, so they are bounded as well.
 
 use std::{
     collections::HashMap,
@@ -15,6 +16,7 @@ use crate::Remedy;
 const WINDOW: Duration = Duration::from_secs(60);
 const MOST_EQUAL: u32 = 5;
 const MOST_DIFFERING: usize = 30;
+const MOST_SEARCHES: u32 = 300;
 const MOST_SUBJECTS: u64 = 100_000;
 
 /// The challenges of the last minute, by subject.
@@ -24,7 +26,18 @@ pub(crate) struct Challenges(Cache<String, Arc<Mutex<Shown>>>);
 #[derive(Debug)]
 struct Shown {
     since: Timestamp,
+    searches: u32,
     times: HashMap<String, u32>,
+}
+
+impl Shown {
+    fn new(since: Timestamp) -> Self {
+        Self { since, searches: 0, times: HashMap::new() }
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.times.len() >= MOST_DIFFERING || self.times.values().any(|times| *times >= MOST_EQUAL)
+    }
 }
 
 impl Challenges {
@@ -32,23 +45,29 @@ impl Challenges {
         Self(Cache::builder().max_capacity(MOST_SUBJECTS).time_to_live(WINDOW).build())
     }
 
-    /// Whether this challenge may be shown to this subject once more; counts it if so.
-    pub(crate) fn may_show(&self, subject: &str, remedy: &Remedy, now: Timestamp) -> bool {
-        let shown = self.0.get_with(subject.to_owned(), || {
-            Arc::new(Mutex::new(Shown { since: now, times: HashMap::new() }))
+    /// Whether a remedy may be searched for on behalf of this subject; counts the search.
+    pub(crate) fn may_search(&self, subject: &str, now: Timestamp) -> bool {
+        self.with(subject, now, |shown| {
+            shown.searches = shown.searches.saturating_add(1);
+            shown.searches <= MOST_SEARCHES && !shown.is_exhausted()
+        })
+    }
+
+    /// Notes that this challenge is shown.
+    pub(crate) fn note(&self, subject: &str, remedy: &Remedy, now: Timestamp) {
+        self.with(subject, now, |shown| {
+            let times = shown.times.entry(format!("{remedy:?}")).or_insert(0);
+            *times = times.saturating_add(1);
         });
+    }
+
+    fn with<T>(&self, subject: &str, now: Timestamp, act: impl FnOnce(&mut Shown) -> T) -> T {
+        let shown = self.0.get_with(subject.to_owned(), || Arc::new(Mutex::new(Shown::new(now))));
         let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
         if now.since(shown.since) >= WINDOW {
-            *shown = Shown { since: now, times: HashMap::new() };
+            *shown = Shown::new(now);
         }
-        let challenge = format!("{remedy:?}");
-        let is_new = !shown.times.contains_key(&challenge);
-        if is_new && shown.times.len() >= MOST_DIFFERING {
-            return false;
-        }
-        let times = shown.times.entry(challenge).or_insert(0);
-        *times = times.saturating_add(1);
-        *times <= MOST_EQUAL
+        act(&mut shown)
     }
 }
 
@@ -60,25 +79,43 @@ mod tests {
         Remedy::Authentication { acr_values: vec![value.to_owned()], max_age: None }
     }
 
-    #[test]
-    fn the_sixth_equal_challenge_of_a_minute_is_plain() {
-        let challenges = Challenges::new();
-        let now = Timestamp::from_unix_seconds(1_000);
-        for _ in 0..5 {
-            assert!(challenges.may_show("a", &acr("x"), now));
+    /// What happens to one more denial that this remedy would mend.
+    fn shows(challenges: &Challenges, subject: &str, remedy: &Remedy, now: Timestamp) -> bool {
+        let may = challenges.may_search(subject, now);
+        if may {
+            challenges.note(subject, remedy, now);
         }
-        assert!(!challenges.may_show("a", &acr("x"), now));
-        assert!(challenges.may_show("b", &acr("x"), now));
-        assert!(challenges.may_show("a", &acr("x"), now.plus(WINDOW)));
+        may
     }
 
     #[test]
-    fn the_thirty_first_differing_challenge_of_a_minute_is_plain() {
+    fn after_five_equal_challenges_of_a_minute_denials_are_plain() {
+        let challenges = Challenges::new();
+        let now = Timestamp::from_unix_seconds(1_000);
+        for _ in 0..5 {
+            assert!(shows(&challenges, "a", &acr("x"), now));
+        }
+        assert!(!shows(&challenges, "a", &acr("x"), now));
+        assert!(!shows(&challenges, "a", &acr("y"), now));
+        assert!(shows(&challenges, "b", &acr("x"), now));
+        assert!(shows(&challenges, "a", &acr("x"), now.plus(WINDOW)));
+    }
+
+    #[test]
+    fn after_thirty_differing_challenges_of_a_minute_denials_are_plain() {
         let challenges = Challenges::new();
         let now = Timestamp::from_unix_seconds(1_000);
         for number in 0..30 {
-            assert!(challenges.may_show("a", &acr(&number.to_string()), now));
+            assert!(shows(&challenges, "a", &acr(&number.to_string()), now));
         }
-        assert!(!challenges.may_show("a", &acr("one more"), now));
+        assert!(!shows(&challenges, "a", &acr("one more"), now));
+    }
+
+    #[test]
+    fn searches_that_find_nothing_are_bounded() {
+        let challenges = Challenges::new();
+        let now = Timestamp::from_unix_seconds(1_000);
+        assert!((0..300).all(|_| challenges.may_search("a", now)));
+        assert!(!challenges.may_search("a", now));
     }
 }

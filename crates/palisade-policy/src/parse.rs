@@ -110,10 +110,11 @@ impl Reading {
                 let first = own.add(policy.clone()).map_err(Box::new);
                 first.and_then(|()| self.parsed.set.add(policy).map_err(Box::new))
             }
-            Statement::Template(template) => {
-                let template = template.new_id(PolicyId::new(&id));
-                let first = own.add_template(template.clone()).map_err(Box::new);
-                first.and_then(|()| self.parsed.set.add_template(template).map_err(Box::new))
+            Statement::Template(_) => {
+                let error =
+                    Diagnostic::error(&file.path, format!("`{id}` is a template, and nothing links it"));
+                let help = "a template by itself permits and forbids nothing: write a policy instead";
+                return self.errors.push(error.at(place).help(help));
             }
         };
         if let Err(error) = added {

@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use cedar_policy::EntityUid;
-use palisade_model::{PolicyRevision, Reason, Target};
+use jsonschema::Validator;
+use palisade_model::{Arguments, PolicyRevision, Reason, Target};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -46,7 +46,7 @@ pub struct Policies {
     infos: BTreeMap<String, PolicyInfo>,
     /// Entities that conditions look into by name.
     looked_into: Vec<EntityUid>,
-    input_schemas: HashMap<Target, Value>,
+    input_schemas: HashMap<Target, Validator>,
     on_error: OnError,
     revision: PolicyRevision,
     source: String,
@@ -68,13 +68,14 @@ impl Policies {
                 return Err([parsed.err(), stored.err()].into_iter().flatten().flatten().collect());
             }
         };
+        let input_schemas = input_schemas(world)?;
         let Parsed { set, infos, warnings: lints, looked_into } = parsed;
         warnings.extend(lints);
         warnings.extend(notes);
         Ok(Self {
             looked_into: looked_into.into_iter().filter(|uid| store.get(uid).is_some()).collect(),
             engine: Engine::new(set),
-            input_schemas: input_schemas(world),
+            input_schemas,
             revision: revision(sources, world, on_error),
             source: common_folder(&sources.policies),
             vocabulary,
@@ -115,10 +116,14 @@ impl Policies {
         self.vocabulary.uid(&target.type_name, &target.id).is_ok_and(|uid| self.store.get(&uid).is_some())
     }
 
-    /// The JSON Schema of a tool's arguments, as its catalogue gives it.
+    /// Whether the arguments of a call are what the tool's catalogue says they must be. True for a target without an
+    /// input schema, and for arguments that nobody has read: those are for policies to judge.
     #[must_use]
-    pub fn input_schema(&self, target: &Target) -> Option<&Value> {
-        self.input_schemas.get(target)
+    pub fn accepts(&self, target: &Target, arguments: &Arguments) -> bool {
+        match (self.input_schemas.get(target), &arguments.json) {
+            (Some(schema), Some(arguments)) => schema.is_valid(arguments),
+            (Some(_) | None, Some(_) | None) => true,
+        }
     }
 
     /// Answers a question. Total: what cannot be put to the policies is denied.
@@ -204,11 +209,26 @@ impl Policies {
     }
 }
 
-fn input_schemas(world: &World) -> HashMap<Target, Value> {
-    let tools = world.resources.iter().flat_map(|resource| {
-        resource.tools.iter().map(move |tool| (Target::mcp_tool(&resource.name, &tool.name), tool))
-    });
-    tools.filter_map(|(target, tool)| Some((target, tool.input_schema.clone()?))).collect()
+/// The input schemas of all tools, compiled. Patterns run in time linear in the text, and references are resolved within
+/// the schema only.
+fn input_schemas(world: &World) -> Result<HashMap<Target, Validator>, Vec<Diagnostic>> {
+    let (mut compiled, mut problems) = (HashMap::new(), Vec::new());
+    for resource in &world.resources {
+        for tool in &resource.tools {
+            let Some(schema) = &tool.input_schema else { continue };
+            let options = jsonschema::options().with_pattern_options(jsonschema::PatternOptions::regex());
+            match options.build(schema) {
+                Ok(validator) => {
+                    compiled.insert(Target::mcp_tool(&resource.name, &tool.name), validator);
+                }
+                Err(error) => problems.push(Diagnostic::error(
+                    format!("the catalogue of `{}`", resource.name),
+                    format!("the input schema of tool `{}` is no JSON Schema: {error}", tool.name),
+                )),
+            }
+        }
+    }
+    if problems.is_empty() { Ok(compiled) } else { Err(problems) }
 }
 
 /// Hashes names of files and contents, each with its length before it, so that no two sets run together.

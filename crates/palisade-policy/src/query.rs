@@ -74,7 +74,7 @@ impl RequestError {
             Self::Method(_) => Reason::MethodUnknown,
             Self::Applies { .. } | Self::Target { .. } => Reason::TargetUnknown,
             Self::Principal { .. } => Reason::NoPermit,
-            Self::Type(_) | Self::Build(_) | Self::Invalid => Reason::PolicyError,
+            Self::Type(_) | Self::Build(_) | Self::Invalid => Reason::InternalError,
         }
     }
 }

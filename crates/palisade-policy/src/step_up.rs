@@ -17,8 +17,6 @@ use crate::{Policies, Query, Strength};
 const MAX_SCOPES: usize = 3;
 /// The most questions a search asks.
 const MAX_EVALUATIONS: usize = 64;
-/// Of these, what is kept for authentication: a long list of scopes must not use up what a stronger login needs.
-const FOR_AUTHENTICATION: usize = 16;
 
 /// What the configuration lets a step-up ask for.
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +75,9 @@ pub fn step_up(
         return StepUp::None;
     }
     let mut search = Search { policies, query, budget, evaluations: 0, exhausted: false };
-    let found = search.scopes(offer).or_else(|| search.authentication(offer));
+    let scopes = search.scopes(offer);
+    // Past a bound the denial is plain: nobody knows whether fewer scopes would have done.
+    let found = if search.exhausted { None } else { scopes.or_else(|| search.authentication(offer)) };
     match found {
         Some(found) => found,
         None if search.exhausted => StepUp::Exhausted,
@@ -97,14 +97,23 @@ impl<B: FnMut() -> bool> Search<'_, B> {
     fn scopes(&mut self, offer: &Offer<'_>) -> Option<StepUp> {
         let held = self.query.strength.scopes;
         let candidates: Vec<&Scope> = offer.step_up.iter().filter(|scope| !held.contains(*scope)).collect();
-        for size in 1..=MAX_SCOPES.min(candidates.len()) {
+        if candidates.is_empty() {
+            return None;
+        }
+        // Where all of them together do not help, a choice of two or three hardly will: singles are tried all the
+        // same, since a policy may hold a scope against a token, and the rest of the bound is left to the login.
+        let all = held.iter().chain(candidates.iter().copied()).cloned().collect();
+        let all = with_implied(&all, offer.implies);
+        let worth_it = self.helps(Strength { scopes: &all, ..self.query.strength })?;
+        let largest = if worth_it { MAX_SCOPES } else { 1 };
+        for size in 1..=largest.min(candidates.len()) {
             let mut chosen: Vec<usize> = (0..size).collect();
             loop {
                 let set: Vec<&Scope> = chosen.iter().filter_map(|at| candidates.get(*at).copied()).collect();
                 let wanted = held.iter().chain(set.iter().copied()).cloned().collect();
                 let scopes = with_implied(&wanted, offer.implies);
                 let strength = Strength { scopes: &scopes, ..self.query.strength };
-                match self.helps(strength, MAX_EVALUATIONS - FOR_AUTHENTICATION) {
+                match self.helps(strength) {
                     Some(true) => return Some(StepUp::Scopes(set.into_iter().cloned().collect())),
                     Some(false) => {}
                     None => return None,
@@ -136,7 +145,7 @@ impl<B: FnMut() -> bool> Search<'_, B> {
                 acr: acr.map(String::as_str).or(held.acr),
                 auth_time: oldest.or(held.auth_time),
             };
-            if self.helps(strength, MAX_EVALUATIONS)? {
+            if self.helps(strength)? {
                 let acr_values = acr.cloned().into_iter().collect();
                 return Some(StepUp::Authentication { acr_values, max_age: age });
             }
@@ -145,8 +154,8 @@ impl<B: FnMut() -> bool> Search<'_, B> {
     }
 
     /// Whether the stronger token would be let in; nothing past a bound.
-    fn helps(&mut self, strength: Strength<'_>, bound: usize) -> Option<bool> {
-        if self.evaluations >= bound || !(self.budget)() {
+    fn helps(&mut self, strength: Strength<'_>) -> Option<bool> {
+        if self.evaluations >= MAX_EVALUATIONS || !(self.budget)() {
             self.exhausted = true;
             return None;
         }

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeSet,
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -54,7 +54,7 @@ pub enum DevError {
     #[error("the development key is not usable")]
     Key,
     /// The file cannot be written.
-    #[error("{path}: {source}")]
+    #[error("cannot write {path}")]
     Write {
         /// The file.
         path: PathBuf,
@@ -62,7 +62,7 @@ pub enum DevError {
         source: io::Error,
     },
     /// Nothing runs that the key could be from.
-    #[error("{path}: {source}; start `palisade dev` first, it makes the key that tokens are signed with")]
+    #[error("cannot read {path}: start `palisade dev` first, it makes the key that tokens are signed with")]
     Read {
         /// The file.
         path: PathBuf,
@@ -70,11 +70,19 @@ pub enum DevError {
         source: io::Error,
     },
     /// The token cannot be signed.
-    #[error("the token cannot be signed: {0}")]
+    #[error("the token cannot be signed")]
     Sign(#[from] jsonwebtoken::errors::Error),
     /// The embedded configuration is wrong.
-    #[error("{0}")]
+    #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The state folder is not ours alone.
+    #[error(
+        "{path} is a link, open to others, or another user's: remove it, or set XDG_RUNTIME_DIR to a folder of your own"
+    )]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Something other than loopback was asked for.
     #[error("`palisade dev` listens on loopback only")]
     NotLoopback,
@@ -180,7 +188,11 @@ impl DevIssuer {
         let name: IssuerName = NAME.parse().map_err(|_| DevError::Key)?;
         let mut issuer = IssuerSettings::new(name, ISSUER.into());
         issuer.keys = KeySource::Inline(self.jwks.clone());
-        Ok(Embedded { issuers: vec![issuer], sources: Some(sample_policies()), catalog: Some(sample_catalog()) })
+        Ok(Embedded {
+            issuers: vec![issuer],
+            sources: Some(sample_policies()),
+            catalog: Some(sample_catalog()),
+        })
     }
 }
 
@@ -209,6 +221,21 @@ pub fn state_folder() -> PathBuf {
     }
 }
 
+/// Refuses a state folder that somebody else may write to, or has laid there: keys and logs go into it.
+///
+/// # Errors
+/// When it is a link, or open to others than its owner, or not ours.
+pub fn check_state_folder(state: &Path) -> Result<(), DevError> {
+    let foreign = || DevError::Foreign { path: state.to_owned() };
+    let found = std::fs::symlink_metadata(state).map_err(|_| foreign())?;
+    // A file that we make has our user id: there is no other way to learn it without unsafe code.
+    let probe = state.join(format!(".probe-{}", std::process::id()));
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&probe);
+    let own = made.and_then(|file| file.metadata()).map_err(|_| foreign())?.uid();
+    std::fs::remove_file(&probe).map_err(|_| foreign())?;
+    if found.is_dir() && found.uid() == own && found.mode() & 0o077 == 0 { Ok(()) } else { Err(foreign()) }
+}
+
 /// The key file within the state folder.
 #[must_use]
 pub fn key_file(state: &Path) -> PathBuf {
@@ -223,7 +250,8 @@ pub fn configuration(state: &Path) -> Result<Loaded, DevError> {
     let mut loaded = load::read_text(Path::new("dev.yaml"), include_str!("dev.yaml"))?;
     loaded.config.audit.path = state.join("audit");
     let listen = &loaded.config.listen;
-    let addresses: [&ListenAddress; 3] = [&listen.decision.address, &listen.public.address, &listen.admin.address];
+    let addresses: [&ListenAddress; 3] =
+        [&listen.decision.address, &listen.public.address, &listen.admin.address];
     if addresses.iter().all(|address| address.is_local()) { Ok(loaded) } else { Err(DevError::NotLoopback) }
 }
 

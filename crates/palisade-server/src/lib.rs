@@ -13,3 +13,9 @@ mod service;
 pub mod telemetry;
 
 pub use service::{Service, StartError, StartSettings};
+
+/// An error with everything that caused it, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

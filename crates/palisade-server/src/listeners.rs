@@ -1,6 +1,14 @@
 //! Sockets: where callers reach the service, and what their connection proves of them.
 
-use std::{io, net::SocketAddr, os::unix::fs::PermissionsExt, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -14,9 +22,12 @@ use palisade_pdp::Pdp;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener},
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::values::ListenAddress;
@@ -35,7 +46,9 @@ pub(crate) enum Socket {
 #[derive(Debug, Error)]
 pub enum BindError {
     /// Somebody else listens there.
-    #[error("listen.{listener}: {address} is taken by another program: stop that one, or set `listen.{listener}.address` to another address")]
+    #[error(
+        "listen.{listener}: {address} is taken by another program: stop that one, or set `listen.{listener}.address` to another address"
+    )]
     Taken {
         /// The listener.
         listener: &'static str,
@@ -43,7 +56,7 @@ pub enum BindError {
         address: ListenAddress,
     },
     /// Anything else.
-    #[error("listen.{listener}: {address}: {source}")]
+    #[error("listen.{listener}: cannot listen on {address}")]
     Other {
         /// The listener.
         listener: &'static str,
@@ -69,11 +82,37 @@ impl Socket {
     /// Where it listens; differs from what was asked for where that was port 0.
     pub(crate) fn address(&self) -> String {
         match self {
-            Self::Tcp(listener) => listener.local_addr().map(|address| address.to_string()).unwrap_or_default(),
+            Self::Tcp(listener) => {
+                listener.local_addr().map(|address| address.to_string()).unwrap_or_default()
+            }
             Self::Unix(listener) => {
-                let path = listener.local_addr().ok().and_then(|address| address.as_pathname().map(ToOwned::to_owned));
+                let path = listener
+                    .local_addr()
+                    .ok()
+                    .and_then(|address| address.as_pathname().map(ToOwned::to_owned));
                 format!("unix:{}", path.unwrap_or_default().display())
             }
+        }
+    }
+
+    /// Serves a router to callers that nobody knows, so that they can take only so much: at most 256 connections at once,
+    /// each closed when nothing comes for half a minute. More wait in the system's queue, and cost no file.
+    pub(crate) fn serve_strangers(
+        self,
+        router: Router,
+        stop: CancellationToken,
+    ) -> JoinHandle<io::Result<()>> {
+        match self {
+            Self::Tcp(listener) => {
+                let guarded = Guarded { listener, places: Arc::new(Semaphore::new(MOST_STRANGERS)) };
+                let service = router.into_make_service();
+                tokio::spawn(
+                    axum::serve(guarded, service)
+                        .with_graceful_shutdown(stop.cancelled_owned())
+                        .into_future(),
+                )
+            }
+            Self::Unix(_) => self.serve(router, stop),
         }
     }
 
@@ -82,7 +121,9 @@ impl Socket {
         let service = router.into_make_service_with_connect_info::<Peer>();
         match self {
             Self::Tcp(listener) => tokio::spawn(
-                axum::serve(NoDelay(listener), service).with_graceful_shutdown(stop.cancelled_owned()).into_future(),
+                axum::serve(NoDelay(listener), service)
+                    .with_graceful_shutdown(stop.cancelled_owned())
+                    .into_future(),
             ),
             Self::Unix(listener) => tokio::spawn(
                 axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).into_future(),
@@ -93,7 +134,9 @@ impl Socket {
 
 /// Binds a Unix socket that its owner and group may use. A socket file that nobody listens on any more is replaced.
 async fn bind_unix(path: &std::path::Path) -> io::Result<UnixListener> {
-    if path.exists() && tokio::net::UnixStream::connect(path).await.is_err() {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    if is_socket && tokio::net::UnixStream::connect(path).await.is_err_and(|error| refused(&error)) {
         std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
@@ -108,6 +151,73 @@ pub(crate) struct Peer {
     local: bool,
     /// The user id of its process, on a Unix socket.
     uid: Option<u32>,
+}
+
+const MOST_STRANGERS: usize = 256;
+const STRANGERS_PATIENCE: Duration = Duration::from_secs(30);
+
+/// TCP with a bound on connections and on their silence.
+struct Guarded {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+}
+
+impl Listener for Guarded {
+    type Io = GuardedStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (GuardedStream, SocketAddr) {
+        let place = loop {
+            // The semaphore is never closed; were it, nobody new would be let in.
+            match Arc::clone(&self.places).acquire_owned().await {
+                Ok(place) => break place,
+                Err(_closed) => std::future::pending().await,
+            }
+        };
+        let (stream, address) = Listener::accept(&mut self.listener).await;
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_read_timeout(Some(STRANGERS_PATIENCE));
+        stream.set_write_timeout(Some(STRANGERS_PATIENCE));
+        (GuardedStream { stream: Box::pin(stream), _place: place }, address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection that holds its place until it is closed.
+struct GuardedStream {
+    stream: Pin<Box<TimeoutStream<TcpStream>>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsyncRead for GuardedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stream.as_mut().poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for GuardedStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.stream.as_mut().poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.as_mut().poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.as_mut().poll_shutdown(context)
+    }
 }
 
 /// TCP without Nagle's delay: an answer is one small write.

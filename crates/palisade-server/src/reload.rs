@@ -18,7 +18,7 @@ use palisade_pdp::{Pdp, Snapshot};
 use palisade_policy::Policies;
 use sha2::{Digest, Sha256};
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::Signal,
     sync::watch,
     time::{MissedTickBehavior, interval, sleep},
 };
@@ -35,6 +35,9 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// How often the content is read without a notification.
 const POLL: Duration = Duration::from_secs(5);
 
+/// What a reading of all files comes to.
+pub(crate) type Fingerprint = [u8; 32];
+
 /// How the last reload went, for `/readyz`.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub(crate) struct ReloadStatus {
@@ -48,59 +51,74 @@ pub(crate) struct ReloadStatus {
 pub(crate) struct Reloader {
     pub(crate) path: PathBuf,
     pub(crate) loaded: Loaded,
-    pub(crate) files: Vec<PathBuf>,
     pub(crate) pdp: Arc<Pdp>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) status: watch::Sender<ReloadStatus>,
     pub(crate) refreshers: palisade_token::Refreshers,
     pub(crate) observed: Vec<(ResourceName, String)>,
+    /// SIGHUP, listened for since the service began to start.
+    pub(crate) hangup: Signal,
+    /// The reading that the snapshot in force was built from.
+    pub(crate) in_force: Fingerprint,
 }
 
 impl Reloader {
     /// Looks for changes until it is dropped.
     pub(crate) async fn run(mut self) {
-        let mode = self.loaded.config.policies.reload;
         let (changed, mut changes) = tokio::sync::mpsc::channel::<()>(1);
-        let _watcher = (mode == Reload::Watch).then(|| self.watcher(changed)).flatten();
-        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-            tracing::error!("SIGHUP cannot be listened for: the configuration will not be reloaded");
-            return;
-        };
+        let mut watcher = self.watcher(&changed);
         let mut tick = interval(POLL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut in_force = self.fingerprint();
         let mut refused = None;
         loop {
             let forced = tokio::select! {
-                hup = hangup.recv() => hup.is_some(),
+                hup = self.hangup.recv() => hup.is_some(),
                 Some(()) = changes.recv() => false,
                 _ = tick.tick() => false,
             };
             self.end_observations().await;
-            if mode == Reload::Off || (mode == Reload::Signal && !forced) {
+            let looks = match self.loaded.config.policies.reload {
+                Reload::Watch => true,
+                Reload::Signal => forced,
+                Reload::Off => {
+                    if forced {
+                        tracing::warn!("SIGHUP changes nothing: `policies.reload` is `off`");
+                    }
+                    false
+                }
+            };
+            if !looks {
                 continue;
             }
-            let Some(reading) = self.settled(if forced { None } else { Some((in_force, refused)) }).await else { continue };
+            let known = (!forced).then_some((self.in_force, refused));
+            let Some(reading) = self.settled(known).await else { continue };
             match self.reload(reading).await {
-                Some(true) => (in_force, refused) = (reading, None),
+                Some(true) => {
+                    (self.in_force, refused) = (reading, None);
+                    // The files may be others now; the old watcher ends.
+                    drop(std::mem::replace(&mut watcher, self.watcher(&changed)));
+                }
                 Some(false) => refused = Some(reading),
-                None => {}
+                // The files changed once more while the snapshot was built: look again at once.
+                None => tick.reset_immediately(),
             }
         }
     }
 
     /// Two readings alike, if they differ from what is in force and from what was refused; always when forced.
-    async fn settled(&self, known: Option<([u8; 32], Option<[u8; 32]>)>) -> Option<[u8; 32]> {
-        let mut reading = self.fingerprint();
-        if known.is_some_and(|(in_force, refused)| reading == in_force || Some(reading) == refused) {
-            if known.is_some_and(|(in_force, _)| reading == in_force) {
+    async fn settled(&self, known: Option<(Fingerprint, Option<Fingerprint>)>) -> Option<Fingerprint> {
+        let mut reading = self.read().await?;
+        if let Some((in_force, refused)) = known {
+            if reading == in_force {
                 self.status.send_if_modified(|status| status.error.take().is_some());
             }
-            return None;
+            if reading == in_force || Some(reading) == refused {
+                return None;
+            }
         }
         loop {
             sleep(SETTLE).await;
-            let again = self.fingerprint();
+            let again = self.read().await?;
             if again == reading {
                 return Some(reading);
             }
@@ -108,10 +126,16 @@ impl Reloader {
         }
     }
 
+    /// Reads all files, off the runtime's threads.
+    async fn read(&self) -> Option<Fingerprint> {
+        let path = self.path.clone();
+        tokio::task::spawn_blocking(move || fingerprint(&path)).await.ok()
+    }
+
     /// Builds a snapshot from the files and puts it in force. `None` where they changed meanwhile.
     async fn reload(&mut self, reading: [u8; 32]) -> Option<bool> {
         let built = self.build().await;
-        if self.fingerprint() != reading {
+        if self.read().await? != reading {
             return None;
         }
         let before = self.pdp.snapshot();
@@ -121,12 +145,17 @@ impl Reloader {
                 Some(true)
             }
             Err(error) => {
-                tracing::error!(error, revision = before.revision.as_str(), "the changed files are refused; the snapshot in force serves on");
+                tracing::error!(
+                    error,
+                    revision = before.revision.as_str(),
+                    "the changed files are refused; the snapshot in force serves on"
+                );
                 self.status.send_modify(|status| status.error = Some(error.clone()));
                 self.metric("refused");
                 let listed = <[String; 0]>::default().into_iter().collect::<palisade_audit::Listed>();
                 let revision = before.revision.clone();
-                self.event(Event::ReloadRefused { revision, error, added: listed.clone(), removed: listed }).await;
+                self.event(Event::ReloadRefused { revision, error, added: listed.clone(), removed: listed })
+                    .await;
                 Some(false)
             }
         }
@@ -137,9 +166,12 @@ impl Reloader {
         let (path, clock, before) = (self.path.clone(), Arc::clone(&self.clock), self.pdp.snapshot());
         let running = self.loaded.config.clone();
         let work = tokio::task::spawn_blocking(move || {
-            let loaded = config::load::read(&path).map_err(|error| error.to_string())?;
+            let loaded = config::load::read(&path).map_err(|error| crate::chain(&error))?;
             if loaded.config.audit != running.audit || loaded.config.telemetry != running.telemetry {
                 return Err("`audit` and `telemetry` are changed by a restart only".to_owned());
+            }
+            if loaded.config.listen != running.listen {
+                tracing::warn!("the changed `listen` comes into force with a restart");
             }
             let built = config::build::snapshot(&loaded, &Embedded::default(), Some(&before), &clock);
             built.map(|built| (loaded, built)).map_err(|error| error.to_string())
@@ -155,15 +187,19 @@ impl Reloader {
         }
         self.refreshers = built.snapshot.verifier.start();
         self.pdp.replace(built.snapshot);
-        self.files = built.files;
         self.loaded = loaded;
         let now = self.clock.now().to_string();
         self.status.send_replace(ReloadStatus { taken: now, error: None });
         self.metric("taken");
         tracing::info!(revision = revision.as_str(), "changed files are in force");
         let previous: PolicyRevision = before.revision.clone();
-        self.event(Event::ReloadTaken { previous, revision, added: added.into_iter().collect(), removed: removed.into_iter().collect() })
-            .await;
+        self.event(Event::ReloadTaken {
+            previous,
+            revision,
+            added: added.into_iter().collect(),
+            removed: removed.into_iter().collect(),
+        })
+        .await;
         self.announce_observations(built.observed).await;
     }
 
@@ -204,37 +240,46 @@ impl Reloader {
         counter.add(1, &[opentelemetry::KeyValue::new("outcome", outcome)]);
     }
 
-    fn watcher(&self, changed: tokio::sync::mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
-        let notify = move |_event| {
+    /// Watches the files of the snapshot in force. What cannot be watched is read every few seconds all the same.
+    fn watcher(&self, changed: &tokio::sync::mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
+        if self.loaded.config.policies.reload != Reload::Watch {
+            return None;
+        }
+        let changed = changed.clone();
+        let notify = move |event: notify::Result<notify::Event>| {
+            // Reading files is an event as well: answering those would wake the reader by its own reading.
+            if event.is_ok_and(|event| event.kind.is_access()) {
+                return;
+            }
             // A full channel means that a look is due already.
             let _ = changed.try_send(());
         };
         let mut watcher = notify::recommended_watcher(notify).ok()?;
-        for path in self.roots() {
+        for path in config::build::roots(&self.loaded) {
             if let Err(error) = watcher.watch(&path, notify::RecursiveMode::Recursive) {
                 tracing::warn!(error = %error, "a folder cannot be watched; it is read every few seconds");
             }
         }
         Some(watcher)
     }
+}
 
-    /// The folders to watch: the policies, and what holds the other files.
-    fn roots(&self) -> Vec<PathBuf> {
-        let policies = &self.loaded.config.policies;
-        let mut roots = vec![policies.path.clone()];
-        roots.extend(policies.schema.iter().chain(&policies.entities).cloned());
-        roots.extend(self.files.iter().cloned());
-        roots
+/// The files and folders that a snapshot is made of, by the configuration file as it is now: a changed configuration
+/// names other files, and those have to be whole, too. A configuration that cannot be read is itself all there is.
+pub(crate) fn roots(path: &Path) -> Vec<PathBuf> {
+    match config::load::read(path) {
+        Ok(loaded) => config::build::roots(&loaded),
+        Err(_) => vec![path.to_owned()],
     }
+}
 
-    /// A hash over the content of every file that the snapshot is made of.
-    fn fingerprint(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        for root in self.roots() {
-            add(&mut hash, &root, 0);
-        }
-        hash.finalize().into()
+/// A hash over the content of every file that a snapshot is made of.
+pub(crate) fn fingerprint(path: &Path) -> Fingerprint {
+    let mut hash = Sha256::new();
+    for root in roots(path) {
+        add(&mut hash, &root, 0);
     }
+    hash.finalize().into()
 }
 
 /// Adds a file, or every file below a folder in order of their names. Hidden files take no part, as in reading.
@@ -256,7 +301,9 @@ fn add(hash: &mut Sha256, path: &Path, depth: usize) {
 
 /// The ids of the policies that came and that went.
 fn difference(before: &Policies, after: &Policies) -> (Vec<String>, Vec<String>) {
-    let ids = |policies: &Policies| policies.policy_ids().map(|info| info.policy.id.clone()).collect::<std::collections::BTreeSet<_>>();
+    let ids = |policies: &Policies| {
+        policies.policy_ids().map(|info| info.policy.id.clone()).collect::<std::collections::BTreeSet<_>>()
+    };
     let (before, after) = (ids(before), ids(after));
     (after.difference(&before).cloned().collect(), before.difference(&after).cloned().collect())
 }

@@ -1,10 +1,6 @@
 //! The running service: what is started in which order, and how it ends.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use palisade_audit::{AuditLog, AuditSettings, Event, EventRecord};
 use palisade_front::admin::{Admin, Readiness};
@@ -13,15 +9,16 @@ use palisade_pdp::{Pdp, PdpSettings};
 use serde_json::json;
 use thiserror::Error;
 use tokio::{
+    signal::unix::{SignalKind, signal},
     sync::{broadcast::error::RecvError, watch},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{self, build::Embedded, load::Loaded, types::Config, types::MetricsAccess, types::Reload},
+    config::{self, build::Embedded, load::Loaded, types::Config, types::MetricsAccess},
     listeners::{self, BindError, Callers, Socket},
-    reload::{ReloadStatus, Reloader},
+    reload::{self, ReloadStatus, Reloader},
     telemetry::Telemetry,
 };
 
@@ -42,17 +39,17 @@ pub struct StartSettings {
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The configuration, the policies or a catalogue are wrong.
-    #[error("{0}")]
+    #[error(transparent)]
     Build(#[from] config::BuildError),
     /// A listener cannot listen.
-    #[error("{0}")]
+    #[error(transparent)]
     Bind(#[from] BindError),
     /// The decision log cannot be opened.
-    #[error("audit: {0}")]
+    #[error("the decision log cannot be opened")]
     Audit(#[from] palisade_audit::AuditError),
-    /// A listener off loopback would be open to anyone.
-    #[error("{0}")]
-    Open(String),
+    /// Signals cannot be listened for.
+    #[error("signals cannot be listened for")]
+    Signal(#[source] std::io::Error),
 }
 
 /// Where the listeners of a running service are.
@@ -73,6 +70,7 @@ pub struct Service {
     pdp: Arc<Pdp>,
     stop: CancellationToken,
     listeners: Vec<JoinHandle<std::io::Result<()>>>,
+    admin: (CancellationToken, JoinHandle<std::io::Result<()>>),
     background: Vec<JoinHandle<()>>,
 }
 
@@ -91,7 +89,10 @@ impl Service {
     pub async fn start(settings: StartSettings) -> Result<Self, StartError> {
         let StartSettings { loaded, embedded, clock, telemetry } = settings;
         let config = loaded.config.clone();
-        refuse_open_listeners(&config)?;
+        // From here on a SIGHUP asks for a reload, and a change of the files is one.
+        let hangup = signal(SignalKind::hangup()).map_err(StartError::Signal)?;
+        let path = loaded.files.first().cloned();
+        let in_force = path.as_deref().map(reload::fingerprint);
         let built = config::build::snapshot(&loaded, &embedded, None, &clock)?;
         let decision = Socket::bind("decision", &config.listen.decision.address).await?;
         let public = Socket::bind("public", &config.listen.public.address).await?;
@@ -99,7 +100,7 @@ impl Service {
         let addresses =
             Addresses { decision: decision.address(), public: public.address(), admin: admin.address() };
         let audit = AuditLog::open(audit_settings(&config), Arc::clone(&clock))?;
-        announce(&audit, &built, clock.as_ref()).await?;
+        announce(&audit, &built, clock.as_ref()).await;
 
         let verifier = Arc::clone(&built.snapshot.verifier);
         let key_changes = verifier.subscribe_key_changes();
@@ -114,34 +115,30 @@ impl Service {
         let (status, reload_status) = watch::channel(taken);
         let stop = CancellationToken::new();
         let mut background = vec![tokio::spawn(record_key_changes(key_changes, audit, Arc::clone(&clock)))];
-        if embedded.sources.is_none() && config.policies.reload != Reload::Off {
-            let path = loaded.files.first().cloned().unwrap_or_else(PathBuf::new);
-            let reloader = Reloader {
-                path,
-                loaded,
-                files: built.files,
-                pdp: Arc::clone(&pdp),
-                clock,
-                status,
-                refreshers,
-                observed: built.observed,
-            };
+        if let (Some(path), Some(in_force)) = (path, in_force) {
+            let (pdp, observed) = (Arc::clone(&pdp), built.observed);
+            let reloader =
+                Reloader { path, loaded, pdp, clock, status, refreshers, observed, hangup, in_force };
             background.push(tokio::spawn(reloader.run()));
         } else {
+            // An embedded configuration never changes; its keys are kept fresh as long as the service runs.
             let stopped = stop.clone();
             background.push(tokio::spawn(async move {
                 stopped.cancelled().await;
-                drop((refreshers, status));
+                drop((refreshers, status, hangup));
             }));
         }
         let weakened = built.warnings;
         observe_gauges(&config);
         let listeners = vec![
             decision.serve(decision_router(&pdp, &config).await, stop.clone()),
-            public.serve(palisade_front::metadata::router(Arc::clone(&pdp)), stop.clone()),
-            admin.serve(admin_router(&pdp, &config, telemetry, reload_status, weakened, stop.clone()), stop.clone()),
+            public.serve_strangers(palisade_front::metadata::router(Arc::clone(&pdp)), stop.clone()),
         ];
-        Ok(Self { addresses, pdp, stop, listeners, background })
+        // The admin listener outlives the others: `/readyz` says that the service is stopping while it does.
+        let stop_admin = CancellationToken::new();
+        let router = admin_router(&pdp, &config, telemetry, reload_status, weakened, stop.clone());
+        let admin = (stop_admin.clone(), admin.serve_strangers(router, stop_admin));
+        Ok(Self { addresses, pdp, stop, listeners, admin, background })
     }
 
     /// Where the listeners are.
@@ -167,6 +164,10 @@ impl Service {
             task.abort();
         }
         self.pdp.audit().shutdown().await;
+        self.admin.0.cancel();
+        if tokio::time::timeout(DRAIN, self.admin.1).await.is_err() {
+            tracing::warn!("the admin listener still had callers when the time to drain was over");
+        }
     }
 }
 
@@ -175,12 +176,17 @@ async fn decision_router(pdp: &Arc<Pdp>, config: &Config) -> axum::Router {
     let check = palisade_ext_authz::grpc::server(Arc::clone(pdp));
     set_serving(&health_reporter, &check).await;
     let grpc = tonic::service::Routes::new(check).add_service(health).prepare().into_axum_router();
-    let callers =
-        Callers { pdp: Arc::clone(pdp), allow_unauthenticated: config.listen.decision.allow_unauthenticated_callers };
+    let callers = Callers {
+        pdp: Arc::clone(pdp),
+        allow_unauthenticated: config.listen.decision.allow_unauthenticated_callers,
+    };
     listeners::with_callers(grpc.merge(palisade_ext_authz::http::router(Arc::clone(pdp))), callers)
 }
 
-async fn set_serving<S: tonic::server::NamedService>(reporter: &tonic_health::server::HealthReporter, _service: &S) {
+async fn set_serving<S: tonic::server::NamedService>(
+    reporter: &tonic_health::server::HealthReporter,
+    _service: &S,
+) {
     reporter.set_serving::<S>().await;
 }
 
@@ -230,19 +236,6 @@ fn readiness(pdp: &Pdp, reload: &ReloadStatus, weakened: &[String], stopping: bo
     Readiness { ready, detail }
 }
 
-/// Off loopback a listener needs callers that prove who they are, or the switch that says otherwise.
-fn refuse_open_listeners(config: &Config) -> Result<(), StartError> {
-    let decision = &config.listen.decision;
-    if !decision.address.is_local() && !decision.allow_unauthenticated_callers && config.peps.is_empty() {
-        return Err(StartError::Open(format!(
-            "listen.decision: {} is not on loopback, and no pep is configured: add one under `peps` with a key, listen on \
-             loopback or a Unix socket, or set `allow_unauthenticated_callers: true`",
-            decision.address
-        )));
-    }
-    Ok(())
-}
-
 fn audit_settings(config: &Config) -> AuditSettings {
     AuditSettings {
         path: config.audit.path.clone(),
@@ -253,12 +246,9 @@ fn audit_settings(config: &Config) -> AuditSettings {
     }
 }
 
-/// Writes down what the service starts with, in the log lines and in the decision log.
-async fn announce(
-    audit: &AuditLog,
-    built: &config::Built,
-    clock: &dyn Clock,
-) -> Result<(), palisade_audit::AuditError> {
+/// Writes down what the service starts with, in the log lines and in the decision log. A log that is full does not keep
+/// the service from starting: started, it denies, exports what fills the log, and recovers.
+async fn announce(audit: &AuditLog, built: &config::Built, clock: &dyn Clock) {
     for warning in &built.warnings {
         tracing::warn!(warning, "configuration");
     }
@@ -267,12 +257,15 @@ async fn announce(
         revision: built.snapshot.revision.clone(),
         weakened: built.warnings.iter().cloned().collect(),
     };
-    audit.event(EventRecord::new(clock.now(), started)).await?;
-    for (resource, until) in &built.observed {
-        let event = Event::ObserveOn { resource: resource.clone(), until: until.clone() };
-        audit.event(EventRecord::new(clock.now(), event)).await?;
+    let observed = built
+        .observed
+        .iter()
+        .map(|(resource, until)| Event::ObserveOn { resource: resource.clone(), until: until.clone() });
+    for event in std::iter::once(started).chain(observed) {
+        if let Err(error) = audit.event(EventRecord::new(clock.now(), event)).await {
+            tracing::error!(error = %error, "an event could not be recorded");
+        }
     }
-    Ok(())
 }
 
 /// `palisade_insecure{listener}`: 1 where callers need prove nothing.

@@ -54,12 +54,17 @@ impl Telemetry {
         let mut meters = SdkMeterProvider::builder().with_resource(resource.clone()).with_reader(prometheus);
         let mut tracers = None;
         if let Some(otlp) = &settings.otlp {
-            let metrics =
-                opentelemetry_otlp::MetricExporter::builder().with_tonic().with_endpoint(&otlp.endpoint).build()?;
+            let metrics = opentelemetry_otlp::MetricExporter::builder()
+                .with_tonic()
+                .with_endpoint(&otlp.endpoint)
+                .build()?;
             meters = meters.with_periodic_exporter(metrics);
-            let spans =
-                opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(&otlp.endpoint).build()?;
-            tracers = Some(SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(spans).build());
+            let spans = opentelemetry_otlp::SpanExporter::builder()
+                .with_tonic()
+                .with_endpoint(&otlp.endpoint)
+                .build()?;
+            tracers =
+                Some(SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(spans).build());
         }
         let meters = meters.build();
         opentelemetry::global::set_meter_provider(meters.clone());
@@ -89,7 +94,8 @@ impl Telemetry {
 /// Log lines for people go to standard error, at `RUST_LOG` or `info`. Spans go to the tracer.
 fn log_to_stderr(tracers: Option<&SdkTracerProvider>) {
     let filter = environment::variable("RUST_LOG").unwrap_or_else(|| "info".to_owned());
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(EnvFilter::new(filter));
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(EnvFilter::new(filter));
     let spans = tracers.map(|tracers| {
         tracing_opentelemetry::layer()
             .with_tracer(tracers.tracer("palisade"))

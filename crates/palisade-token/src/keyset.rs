@@ -2,10 +2,11 @@
 //!
 //! A [`KeyStore`] holds the keys that are in force and replaces them whole, after a document was fetched, read and
 //! linted. `refresh` decides when a document is fetched, `discovery` where it is. Requests read a snapshot and never
-//! wait for a fetch, with one exception: a `kid` that no key has may cause a refresh, within a budget (`refresh`).
+//! wait for a fetch, with one exception: a `kid` that no key has may cause a refresh (`missing`), within a budget.
 //!
 //! A key that is gone from the document is gone here at once. A fetch that fails keeps the old keys, for at most
-//! [`HARD_TTL`]; after that the issuer has none, which is an outage of the issuer and never the fault of a token. What
+//! [`HARD_TTL`]; after that the issuer has none, which is an outage of the issuer and never the fault of a token. A
+//! reload that changes how keys are fetched begins with the document that is in force, read by the new settings. What
 //! must never happen: a refresh because a signature was wrong.
 
 use std::{
@@ -23,7 +24,7 @@ use moka::sync::Cache;
 use opentelemetry::KeyValue;
 use palisade_model::{Clock, Issuer, IssuerName, Timestamp};
 use thiserror::Error;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 
 use crate::{
     Algorithm, KeySource, Profile, SetupError,
@@ -32,6 +33,7 @@ use crate::{
 };
 
 mod discovery;
+mod missing;
 mod refresh;
 
 pub use refresh::Refreshers;
@@ -59,7 +61,7 @@ pub struct IssuerStatus {
     pub ready: bool,
     /// The RFC 7638 thumbprints of the keys.
     pub keys: Vec<String>,
-    /// When the keys were last read or confirmed.
+    /// When usable keys were last read or confirmed.
     pub last_success: Option<Timestamp>,
     /// Why the last attempt failed, if it did.
     pub last_error: Option<String>,
@@ -76,13 +78,26 @@ pub(crate) struct Origin {
     pub(crate) route: Route,
 }
 
+impl Origin {
+    /// Whether a document that was fetched for `before` is also one of this origin, however it would be fetched today. The
+    /// profile has a say in where discovery may lead.
+    fn shares_documents_with(&self, before: &Self) -> bool {
+        let same_place = self.profile == before.profile || self.source != KeySource::Discovery;
+        (&self.name, &self.issuer, &self.source) == (&before.name, &before.issuer, &before.source)
+            && same_place
+    }
+}
+
 /// Keys that are in force.
 #[derive(Debug)]
 pub(crate) struct Live {
     pub(crate) keys: Arc<KeySet>,
     /// Counts the changes of the key set; equal epochs of one store mean equal keys.
     pub(crate) epoch: u64,
-    confirmed: Timestamp,
+    /// What the keys were read from.
+    document: Arc<[u8]>,
+    /// When usable keys were last read or confirmed.
+    confirmed: Option<Timestamp>,
     /// How long the document may be used without asking again.
     soft_ttl: Duration,
 }
@@ -96,6 +111,8 @@ enum RefreshError {
     File { path: PathBuf, why: String },
     #[error("the key set is unusable: {0}")]
     Keys(#[from] KeySetError),
+    #[error("the key set has no usable key")]
+    NoUsableKey,
     #[error(transparent)]
     Discovery(#[from] discovery::DiscoveryError),
 }
@@ -111,21 +128,23 @@ pub(crate) struct KeyStore {
     had_keys: AtomicBool,
     last_error: Mutex<Option<String>>,
     pace: Mutex<refresh::Pace>,
-    /// Held for the length of a refresh: there is one at a time.
-    memory: tokio::sync::Mutex<refresh::Memory>,
-    /// Counts the refreshes that have ended.
-    attempts: watch::Sender<u64>,
-    /// Key ids that a refresh of late did not bring.
-    unknown: Cache<String, ()>,
+    memory: Mutex<refresh::Memory>,
+    progress: watch::Sender<refresh::Progress>,
+    /// Bounds the requests that wait for a refresh.
+    waiting: Semaphore,
+    /// Key ids that a successful refresh of late did not bring.
+    absent: Cache<String, ()>,
     changes: broadcast::Sender<KeyChange>,
 }
 
 impl KeyStore {
-    /// A store; keys given inline, and keys in a file that can be read, are there at once.
-    pub(crate) fn new(
+    /// A store; keys given inline, keys in a file that can be read, and keys that one of the stores `before` has of the
+    /// same document, are there at once.
+    pub(crate) fn new<'a>(
         origin: Origin,
         clock: Arc<dyn Clock>,
         changes: broadcast::Sender<KeyChange>,
+        mut before: impl Iterator<Item = &'a Self>,
     ) -> Result<Self, SetupError> {
         let fetcher = match &origin.source {
             KeySource::Discovery | KeySource::Uri(_) => Some(Fetcher::new(&origin.name, &origin.route)?),
@@ -138,14 +157,40 @@ impl KeyStore {
             had_keys: AtomicBool::new(false),
             last_error: Mutex::default(),
             pace: Mutex::default(),
-            memory: tokio::sync::Mutex::default(),
-            attempts: watch::Sender::new(0),
-            unknown: Cache::builder().max_capacity(1_000).time_to_live(Duration::from_secs(60)).build(),
+            memory: Mutex::default(),
+            progress: watch::Sender::default(),
+            waiting: Semaphore::new(missing::WAITING),
+            absent: Cache::builder().max_capacity(1_000).time_to_live(Duration::from_secs(60)).build(),
             changes,
             origin,
         };
+        if let Some(before) = before.find(|before| store.origin.shares_documents_with(&before.origin)) {
+            store.begin_with(before);
+        }
         store.load_what_is_at_hand()?;
         Ok(store)
+    }
+
+    /// Takes over the document of a store of other settings, as old as it is. It is due at once: only a fetch can tell
+    /// whether the new settings work.
+    fn begin_with(&self, before: &Self) {
+        let Some(live) = before.live.load_full() else { return };
+        let Ok((keys, findings)) = KeySet::import(&live.document, &self.origin.algorithms) else { return };
+        if keys.is_empty() || live.confirmed.is_none() {
+            return;
+        }
+        self.report(&findings);
+        locked(&self.memory).clone_from(&locked(&before.memory));
+        self.had_keys.store(true, Ordering::Relaxed);
+        let (document, confirmed) = (Arc::clone(&live.document), live.confirmed);
+        let soft_ttl = Duration::ZERO;
+        self.live.store(Some(Arc::new(Live {
+            keys: Arc::new(keys),
+            epoch: 1,
+            document,
+            confirmed,
+            soft_ttl,
+        })));
     }
 
     fn load_what_is_at_hand(&self) -> Result<(), SetupError> {
@@ -164,15 +209,16 @@ impl KeyStore {
             }
             KeySource::File(path) => {
                 // A file that is not there yet is waited for: it may be mounted later.
-                let outcome = refresh::read_file(path).and_then(|document| self.import(&document, None));
+                let read = refresh::read_file(path);
+                let outcome =
+                    read.and_then(|document| self.import(document, None)).and_then(|()| self.check_usable());
                 self.note_outcome(&outcome);
             }
             KeySource::Inline(document) => {
-                let failed = |why: String| SetupError::Keys { issuer: issuer.clone(), why };
-                self.import(document.as_bytes(), None).map_err(|error| failed(error.to_string()))?;
-                if self.live().is_none() {
-                    return Err(failed("it has no usable key".to_owned()));
-                }
+                let document = document.as_bytes().to_vec();
+                let outcome = self.import(document, None).and_then(|()| self.check_usable());
+                outcome
+                    .map_err(|error| SetupError::Keys { issuer: issuer.clone(), why: error.to_string() })?;
             }
         }
         Ok(())
@@ -186,8 +232,15 @@ impl KeyStore {
     pub(crate) fn live(&self) -> Option<Arc<Live>> {
         let live = self.live.load_full()?;
         let fixed = matches!(self.origin.source, KeySource::Inline(_));
-        let fresh = fixed || self.clock.now().since(live.confirmed) < HARD_TTL;
+        let young = |confirmed: Timestamp| self.clock.now().since(confirmed) < HARD_TTL;
+        let fresh = fixed || live.confirmed.is_some_and(young);
         (fresh && !live.keys.is_empty()).then_some(live)
+    }
+
+    /// A document that was read, or confirmed, must have brought a usable key.
+    fn check_usable(&self) -> Result<(), RefreshError> {
+        let usable = self.live.load().as_ref().is_some_and(|live| !live.keys.is_empty());
+        usable.then_some(()).ok_or(RefreshError::NoUsableKey)
     }
 
     /// Whether there have been keys.
@@ -197,8 +250,8 @@ impl KeyStore {
 
     /// Waits until there have been keys.
     pub(crate) async fn until_keys(&self) {
-        let mut attempts = self.attempts.subscribe();
-        while !self.had_keys() && attempts.changed().await.is_ok() {}
+        let mut progress = self.progress.subscribe();
+        while !self.had_keys() && progress.changed().await.is_ok() {}
     }
 
     pub(crate) fn status(&self) -> IssuerStatus {
@@ -210,14 +263,14 @@ impl KeyStore {
                 .as_ref()
                 .map(|live| live.keys.thumbprints().into_iter().collect())
                 .unwrap_or_default(),
-            last_success: latest.map(|live| live.confirmed),
+            last_success: latest.and_then(|live| live.confirmed),
             last_error: locked(&self.last_error).clone(),
         }
     }
 
     /// Reads a document and puts its keys in force.
-    fn import(&self, document: &[u8], max_age: Option<Duration>) -> Result<(), RefreshError> {
-        let (keys, findings) = KeySet::import(document, &self.origin.algorithms)?;
+    fn import(&self, document: Vec<u8>, max_age: Option<Duration>) -> Result<(), RefreshError> {
+        let (keys, findings) = KeySet::import(&document, &self.origin.algorithms)?;
         self.report(&findings);
         let before = self.live.load_full();
         let (keys, epoch) = match &before {
@@ -225,9 +278,11 @@ impl KeyStore {
             Some(live) => (Arc::new(keys), live.epoch.saturating_add(1)),
             None => (Arc::new(keys), 1),
         };
+        let confirmed = before.as_ref().and_then(|live| live.confirmed);
         let now = keys.thumbprints();
         let then = before.map(|live| live.keys.thumbprints()).unwrap_or_default();
-        self.put_in_force(keys, epoch, max_age);
+        let soft_ttl = refresh::soft_ttl(max_age);
+        self.put_in_force(Live { keys, epoch, document: document.into(), confirmed, soft_ttl });
         self.announce(&now, &then);
         Ok(())
     }
@@ -235,21 +290,24 @@ impl KeyStore {
     /// The document is the one that was read last.
     fn confirm(&self, max_age: Option<Duration>) {
         if let Some(live) = self.live.load_full() {
-            self.put_in_force(Arc::clone(&live.keys), live.epoch, max_age);
+            let (keys, document) = (Arc::clone(&live.keys), Arc::clone(&live.document));
+            let soft_ttl = refresh::soft_ttl(max_age);
+            self.put_in_force(Live { keys, document, soft_ttl, ..*live });
         }
     }
 
-    fn put_in_force(&self, keys: Arc<KeySet>, epoch: u64, max_age: Option<Duration>) {
-        let count = u64::try_from(keys.thumbprints().len()).unwrap_or(u64::MAX);
+    /// Puts keys in force that were read or confirmed just now.
+    fn put_in_force(&self, mut live: Live) {
+        let count = u64::try_from(live.keys.thumbprints().len()).unwrap_or(u64::MAX);
         let labels = [KeyValue::new("issuer", self.origin.name.as_str().to_owned())];
         opentelemetry::global::meter("palisade")
             .u64_gauge("palisade_issuer_keys")
             .build()
             .record(count, &labels);
-        if !keys.is_empty() {
+        if !live.keys.is_empty() {
             self.had_keys.store(true, Ordering::Relaxed);
+            live.confirmed = Some(self.clock.now());
         }
-        let live = Live { keys, epoch, confirmed: self.clock.now(), soft_ttl: refresh::soft_ttl(max_age) };
         self.live.store(Some(Arc::new(live)));
     }
 

@@ -4,9 +4,8 @@
 //! same last step, `admit`, checks what depends on the request and on the time. The order of the first part is cheap
 //! before dear: reading, issuer, `typ`, key, signature. Claims are typed after the signature held.
 //!
-//! A signature costs some 50 microseconds. It is checked on the runtime's blocking threads, two a core at most, and the
-//! rest waits in order of arrival: a flood of bad tokens then gets a bounded share of the machine, and the tokens that are
-//! known, which need no signature check, are answered beside it.
+//! Two steps of the first part may wait, and both have bounds: the signature check (`cold`), and the search for a key that
+//! nobody knows yet (`keyset`). A known token passes through neither, so a flood of bad tokens does not hold it.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -18,7 +17,7 @@ use std::{
 };
 
 use palisade_model::{Audience, Authority, Clock, IssuerName, RawToken, Reason, Subject, Timestamp};
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::broadcast;
 
 use crate::{
     IssuerSettings, IssuerStatus, KeyChange, Refreshers, TokenError,
@@ -29,7 +28,10 @@ use crate::{
     parse::{self, Parsed},
 };
 
+mod cold;
 mod setup;
+
+use cold::ColdChecks;
 
 /// What one resource accepts.
 #[derive(Debug, Clone, Copy)]
@@ -82,8 +84,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     cache: TokenCache,
     epochs: AtomicU64,
-    /// Bounds the signature checks that are under way.
-    cold: Arc<Semaphore>,
+    cold: ColdChecks,
     key_changes: broadcast::Sender<KeyChange>,
 }
 
@@ -107,8 +108,8 @@ impl Verifier {
     /// Must be called within a tokio runtime. May be dropped at any point: nothing is left half done.
     ///
     /// # Errors
-    /// When the token is not accepted, with the reason. [`Reason::IssuerKeysUnavailable`] says nothing about the token:
-    /// it could not be verified.
+    /// When the token is not accepted, with the reason. [`Reason::IssuerKeysUnavailable`] and [`Reason::Overloaded`] say
+    /// nothing about the token: it could not be verified now.
     pub async fn verify(
         &self,
         raw: &RawToken,
@@ -185,7 +186,7 @@ impl Verifier {
         issuer.settings.profile.check_media_type(parsed.header.media_type.as_deref())?;
         let (key, key_epoch) = self.key(issuer, &parsed).await?;
         check_key(&key, &parsed, iss, route.tenant.as_deref())?;
-        self.check_signature(&key, &parsed).await?;
+        self.shared.cold.check(&key, &parsed).await?;
         issuer.settings.profile.check_kind_of_token(&parsed.claims)?;
         let claims = claims::claims(&parsed.claims, issuer.settings.profile, iss)?;
         let tenant = route.tenant.as_deref();
@@ -202,26 +203,8 @@ impl Verifier {
         })
     }
 
-    /// The signature check, within its share of the machine. The permit lives as long as the check, also when the
-    /// request gives up.
-    async fn check_signature(&self, key: &Arc<Key>, parsed: &Parsed<'_>) -> Result<(), TokenError> {
-        let failed = || TokenError::new(Reason::InternalError, "the signature could not be checked");
-        let permit = Arc::clone(&self.shared.cold).acquire_owned().await.map_err(|_| failed())?;
-        let (key, signed, signature) =
-            (Arc::clone(key), parsed.signed.to_owned(), parsed.signature.to_owned());
-        let check = move || {
-            let holds = key.verifies(&signed, &signature);
-            drop(permit);
-            holds
-        };
-        if tokio::task::spawn_blocking(check).await.map_err(|_| failed())? {
-            Ok(())
-        } else {
-            Err(TokenError::new(Reason::TokenSignatureInvalid, "the signature does not hold"))
-        }
-    }
-
-    /// The key that the token names. Only a `kid` that no key has may cause a refresh.
+    /// The key that the token names. Only a `kid` that no key has may cause a refresh, and only where the issuer was
+    /// asked for it is the token to blame.
     async fn key(&self, issuer: &Issuer, parsed: &Parsed<'_>) -> Result<(Arc<Key>, u64), TokenError> {
         let id = parsed.header.key_id.as_deref();
         let find = |live: &Live| {
@@ -230,14 +213,25 @@ impl Verifier {
         if let Some(found) = find(&*self.live_keys(issuer)?) {
             return Ok(found);
         }
-        if let Some(id) = id {
-            issuer.keys.refresh_for(id).await;
+        let asked = match id {
+            Some(id) => issuer.keys.look_for(id).await,
+            None => Ok(()),
+        };
+        if let Some(found) = find(&*self.live_keys(issuer)?) {
+            return Ok(found);
         }
-        find(&*self.live_keys(issuer)?).ok_or_else(|| {
-            TokenError::new(
+        Err(match asked {
+            Ok(()) => TokenError::new(
                 Reason::TokenKeyUnknown,
                 "the issuer has no key that fits the `kid` and `alg` of the token",
-            )
+            ),
+            Err(why) => TokenError::new(
+                Reason::IssuerKeysUnavailable,
+                format!(
+                    "issuer `{}` could not be asked for the key of the token: {why}",
+                    issuer.settings.name
+                ),
+            ),
         })
     }
 

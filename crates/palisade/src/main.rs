@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Authorization for MCP servers, GraphQL APIs and everything behind a proxy.
+/// Authorization for MCP servers and HTTP services behind a proxy.
 #[derive(Debug, Parser)]
 #[command(name = "palisade", version, propagate_version = true, after_help = "Example:\n  palisade dev")]
 struct Cli {

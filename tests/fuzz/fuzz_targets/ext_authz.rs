@@ -39,7 +39,7 @@ const CALLERS: [Option<&str>; 6] =
     [Some("edge"), Some("mesh"), Some("trusted"), Some("narrow"), Some("local"), None];
 /// Several, because a subject that is often challenged is not challenged any more.
 const SUBJECTS: usize = 256 / CALLERS.len() + 1;
-/// What these permit needs a scope or an `acr` that no token here has; the first two can be had by a step-up.
+/// What these permit needs a scope or an `acr` that no token here has; the first one can be had by a step-up.
 const POLICIES: &str = r#"
 @id("delete") permit (principal is User, action in Mcp::Action::"tools/call", resource)
 when { resource.name == "delete_file" && context.scopes.contains("files:delete") };

@@ -61,7 +61,7 @@ impl EnvoySample {
             ("port_value: 7255}".to_owned(), format!("port_value: {}}}", ports.public)),
             ("port_value: 3001}".to_owned(), format!("port_value: {}}}", ports.upstream)),
             ("palisade.resource: files".to_owned(), format!("palisade.resource: {resource}")),
-            ("path_separated_prefix: /files".to_owned(), format!("path_separated_prefix: /{resource}")),
+            ("match: {path: /files}".to_owned(), format!("match: {{path: /{resource}}}")),
             ("cluster: files".to_owned(), format!("cluster: {resource}")),
             ("- name: files".to_owned(), format!("- name: {resource}")),
             ("cluster_name: files".to_owned(), format!("cluster_name: {resource}")),

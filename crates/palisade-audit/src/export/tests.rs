@@ -39,6 +39,8 @@ struct Receiver {
     calls: Mutex<Vec<usize>>,
     /// Refuses every call that holds a record with this detail.
     poison: Option<&'static str>,
+    /// Is not there for calls that hold a record of this reason.
+    away: Option<&'static str>,
 }
 
 #[tonic::async_trait]
@@ -54,6 +56,12 @@ impl LogsService for Receiver {
         let records = logs.scope_logs.into_iter().next().unwrap().log_records;
         if self.poison.is_some_and(|poison| records.iter().any(|record| has(record, poison))) {
             return Err(Status::invalid_argument("poison"));
+        }
+        if self
+            .away
+            .is_some_and(|reason| records.iter().any(|record| says(record, "palisade.reason", reason)))
+        {
+            return Err(Status::unavailable("away"));
         }
         let answer = self.answers.lock().unwrap().pop_front();
         if let Some(Answer::Fail(code)) = answer {
@@ -74,9 +82,13 @@ impl LogsService for Receiver {
 }
 
 fn has(record: &LogRecord, detail: &str) -> bool {
+    says(record, "palisade.detail", detail)
+}
+
+fn says(record: &LogRecord, key: &str, text: &str) -> bool {
     record.attributes.iter().any(|attribute| {
-        attribute.key == "palisade.detail"
-            && attribute.value.as_ref().unwrap().value == Some(Value::StringValue(detail.to_owned()))
+        attribute.key == key
+            && attribute.value.as_ref().unwrap().value == Some(Value::StringValue(text.to_owned()))
     })
 }
 
@@ -231,6 +243,62 @@ async fn partial_success_is_counted_and_passing_failures_are_tried_again() {
     log.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn failing_refusals_neither_delay_decisions_nor_hide_that_they_fail() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = free_address().await;
+    let receiver = Arc::new(Receiver { away: Some("token_expired"), ..Receiver::default() });
+    let _server = listen(&receiver, address).await;
+    let log = open(folder.path(), address);
+    let mut refusal = DecisionRecord::new(DecisionId::new(SystemClock.now()), SystemClock.now());
+    refusal.reason = Reason::TokenExpired;
+    log.record(refusal).await.unwrap();
+    wait_for("refusals fail", || log.status().last_export_error.is_some()).await;
+    // Long enough for pauses that would be felt.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let begun = Instant::now();
+    for number in 1..=20 {
+        record(&log, 1).await;
+        wait_for("a decision is exported", || log.status().exported == number).await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(log.status().last_export_error.is_some(), "the refusals still fail");
+    log.shutdown().await;
+}
+
+/// After a power loss the end of a segment can be gone that the receiver has acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_where_acknowledged_records_were_is_exported() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = free_address().await;
+    let receiver = Arc::new(Receiver::default());
+    let _server = listen(&receiver, address).await;
+    let log = open(folder.path(), address);
+    record(&log, 100).await;
+    wait_for("all is exported", || log.status().exported == 100).await;
+    log.shutdown().await;
+
+    let newest = SeriesName::Decisions.path(folder.path(), 1);
+    let content = std::fs::read(&newest).unwrap();
+    let lines: Vec<_> = content.split_inclusive(|byte| *byte == b'\n').collect();
+    std::fs::write(&newest, lines[..50].concat()).unwrap();
+
+    // A second crash must not bring the old checkpoint back.
+    open(folder.path(), address).shutdown().await;
+    let log = open(folder.path(), address);
+    record(&log, 10).await;
+    wait_for("the new records arrive", || receiver.seen().len() == 110).await;
+    wait_for("all is exported", || log.status().backlog_bytes == 0).await;
+    log.shutdown().await;
+
+    // The whole segment is gone.
+    std::fs::remove_file(&newest).unwrap();
+    let log = open(folder.path(), address);
+    record(&log, 10).await;
+    wait_for("the new records arrive", || receiver.seen().len() == 120).await;
+    log.shutdown().await;
+}
+
 #[test]
 fn pauses_grow_to_half_a_minute_and_are_jittered() {
     for (failures, longest) in [(1, 200), (2, 400), (3, 800), (8, 25_600), (9, 30_000), (1_000, 30_000)] {
@@ -251,5 +319,4 @@ fn a_checkpoint_leads_to_the_first_unacknowledged_byte() {
     assert_eq!(begin(3, 50), Some((3, 50)));
     assert_eq!(begin(3, 100), Some((4, 0)));
     assert_eq!(begin(4, 200), None);
-    assert_eq!(begin(9, 0), Some((3, 0)), "a folder that was emptied begins anew");
 }

@@ -11,6 +11,7 @@ use palisade_model::{ManualClock, Reason, SystemClock, Timestamp};
 use super::*;
 use crate::{
     Event, Outcome,
+    health::Writing,
     query::{self, Filter, Order, verify},
     settings::OnFull,
 };
@@ -222,24 +223,75 @@ async fn a_full_log_denies_or_drops_and_refusals_still_count() {
         let log = open(AuditSettings { on_full, quota: SMALL, otlp: nowhere(), ..settings(folder.path()) });
         let taken = fill(&log).await;
         assert!(taken > 20);
-        assert!(log.status().last_write_error.is_some());
-        match on_full {
-            OnFull::Deny => {
-                assert!(matches!(log.record(permit(&"x".repeat(200))).await, Ok(_) | Err(AuditError::Full)));
-                assert_eq!(log.status().dropped, 0);
-            }
-            OnFull::Drop => assert_eq!(log.status().dropped, 1),
-        }
         for _ in 0..100 {
             assert!(!log.record(refusal("203.0.113.7")).await.unwrap().dropped());
         }
-        assert_eq!(log.status().last_write_error, None);
         let status = log.status();
-        assert_eq!(status.quota_bytes, SMALL);
-        assert!(status.used_bytes <= SMALL && status.backlog_bytes == status.used_bytes);
+        let (dropped, counted) = match on_full {
+            OnFull::Deny => (0, 1),
+            OnFull::Drop => (1, 0),
+        };
+        assert_eq!(status.last_write_error.is_some(), on_full == OnFull::Deny, "dropping is no error");
+        assert_eq!((status.dropped, status.quota_bytes), (dropped, SMALL));
         log.shutdown().await;
+        let status = log.status();
+        assert!(status.used_bytes <= SMALL && status.backlog_bytes == status.used_bytes);
         assert!(size(folder.path()) <= SMALL + PENDING + 4_096);
+        assert_eq!(decisions(folder.path()), taken + 100 + counted, "who was denied for it is counted");
     }
+}
+
+/// Waits until the log says that it can be written again.
+async fn well(log: &AuditLog) {
+    let begun = Instant::now();
+    while log.status().last_write_error.is_some() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", log.status());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_full_log_is_well_by_itself_when_there_is_room_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(AuditSettings { quota: SMALL, otlp: nowhere(), ..settings(folder.path()) });
+    let taken = fill(&log).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(log.status().last_write_error.is_some(), "there is still no room");
+    // What an exporter does when its receiver is back.
+    let newest = *log.inner.shared.segments(SeriesName::Decisions).last().unwrap();
+    lock(&log.inner.shared.checkpoint).set(
+        SeriesName::Decisions,
+        crate::checkpoint::Position { sequence: newest.sequence, offset: newest.length },
+    );
+    well(&log).await;
+    let before = decisions(folder.path());
+    assert!(before < taken && before > 0, "the probe left no trace but the room it made");
+    log.record(permit("x")).await.unwrap();
+    log.shutdown().await;
+    assert_eq!(decisions(folder.path()), before + 1);
+    assert_eq!(verify(folder.path()).unwrap().flaws, []);
+}
+
+/// A permit must not leave without its record because something else could be written.
+#[tokio::test]
+async fn a_counted_refusal_does_not_hide_that_decisions_fail() {
+    let folder = tempfile::tempdir().unwrap();
+    let durability = Durability::Queued;
+    let log = open(AuditSettings { durability, quota: SMALL, otlp: nowhere(), ..settings(folder.path()) });
+    let mut record = permit("x");
+    record.actors = vec!["a".repeat(256); 100];
+    while log.status().last_write_error.is_none() {
+        // Nobody waits for these: the first that does not fit is lost and counted.
+        let _taken = log.record(record.clone()).await;
+    }
+    for _ in 0..10 {
+        log.record(refusal("203.0.113.7")).await.unwrap();
+        assert!(matches!(log.record(record.clone()).await, Err(AuditError::Full)));
+        assert!(log.status().last_write_error.is_some());
+    }
+    // Not even when a record would fit now, before one has.
+    log.inner.shared.of(SeriesName::Decisions).health.note(SeriesName::Decisions, Writing::Possible);
+    assert!(matches!(log.record(record).await, Err(AuditError::Full)));
 }
 
 #[tokio::test]
@@ -307,11 +359,23 @@ async fn a_disk_that_fails_denies_until_it_works_again() {
     assert!(log.status().last_write_error.unwrap().contains("Is a directory"));
     assert_eq!(log.status().dropped, 0, "who was told that it failed answered with a denial");
     log.record(refusal("203.0.113.7")).await.unwrap();
+    assert!(log.status().last_write_error.is_some(), "a refusal is no decision");
     std::fs::remove_dir(&obstacle).unwrap();
+    well(&log).await;
     log.record(permit("x")).await.unwrap();
-    assert_eq!(log.status().last_write_error, None);
     log.shutdown().await;
-    assert_eq!(decisions(folder.path()), 2);
+    assert_eq!(decisions(folder.path()), 5, "three that were denied for it are counted");
+    let counted: u64 = all(folder.path())
+        .into_iter()
+        .filter_map(|record| match record {
+            Record::Decision(record) if record.reason == Reason::AuditUnavailable => {
+                assert_eq!((record.decision, record.principal), (Outcome::Deny, None));
+                Some(record.count)
+            }
+            Record::Decision(_) | Record::Event(_) | Record::Segment(_) => None,
+        })
+        .sum();
+    assert_eq!(counted, 3);
 }
 
 #[tokio::test]
@@ -329,31 +393,93 @@ async fn queued_records_wait_while_the_disk_fails() {
     std::fs::remove_dir(&obstacle).unwrap();
     log.record(permit("x")).await.unwrap();
     log.shutdown().await;
-    assert_eq!(decisions(folder.path()), 1);
+    assert_eq!(decisions(folder.path()), 2, "the record, and the denial of who was told that it failed");
 }
 
 #[tokio::test]
-async fn a_caller_that_gave_up_leaves_no_record() {
+async fn what_a_caller_gave_up_on_is_recorded_as_what_was_answered() {
+    for (decision, reason, expected) in [
+        (Outcome::Permit, Reason::Permitted, (Outcome::Deny, Reason::AuditUnavailable)),
+        (Outcome::Observed, Reason::Observed, (Outcome::Deny, Reason::AuditUnavailable)),
+        (Outcome::Deny, Reason::NoPermit, (Outcome::Deny, Reason::NoPermit)),
+        (Outcome::StepUp, Reason::InsufficientScope, (Outcome::StepUp, Reason::InsufficientScope)),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let log = open(settings(folder.path()));
+        let (reply, answer) = oneshot::channel();
+        drop(answer);
+        let record = DecisionRecord { decision, reason, ..permit("as it was") };
+        let (id, principal) = (record.id, record.principal.clone());
+        let entry = Entry::Line { id, line: shorten::line_of(record).unwrap() };
+        log.inner.commands.send(Command::Record { entry, reply: Some(reply) }).await.unwrap();
+        log.shutdown().await;
+        let Some(Record::Decision(read)) = all(folder.path()).pop() else { panic!("a decision is recorded") };
+        assert_eq!((read.id, read.principal, read.count), (id, principal, 1));
+        assert_eq!((read.decision, read.reason), expected);
+        let late = expected.1 == Reason::AuditUnavailable;
+        assert_eq!(read.detail.as_deref(), Some(if late { "the record came too late" } else { "as it was" }));
+    }
+}
+
+#[tokio::test]
+async fn callers_that_give_up_before_there_is_room_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(settings(folder.path()));
-    let (reply, answer) = oneshot::channel();
-    drop(answer);
-    let record = Record::Decision(Box::new(permit("given up")));
-    let line = encode(&record).unwrap();
-    let id = DecisionId::new(SystemClock.now());
-    log.inner.commands.send(Command::Append { id, line, reply: Some(reply) }).await.unwrap();
-    log.record(permit("waited for")).await.unwrap();
+    // A writer that hangs leaves no room in the queue.
+    let room = log.inner.commands.reserve_many(QUEUE).await.unwrap();
+    for number in 0..5_000_u32 {
+        let mut record = if number % 2 == 0 { permit("x") } else { refusal("203.0.113.7") };
+        let [_, _, a, b] = number.to_be_bytes();
+        record.client_ip = Some(format!("203.{a}.{b}.7"));
+        tokio::select! {
+            biased;
+            answer = log.record(record) => panic!("there is no room: {answer:?}"),
+            () = std::future::ready(()) => {}
+        }
+    }
+    drop(room);
     log.shutdown().await;
-    assert_eq!(all(folder.path()).len(), 1);
+    assert_eq!(decisions(folder.path()), 5_000);
+    let records = all(folder.path());
+    assert!(records.len() < 2_048, "kinds are counted, not decisions: {}", records.len());
+    assert!(records.iter().all(|record| match record {
+        Record::Decision(record) => record.decision == Outcome::Deny && record.principal.is_none(),
+        Record::Event(_) | Record::Segment(_) => false,
+    }));
 }
 
 #[tokio::test]
-async fn a_record_that_is_too_long_is_refused() {
+async fn denials_of_anonymous_callers_are_counted_and_their_permits_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(settings(folder.path()));
+    let anonymous = Some("Anonymous::\"anonymous\"".to_owned());
+    for _ in 0..100 {
+        let denied = DecisionRecord { principal: anonymous.clone(), ..refusal("203.0.113.7") };
+        log.record(DecisionRecord { reason: Reason::NoPermit, ..denied }).await.unwrap();
+    }
+    for _ in 0..3 {
+        log.record(DecisionRecord { principal: anonymous.clone(), ..permit("x") }).await.unwrap();
+    }
+    log.shutdown().await;
+    assert_eq!(decisions(folder.path()), 103);
+    let permits = all(folder.path())
+        .iter()
+        .filter(|record| matches!(record, Record::Decision(record) if record.decision == Outcome::Permit))
+        .count();
+    assert_eq!(permits, 3);
+    assert!(all(folder.path()).len() < 10);
+}
+
+#[tokio::test]
+async fn a_record_that_is_too_long_is_cut() {
     let folder = tempfile::tempdir().unwrap();
     let log = open(settings(folder.path()));
     let mut record = permit("x");
     record.actors = vec!["a".repeat(256); 2_000];
-    assert!(matches!(log.record(record).await, Err(AuditError::TooLong { .. })));
+    let receipt = log.record(record).await.unwrap();
+    let Some(Record::Decision(read)) = all(folder.path()).pop() else { panic!("a decision is recorded") };
+    assert_eq!((read.id, read.decision), (receipt.id(), Outcome::Permit));
+    assert_eq!(read.detail.as_deref(), Some("cut to the essentials; x"));
 }
 
 #[tokio::test]

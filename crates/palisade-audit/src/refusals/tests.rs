@@ -1,8 +1,11 @@
 use std::fs;
 
-use palisade_model::{Surface, Timestamp};
+use palisade_model::{Reason, Surface, Timestamp};
 
-use super::*;
+use super::{
+    table::{OTHER, WITH_PLACE},
+    *,
+};
 use crate::record::Outcome;
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
@@ -64,7 +67,7 @@ fn the_table_is_bounded_whatever_comes() {
         record.pep = Some(format!("pep-{}", number % 100).parse().unwrap());
         refusals.count(record);
     }
-    assert!(refusals.slots.len() <= SLOTS);
+    assert!(refusals.table.slots.len() <= SLOTS);
     assert_eq!(counts(&refusals.records()), 20_000);
     refusals.store().unwrap();
     assert_eq!(fs::metadata(folder.path().join("pending")).unwrap().len(), (SLOTS * SLOT_BYTES) as u64);

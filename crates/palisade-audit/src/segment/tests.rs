@@ -41,6 +41,12 @@ impl Bench {
         lock(&self.shared.checkpoint).set(SeriesName::Decisions, Position { sequence, offset: 0 });
     }
 
+    /// How many segments made room, exported and not.
+    fn deleted(&self, series: SeriesName) -> [u64; 2] {
+        let series = self.shared.of(series);
+        [&series.deleted_exported, &series.deleted_unexported].map(|count| count.load(Ordering::Relaxed))
+    }
+
     /// Appends until so many segments were begun.
     fn fill(&self, series: &mut Series, segments: u64) {
         while self
@@ -150,12 +156,11 @@ fn the_oldest_segments_make_room_when_nothing_is_exported() {
     let bench = Bench::new(false);
     let mut series = bench.open().series;
     bench.fill(&mut series, 5);
-    let room =
-        series.make_room(bench.shared.quota(SeriesName::Decisions) - 3 * series.largest, false).unwrap();
-    assert!(room.fits);
+    assert!(series.make_room(bench.shared.quota(SeriesName::Decisions) - 3 * series.largest, false).unwrap());
     assert_eq!(bench.sequences(), [3, 4, 5]);
-    assert!(!series.make_room(u64::MAX, false).unwrap().fits);
+    assert!(!series.make_room(u64::MAX, false).unwrap());
     assert_eq!(bench.sequences(), [5], "the newest is never deleted");
+    assert_eq!(bench.deleted(SeriesName::Decisions), [0, 4]);
 }
 
 #[test]
@@ -163,14 +168,15 @@ fn with_a_receiver_only_acknowledged_segments_make_room() {
     let bench = Bench::new(true);
     let mut series = bench.open().series;
     bench.fill(&mut series, 5);
-    assert!(!series.make_room(QUOTA, false).unwrap().fits);
+    assert!(!series.make_room(QUOTA, false).unwrap());
     assert_eq!(bench.sequences(), [1, 2, 3, 4, 5]);
     bench.acknowledge(3);
-    assert!(!series.make_room(QUOTA, false).unwrap().fits);
+    assert!(!series.make_room(QUOTA, false).unwrap());
     assert_eq!(bench.sequences(), [3, 4, 5]);
     bench.acknowledge(4);
-    assert!(series.make_room(0, true).unwrap().fits, "forced: room by the quota, none on the disk");
+    assert!(series.make_room(0, true).unwrap(), "forced: room by the quota, none on the disk");
     assert_eq!(bench.sequences(), [4, 5]);
+    assert_eq!(bench.deleted(SeriesName::Decisions), [3, 0]);
 }
 
 #[test]
@@ -181,8 +187,9 @@ fn counted_refusals_make_room_even_when_they_were_not_exported() {
     for _ in 0..40 {
         series.append(&[[b'x'; 9_999].as_slice(), b"\n"].concat(), NOW).unwrap();
     }
-    let room = series.make_room(10_000, false).unwrap();
-    assert!(room.fits && room.unacknowledged > 0);
+    assert!(series.make_room(10_000, false).unwrap());
+    let [exported, unexported] = bench.deleted(SeriesName::Refusals);
+    assert!(exported == 0 && unexported > 0);
     assert!(bench.shared.used(SeriesName::Refusals) + 10_000 <= bench.shared.quota(SeriesName::Refusals));
 }
 
@@ -205,6 +212,24 @@ fn a_failed_write_leaves_nothing_and_is_tried_again() {
     series.active.as_mut().unwrap().file = file;
     series.append(b"{\"c\":1}\n", NOW).unwrap();
     assert_eq!(fs::read(bench.path(1)).unwrap(), [before, b"{\"c\":1}\n".to_vec()].concat());
+    bench.fill(&mut series, 2);
+    assert_eq!(verify(bench.folder.path()).unwrap().flaws, []);
+}
+
+#[test]
+fn a_probe_writes_and_leaves_nothing() {
+    let bench = Bench::new(false);
+    let mut series = bench.open().series;
+    series.append(b"{\"a\":1}\n", NOW).unwrap();
+    let before = fs::read(bench.path(1)).unwrap();
+    series.probe(10_000, NOW).unwrap();
+    assert_eq!(fs::read(bench.path(1)).unwrap(), before);
+    let file = fill_disk(&mut series);
+    assert_eq!(series.probe(10_000, NOW).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    series.active.as_mut().unwrap().file = file;
+    series.probe(10_000, NOW).unwrap();
+    series.append(b"{\"b\":1}\n", NOW).unwrap();
+    assert_eq!(fs::read(bench.path(1)).unwrap(), [before, b"{\"b\":1}\n".to_vec()].concat());
     bench.fill(&mut series, 2);
     assert_eq!(verify(bench.folder.path()).unwrap().flaws, []);
 }

@@ -12,8 +12,9 @@ use crate::{
     identity::{Passage, subject_text},
 };
 
-const REMOVED: &str = "authorization x-palisade_decision x-palisade_scopes x-palisade_subject x_palisade-decision \
-    x_palisade-scopes x_palisade-subject x_palisade_decision x_palisade_scopes x_palisade_subject";
+const REMOVED: &str = "authorization x-http-method x-http-method-override x-method-override x-palisade_decision \
+    x-palisade_scopes x-palisade_subject x_palisade-decision x_palisade-scopes x_palisade-subject x_palisade_decision \
+    x_palisade_scopes x_palisade_subject";
 
 #[tokio::test]
 async fn a_permit_names_the_subject_and_strips_the_token() {
@@ -50,6 +51,23 @@ async fn an_anonymous_permit_injects_nothing_and_removes_everything() {
         assert!(shown.contains(&format!(" {name}")), "{name}: {shown}");
     }
     assert!(!shown.contains("upstream "), "{shown}");
+}
+
+#[tokio::test]
+async fn what_overrides_the_method_does_not_reach_the_upstream() {
+    let fixture = fixture();
+    let order = Check::new("orders", "GET", "/v1/orders/1").header("authorization", &bearer("orders"));
+    let spelt = ["X_HTTP_Method-Override", "x_method_override", "x-http_method"];
+    for check in [order, Check::call("files", "list_files")] {
+        let check = spelt.iter().fold(check, |check, name| check.header(name, "DELETE"));
+        let shown = show(&check.answer(&fixture).await);
+        let removed = shown.lines().find_map(|line| line.strip_prefix("remove ")).unwrap();
+        let always = ["x-http-method", "x-http-method-override", "x-method-override"];
+        for name in always.into_iter().chain(spelt) {
+            let name = name.to_ascii_lowercase();
+            assert!(removed.split(' ').any(|removed| removed == name), "{name}: {removed}");
+        }
+    }
 }
 
 #[tokio::test]

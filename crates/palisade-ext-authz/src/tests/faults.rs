@@ -6,6 +6,9 @@ use envoy_types::{
     ext_authz::v3::pb::{CheckRequest, CheckResponse},
     pb::envoy::service::auth::v3::authorization_client::AuthorizationClient,
 };
+use futures::FutureExt as _;
+use palisade_audit::Outcome;
+use palisade_model::Reason;
 use proptest::prelude::*;
 use prost::Message as _;
 use tonic::{
@@ -19,6 +22,7 @@ use crate::{
     call::HttpCall,
     decode::{Believed, decode},
     encode, grpc,
+    task::run_to_end,
 };
 
 const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
@@ -79,6 +83,21 @@ async fn a_client_on_the_wire_gets_what_the_service_says() {
 #[test]
 fn an_outage_of_ours_is_a_denial_too() {
     assert_eq!(denied(&encode::outage_response()), (7, 503));
+}
+
+#[tokio::test]
+async fn a_call_that_is_cancelled_leaves_its_record() {
+    let fixture = fixture();
+    let check = Check::call("files", "list_files");
+    assert!(check.answer(&fixture).now_or_never().is_none(), "dropped on its way");
+    let record = fixture.recorded().await;
+    assert_eq!((record.decision, record.reason), (Outcome::Permit, Reason::Permitted));
+}
+
+#[tokio::test]
+async fn a_panic_anywhere_is_a_denial() {
+    let panicked = run_to_end(async { panic!("anywhere") }, encode::outage_response).await;
+    assert_eq!(denied(&panicked), (7, 503));
 }
 
 fn requests() -> impl Strategy<Value = Check> {

@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeSet,
+    ops::ControlFlow,
     sync::{Arc, LazyLock},
+    time::{Duration, Instant},
 };
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
@@ -20,7 +22,7 @@ use envoy_types::{
         google::protobuf::{ListValue, Struct, Value as ProtoValue, value::Kind as ProtoKind},
     },
 };
-use palisade_audit::{AuditLog, AuditSettings, Durability, OnFull};
+use palisade_audit::{AuditLog, AuditSettings, DecisionRecord, Durability, OnFull, Record, query};
 use palisade_model::{
     AccessRequest, Audience, Clock, Issuer, IssuerName, ManualClock, PepName, PolicyRevision, Reason,
     ResourceName, Surface, Timestamp,
@@ -58,11 +60,33 @@ static KEY: LazyLock<Ed25519KeyPair> = LazyLock::new(|| Ed25519KeyPair::generate
 /// A decision point, and the folder of its log.
 pub(super) struct Fixture {
     pub(super) pdp: Arc<Pdp>,
-    _folder: TempDir,
+    folder: TempDir,
+}
+
+impl Fixture {
+    /// The first record of a decision. Waits for it.
+    pub(super) async fn recorded(&self) -> DecisionRecord {
+        let started = Instant::now();
+        loop {
+            let mut found = None;
+            query::run(self.folder.path(), &query::Filter::default(), |record| {
+                if let Record::Decision(record) = record {
+                    found = Some(*record);
+                }
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+            if let Some(found) = found {
+                return found;
+            }
+            assert!(started.elapsed() < Duration::from_secs(20), "no record came");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
 }
 
 pub(super) fn fixture() -> Fixture {
-    fixture_with(Limits { deadline: std::time::Duration::from_secs(20), ..Limits::default() })
+    fixture_with(Limits { deadline: Duration::from_secs(20), ..Limits::default() })
 }
 
 pub(super) fn fixture_with(limits: Limits) -> Fixture {
@@ -89,7 +113,7 @@ pub(super) fn fixture_with(limits: Limits) -> Fixture {
         clock,
         most_concurrent: 100,
     });
-    Fixture { pdp: Arc::new(pdp), _folder: folder }
+    Fixture { pdp: Arc::new(pdp), folder }
 }
 
 fn policies() -> Policies {

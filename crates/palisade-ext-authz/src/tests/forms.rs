@@ -41,6 +41,8 @@ fn get_and_delete_are_actions_and_have_no_body() {
         Check::new("files", "GET", "/mcp").body("{}"),
         Check::new("files", "DELETE", "/mcp").header("content-length", "2"),
         Check::new("files", "GET", "/mcp").header("x-envoy-auth-partial-body", "true"),
+        Check::new("files", "GET", "/mcp").header("transfer-encoding", "chunked"),
+        Check::new("files", "DELETE", "/mcp").header("transfer-encoding", "chunked"),
     ] {
         assert_eq!(check.refusal(), Some(Reason::RequestMalformed));
     }
@@ -130,12 +132,26 @@ fn envoys_metadata_is_believed_only_from_a_caller_that_is_trusted_with_it() {
         assert_eq!(item.reply_to.as_deref(), Some("7"));
         assert!(!item.arguments.unwrap().unmapped.is_empty(), "its arguments are unread");
     }
+    let trusted = || without_body(namespace, &mcp).by("trusted");
+    assert_eq!(trusted().header("mcp-param-path", "/a").refusal(), Some(Reason::HeaderMismatch));
+    assert_eq!(trusted().header("content-encoding", "identity").refusal(), Some(Reason::RequestMalformed));
     let other = json!({ "method": "tools/call", "params": { "name": "delete_file" } });
     let call = || Check::call("files", "list_files").by("trusted");
     for (check, expected) in [
         (call().metadata(namespace, &mcp), None),
         (call().metadata(namespace, &other), Some(Reason::RequestMalformed)),
         (call().metadata(namespace, &other).by("edge"), None),
+        (
+            call().metadata(namespace, &json!({ "method": "tools/call", "id": 8, "params": {} })),
+            Some(Reason::RequestMalformed),
+        ),
+        (
+            call().metadata(
+                namespace,
+                &json!({ "method": "tools/call", "params": { "arguments": { "a": 1 } } }),
+            ),
+            Some(Reason::RequestMalformed),
+        ),
         (call().metadata(namespace, &json!({ "method": "ping" })), Some(Reason::RequestMalformed)),
         (call().metadata(namespace, &mcp).metadata("mcp_proxy", &other), Some(Reason::RequestMalformed)),
         (call().metadata(namespace, &json!({ "method": 1 })), Some(Reason::RequestMalformed)),

@@ -6,6 +6,9 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, StatusCode},
 };
+use futures::FutureExt as _;
+use palisade_audit::Outcome;
+use palisade_model::Reason;
 use tower::ServiceExt;
 
 use super::fixture::*;
@@ -45,6 +48,7 @@ async fn a_permit_is_200_with_the_headers_for_the_upstream() {
     let removed = headers["x-envoy-auth-headers-to-remove"].to_str().unwrap();
     assert!(removed.split(", ").any(|name| name == "authorization"));
     assert!(removed.split(", ").any(|name| name == "x_palisade_subject"));
+    assert!(removed.split(", ").any(|name| name == "x-http-method-override"));
 }
 
 #[tokio::test]
@@ -104,14 +108,44 @@ async fn a_caller_without_a_name_gets_nothing() {
 #[tokio::test]
 async fn a_preflight_is_204() {
     let fixture = fixture();
-    let preflight = request("OPTIONS", "/authz/files/mcp")
-        .header("origin", ORIGIN)
-        .header("access-control-request-method", "POST")
-        .body(Body::empty())
-        .unwrap();
-    let (status, headers, _) = answer(&fixture, preflight).await;
+    let preflight = || {
+        request("OPTIONS", "/authz/files/mcp")
+            .header("origin", ORIGIN)
+            .header("access-control-request-method", "POST")
+    };
+    let (status, headers, _) = answer(&fixture, preflight().body(Body::empty()).unwrap()).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     assert_eq!(headers["access-control-allow-origin"], ORIGIN);
+    let of_another = preflight().header("x-forwarded-method", "OPTIONS").body(Body::empty()).unwrap();
+    assert_eq!(answer(&fixture, of_another).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_question_about_another_request_than_the_calls_own_is_refused_and_recorded() {
+    for header in
+        ["X-Forwarded-Method", "x-forwarded-uri", "x-original-method", "x-original-uri", "x-original-url"]
+    {
+        let fixture = fixture();
+        let order = request("GET", "/authz/orders/v1/orders/1")
+            .header("authorization", bearer("orders"))
+            .header(header, "DELETE")
+            .body(Body::empty())
+            .unwrap();
+        assert_eq!(answer(&fixture, order).await.0, StatusCode::BAD_REQUEST, "{header}");
+        assert_eq!(fixture.recorded().await.reason, Reason::RequestMalformed, "{header}");
+    }
+    // Over gRPC the request is in the message, and its headers are the client's.
+    let fixture = fixture();
+    let check = Check::call("files", "list_files").header("x-forwarded-uri", "/x");
+    assert_eq!(code(&check.answer(&fixture).await), 0);
+}
+
+#[tokio::test]
+async fn a_call_that_is_cancelled_leaves_its_record() {
+    let fixture = fixture();
+    let call = http::router(Arc::clone(&fixture.pdp)).oneshot(tool_call("files", "list_files"));
+    assert!(call.now_or_never().is_none(), "dropped on its way");
+    assert_eq!(fixture.recorded().await.decision, Outcome::Permit);
 }
 
 #[test]

@@ -57,7 +57,8 @@ fn told(reason: Reason, remedy: Remedy) -> (u16, Option<String>) {
     (answer.status, header(&answer, "www-authenticate").map(str::to_owned))
 }
 
-const METADATA: &str = r#"resource_metadata="https://mcp.example.com/.well-known/oauth-protected-resource/files""#;
+const METADATA: &str =
+    r#"resource_metadata="https://mcp.example.com/.well-known/oauth-protected-resource/files""#;
 
 #[test]
 fn without_a_credential_there_is_no_error_code_and_the_initial_scopes_are_named() {
@@ -82,8 +83,10 @@ fn a_step_up_names_the_scopes_or_the_authentication() {
         r#"Bearer error="insufficient_scope", error_description="the token lacks scopes for this", scope="files:delete files:read", {METADATA}"#
     );
     assert_eq!((status, challenge), (403, Some(expected)));
-    let remedy =
-        Remedy::Authentication { acr_values: vec!["urn:a".to_owned(), "urn:b".to_owned()], max_age: Some(Duration::from_secs(900)) };
+    let remedy = Remedy::Authentication {
+        acr_values: vec!["urn:a".to_owned(), "urn:b".to_owned()],
+        max_age: Some(Duration::from_secs(900)),
+    };
     let (status, challenge) = told(Reason::InsufficientUserAuthentication, remedy);
     let challenge = challenge.unwrap();
     assert_eq!(status, 401);
@@ -93,16 +96,22 @@ fn a_step_up_names_the_scopes_or_the_authentication() {
 #[test]
 fn denials_that_nobody_can_mend_look_alike() {
     let one = denial(Reason::NoPermit, Remedy::None);
-    let answers: BTreeSet<String> = [Reason::NoPermit, Reason::Forbidden, Reason::TargetUnknown, Reason::PolicyError]
-        .map(|reason| format!("{:?}", http(&Denial { reason, ..one.clone() }, None)))
-        .into();
+    let answers: BTreeSet<String> =
+        [Reason::NoPermit, Reason::Forbidden, Reason::TargetUnknown, Reason::ArgumentsInvalid]
+            .map(|reason| format!("{:?}", http(&Denial { reason, ..one.clone() }, None)))
+            .into();
     assert_eq!(answers.len(), 1);
     assert_eq!(told(Reason::NoPermit, Remedy::None), (403, None));
 }
 
 #[test]
 fn outages_are_503_with_a_time_to_retry_and_never_blame_the_token() {
-    for reason in [Reason::IssuerKeysUnavailable, Reason::Overloaded, Reason::DeadlineExceeded, Reason::AuditUnavailable] {
+    for reason in [
+        Reason::IssuerKeysUnavailable,
+        Reason::Overloaded,
+        Reason::DeadlineExceeded,
+        Reason::AuditUnavailable,
+    ] {
         let answer = http(&denial(reason, Remedy::None), None);
         assert_eq!((answer.status, header(&answer, "retry-after")), (503, Some("1")), "{reason}");
         assert_eq!(header(&answer, "www-authenticate"), None, "{reason}");

@@ -4,13 +4,17 @@
 use std::collections::BTreeSet;
 
 use palisade_audit::{AuditSettings, Durability, OnFull, Record, query};
-use palisade_model::{Action, Credential, ManualClock, PolicyRevision, RawToken, ResourceName, Surface, Target};
+use palisade_model::{
+    Action, Credential, ManualClock, PolicyRevision, RawToken, ResourceName, Surface, Target,
+};
 use palisade_policy::{OnError, Policies, SourceFile, Sources, Tool, World, WorldResource};
 use palisade_token::{IssuerSettings, KeySource, Verifier};
 use tempfile::TempDir;
 
 use super::*;
-use crate::{DenialForm, Kind, Limits, Metadata, Pep, PepAuth, Peps, Resources, Routes, ScopeSettings, UpstreamToken};
+use crate::{
+    DenialForm, Kind, Limits, Metadata, Pep, PepAuth, Peps, Resources, Routes, ScopeSettings, UpstreamToken,
+};
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_700_000_000);
 const POLICIES: &str = r#"
@@ -80,7 +84,9 @@ impl Setup {
             snapshot: Snapshot {
                 revision: PolicyRevision::from("r1"),
                 source: "test".to_owned(),
-                policies: Arc::new(Policies::load(&sources, &World { resources: vec![world] }, OnError::Forbid).unwrap()),
+                policies: Arc::new(
+                    Policies::load(&sources, &World { resources: vec![world] }, OnError::Forbid).unwrap(),
+                ),
                 resources: Resources::new([(resource, Vec::new())]).unwrap(),
                 peps: Peps::new([(Pep::local("local".parse().unwrap()), PepAuth::Loopback)]),
                 verifier: Arc::new(Verifier::new(vec![issuer], 16 * 1024, Arc::clone(&clock)).unwrap()),
@@ -232,5 +238,9 @@ async fn an_observation_ends_on_its_date_and_is_no_permit() {
     over.observe_until = Some(NOW);
     assert_eq!(reason(&over, &request(&["shut"])).await, Reason::Forbidden);
     let stranger = AccessRequest { pep: None, ..request(&["shut"]) };
-    assert_eq!(decide(&setup, &stranger).await.reason(), Reason::PepUnauthenticated, "only policy denials are observed");
+    assert_eq!(
+        decide(&setup, &stranger).await.reason(),
+        Reason::PepUnauthenticated,
+        "only policy denials are observed"
+    );
 }

@@ -4,7 +4,7 @@ use palisade_model::{
     Action, Arguments, Audience, Authority, Circumstances, ResourceName, Scopes, Subject, SubjectKind,
     Surface, Timestamp,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::{Kind, Strength, Tool, WorldResource};
@@ -249,16 +249,39 @@ fn the_revision_changes_with_everything_that_can_change_a_decision_and_with_noth
 }
 
 #[test]
-fn targets_and_input_schemas_come_from_the_catalogue() {
+fn targets_come_from_the_catalogue() {
     let policies = load("@id(\"p\") permit (principal, action, resource);");
     let demo: ResourceName = "demo".parse().unwrap();
     assert!(policies.knows_target(&Target::mcp_tool(&demo, "echo")));
     assert!(policies.knows_target(&Target::mcp_server(&demo)));
     assert!(!policies.knows_target(&Target::mcp_tool(&demo, "other")));
     assert!(!policies.knows_target(&Target { type_name: "No::Such".to_owned(), id: "x".to_owned() }));
-    assert_eq!(policies.input_schema(&Target::mcp_tool(&demo, "echo")), Some(&json!({"type": "object"})));
-    assert_eq!(policies.input_schema(&Target::mcp_tool(&demo, "delete")), None);
     assert_eq!(policies.source(), "set");
+}
+
+#[test]
+fn arguments_are_held_against_the_catalogue() {
+    let schema = json!({"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"], "additionalProperties": false});
+    let with = |schema| {
+        let tool = Tool { name: "read".to_owned(), input_schema: Some(schema), ..Tool::default() };
+        let mut world = world();
+        world.resources.iter_mut().for_each(|resource| resource.tools = vec![tool.clone()]);
+        Policies::load(&Sources::default(), &world, OnError::Forbid)
+    };
+    let policies = with(schema).unwrap();
+    let demo: ResourceName = "demo".parse().unwrap();
+    let accepts = |tool: &str, arguments: &Value| {
+        policies.accepts(&Target::mcp_tool(&demo, tool), &Arguments::from_json(arguments).unwrap())
+    };
+    assert!(accepts("read", &json!({"path": "/a"})));
+    for bad in [json!({}), json!({"path": 1}), json!({"path": "/a", "more": 1})] {
+        assert!(!accepts("read", &bad), "{bad}");
+        assert!(accepts("other", &bad), "a tool without a schema");
+    }
+    let unread = Arguments { json: None, ..Arguments::from_json(&json!({})).unwrap() };
+    assert!(policies.accepts(&Target::mcp_tool(&demo, "read"), &unread));
+    let error = with(json!({"type": "nonsense"})).unwrap_err();
+    assert!(error[0].to_string().contains("tool `read` is no JSON Schema"), "{error:?}");
 }
 
 /// The contract's table of actions, a row each.

@@ -14,6 +14,10 @@ when { context.scopes.contains("a") };
 unless { context has acr && context.acr == "mfa" };
 @id("list") permit (principal, action in Mcp::Action::"list", resource)
 when { context has auth_time && context.now.durationSince(context.auth_time) <= duration("10m") };
+@id("four") permit (principal, action in Mcp::Action::"tools/call", resource == Mcp::Tool::"demo/delete")
+when { context.scopes.containsAll(["e", "f", "g", "h"]) };
+@id("not-both") permit (principal, action in Mcp::Action::"prompts/list", resource)
+when { context.scopes.contains("a") && !context.scopes.contains("b") };
 @id("other") permit (principal, action in Mcp::Action::"tools/call", resource == Mcp::Tool::"demo/other")
 when { context.scopes.contains("a") };
 "#;
@@ -109,24 +113,48 @@ fn nothing_is_offered_for_unknown_targets_nor_without_a_token() {
 
 #[test]
 fn bounds_hold() {
+    let long: &[&str] = &["i", "j", "k", "l", "m", "n", "o", "e", "f", "g", "h"];
+    let with_mfa = |asking: &mut Asking| asking.acr = Some("mfa".to_owned());
     let mut asked = 0;
-    let many: &[&str] = &["e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o"];
-    let check = Check { step_up: many, ..Check::new(Asking::call("echo")) };
+    let check =
+        Check { step_up: long, acr_values: &["other"], ..Check::new(Asking::call("delete").with(with_mfa)) };
     let found = check.run(|| {
         asked += 1;
         true
     });
-    assert_eq!((found, asked), (StepUp::Exhausted, MAX_EVALUATIONS - FOR_AUTHENTICATION));
+    assert_eq!(
+        (found, asked),
+        (StepUp::Exhausted, MAX_EVALUATIONS),
+        "four scopes are more than a challenge names"
+    );
     assert_eq!(Check::new(Asking::call("echo")).run(|| false), StepUp::Exhausted);
     let check = Check { step_up: &["b", "x", "y", "z", "c"], ..Check::new(Asking::call("echo")) };
     assert_eq!(check.run(|| true), StepUp::Scopes(scopes(&["b", "c"])));
-    let long: &[&str] = &["e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "a"];
+}
+
+#[test]
+fn scopes_that_cannot_help_leave_the_search_to_the_login() {
+    let long: &[&str] = &["e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "b"];
     let asking = Asking::call("delete").with(admin).scopes(&["a"]);
     let check = Check { step_up: long, acr_values: &["mfa"], ..Check::new(asking) };
-    assert!(
-        matches!(check.run(|| true), StepUp::Authentication { .. }),
-        "scopes do not use up what a login needs"
-    );
+    assert!(matches!(check.run(|| true), StepUp::Authentication { .. }));
+    let mut asked = 0;
+    let check = Check { step_up: long, ..Check::new(Asking::call("delete").with(admin).scopes(&["a"])) };
+    let found = check.run(|| {
+        asked += 1;
+        true
+    });
+    assert_eq!((found, asked), (StepUp::None, 12), "all together once, then one by one");
+}
+
+#[test]
+fn a_scope_that_is_held_against_a_token_does_not_hide_the_one_that_helps() {
+    let prompts = |asking: &mut Asking| {
+        lists(asking);
+        asking.action = palisade_model::Action::mcp("prompts/list");
+    };
+    let check = Check { step_up: &["b", "a"], ..Check::new(Asking::call("echo").with(prompts)) };
+    assert_eq!(check.run(|| true), StepUp::Scopes(scopes(&["a"])));
 }
 
 #[test]

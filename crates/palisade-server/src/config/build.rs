@@ -3,18 +3,12 @@
 //! Every problem is collected before anything is refused, so that an author mends them in one go. Nothing is
 //! fetched: issuers get their keys later, in the background.
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use palisade_model::{Clock, IssuerName, PepName, PolicyRevision, ResourceName, Surface, Timestamp};
 use palisade_pdp::{
-    DenialForm, Kind, Limits, Metadata, Pep, PepAuth, Peps, Place, Resource, Resources, Routes, ScopeSettings, Snapshot,
-    UpstreamToken, location,
+    DenialForm, Kind, Limits, Metadata, Pep, PepAuth, Peps, Place, Resource, Resources, Routes,
+    ScopeSettings, Snapshot, UpstreamToken, location,
 };
 use palisade_policy::{Policies, SourceFile, Sources, Tool, World, WorldResource};
 use palisade_token::{ClaimMap, ClaimPath, IssuerSettings, KeySource, Network, Verifier};
@@ -38,8 +32,6 @@ pub struct Built {
     pub warnings: Vec<String>,
     /// The resources under observation, with their last day.
     pub observed: Vec<(ResourceName, String)>,
-    /// Every file that a change of should be noticed.
-    pub files: Vec<PathBuf>,
 }
 
 /// What is wrong with a configuration or its policies: every problem, one a line.
@@ -78,10 +70,18 @@ pub fn snapshot(
     previous: Option<&Snapshot>,
     clock: &Arc<dyn Clock>,
 ) -> Result<Built, BuildError> {
-    let mut builder = Builder { config: &loaded.config, embedded, problems: Vec::new(), now: clock.now(), observed: Vec::new() };
+    let mut builder = Builder {
+        config: &loaded.config,
+        embedded,
+        problems: Vec::new(),
+        now: clock.now(),
+        observed: Vec::new(),
+    };
     let verifier = builder.verifier(previous, clock);
     let peps = builder.peps();
-    let (resources, world, catalogs) = builder.resources();
+    let (resources, world) = builder.resources();
+    builder.listeners();
+    builder.audit();
     let policies = builder.policies(&world);
     let revision = builder.revision(loaded, policies.as_ref());
     let limits = builder.limits();
@@ -93,15 +93,20 @@ pub fn snapshot(
     };
     let mut warnings = super::warnings::of(&loaded.config);
     warnings.extend(policies.warnings().iter().map(ToString::to_string));
-    let mut files = loaded.files.clone();
-    files.extend(catalogs);
     let source = match embedded.sources {
         Some(_) => "embedded".to_owned(),
         None => loaded.config.policies.path.display().to_string(),
     };
-    let snapshot =
-        Snapshot { revision, source, policies: Arc::new(policies), resources, peps, verifier: Arc::new(verifier), limits };
-    Ok(Built { snapshot, warnings, observed, files })
+    let snapshot = Snapshot {
+        revision,
+        source,
+        policies: Arc::new(policies),
+        resources,
+        peps,
+        verifier: Arc::new(verifier),
+        limits,
+    };
+    Ok(Built { snapshot, warnings, observed })
 }
 
 /// Builds only what validates tokens: the issuers and the resources.
@@ -110,14 +115,36 @@ pub fn snapshot(
 /// Every problem of the issuers and the resources.
 pub fn token_checks(loaded: &Loaded, clock: &Arc<dyn Clock>) -> Result<(Verifier, Resources), BuildError> {
     let embedded = Embedded::default();
-    let mut builder =
-        Builder { config: &loaded.config, embedded: &embedded, problems: Vec::new(), now: clock.now(), observed: Vec::new() };
+    let mut builder = Builder {
+        config: &loaded.config,
+        embedded: &embedded,
+        problems: Vec::new(),
+        now: clock.now(),
+        observed: Vec::new(),
+    };
     let verifier = builder.verifier(None, clock);
-    let (resources, _, _) = builder.resources();
+    let (resources, _) = builder.resources();
     match (verifier, resources) {
         (Some(verifier), Some(resources)) if builder.problems.is_empty() => Ok((verifier, resources)),
         (Some(_) | None, Some(_) | None) => Err(BuildError(builder.problems)),
     }
+}
+
+/// The files and folders that a snapshot is made of: the configuration, the policies, and every file that either names.
+#[must_use]
+pub fn roots(loaded: &Loaded) -> Vec<PathBuf> {
+    let config = &loaded.config;
+    let mut roots = loaded.files.clone();
+    roots.push(config.policies.path.clone());
+    roots.extend(config.policies.schema.iter().chain(&config.policies.entities).cloned());
+    let resources = config.resources.values().chain(std::iter::once(&config.defaults));
+    roots.extend(resources.filter_map(|resource| resource.tools.as_ref()?.catalog.clone()));
+    roots.extend(config.peps.values().filter_map(|pep| match &pep.auth {
+        types::PepAuth::Key(Secret::File(path)) => Some(path.clone()),
+        types::PepAuth::Key(Secret::Env(_)) | types::PepAuth::Unix(_) => None,
+    }));
+    roots.extend(config.issuers.values().filter_map(|issuer| Some(issuer.network.ca.as_ref()?.file.clone())));
+    roots
 }
 
 struct Builder<'a> {
@@ -151,6 +178,39 @@ impl Builder<'_> {
             self.problem("limits: body, token and batch are at least 1");
         }
         limits
+    }
+
+    /// Off loopback the decision listener needs callers that prove who they are over TCP, or the switch that says
+    /// otherwise.
+    fn listeners(&mut self) {
+        let decision = &self.config.listen.decision;
+        let has_keys = self.config.peps.values().any(|pep| matches!(pep.auth, types::PepAuth::Key(_)));
+        if !decision.address.is_local() && !decision.allow_unauthenticated_callers && !has_keys {
+            self.problem(format!(
+                "listen.decision: {} is not on loopback, and no pep has a key: add one under `peps`, listen on loopback or \
+                 a Unix socket, or set `allow_unauthenticated_callers: true`",
+                decision.address
+            ));
+        }
+    }
+
+    fn audit(&mut self) {
+        if self.config.audit.quota.0 < palisade_audit::AuditSettings::MIN_QUOTA {
+            self.problem("audit.quota: at least 1MiB");
+        }
+        let endpoints =
+            [("audit.otlp", &self.config.audit.otlp), ("telemetry.otlp", &self.config.telemetry.otlp)];
+        for (key, otlp) in endpoints {
+            let Some(otlp) = otlp else { continue };
+            let usable = Url::parse(&otlp.endpoint)
+                .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+            if !usable {
+                self.problem(format!(
+                    "{key}.endpoint: `{}` is no URL such as http://127.0.0.1:4317",
+                    otlp.endpoint
+                ));
+            }
+        }
     }
 
     fn verifier(&mut self, previous: Option<&Snapshot>, clock: &Arc<dyn Clock>) -> Option<Verifier> {
@@ -208,7 +268,9 @@ impl Builder<'_> {
             }
         }
         if pep.surfaces.contains(&Surface::Decide) {
-            self.problem(format!("peps.{name}.surfaces: `decide` is not an entry of the decision listener yet"));
+            self.problem(format!(
+                "peps.{name}.surfaces: `decide` is not an entry of the decision listener yet"
+            ));
         }
         if pep.client_ip == palisade_pdp::ClientIp::XForwardedFor(0) {
             self.problem(format!("peps.{name}.client_ip: `x_forwarded_for` counts from 1"));
@@ -223,15 +285,15 @@ impl Builder<'_> {
         }
     }
 
-    fn resources(&mut self) -> (Option<Resources>, World, Vec<PathBuf>) {
-        let (mut all, mut world, mut catalogs) = (Vec::new(), Vec::new(), Vec::new());
+    fn resources(&mut self) -> (Option<Resources>, World) {
+        let (mut all, mut world) = (Vec::new(), Vec::new());
         let names: Vec<ResourceName> = self.config.resources.keys().cloned().collect();
         for name in names {
             let Some(own) = self.config.resources.get(&name) else { continue };
             let merged = with_defaults(own, &self.config.defaults);
             let before = self.problems.len();
             let Some((resource, places)) = self.resource(&name, &merged) else { continue };
-            let tools = self.catalog(&name, &merged, resource.kind, &mut catalogs);
+            let tools = self.catalog(&name, &merged, resource.kind);
             world.push(WorldResource {
                 name: name.clone(),
                 kind: resource.kind,
@@ -247,7 +309,7 @@ impl Builder<'_> {
             self.problem("defaults: `identifier` and `match` belong to one resource, not to all");
         }
         let resources = Resources::new(all).map_err(|error| self.problem(format!("resources: {error}"))).ok();
-        (resources, World { resources: world }, catalogs)
+        (resources, World { resources: world })
     }
 
     fn resource(&mut self, name: &ResourceName, own: &types::Resource) -> Option<(Resource, Vec<Place>)> {
@@ -259,12 +321,18 @@ impl Builder<'_> {
         let url = match Url::parse(&identifier) {
             Ok(url) if url.fragment().is_none() && url.query().is_none() && url.has_host() => url,
             Ok(_) | Err(_) => {
-                self.problem(format!("{}: `{identifier}` is no absolute URL without query and fragment", at("identifier")));
+                self.problem(format!(
+                    "{}: `{identifier}` is no absolute URL without query and fragment",
+                    at("identifier")
+                ));
                 return None;
             }
         };
         if url.scheme() != "https" && !is_loopback(&url) {
-            self.problem(format!("{}: `{identifier}` must begin with https:// off loopback (RFC 9728 section 1.2)", at("identifier")));
+            self.problem(format!(
+                "{}: `{identifier}` must begin with https:// off loopback (RFC 9728 section 1.2)",
+                at("identifier")
+            ));
         }
         let issuers = own.issuers.clone().unwrap_or_default();
         self.check_issuers(name, &issuers);
@@ -282,7 +350,11 @@ impl Builder<'_> {
         let audiences = own.audiences.clone().filter(|audiences| !audiences.is_empty());
         let resource = Resource {
             name: name.clone(),
-            audiences: audiences.unwrap_or_else(|| vec![identifier.clone()]).into_iter().map(Into::into).collect(),
+            audiences: audiences
+                .unwrap_or_else(|| vec![identifier.clone()])
+                .into_iter()
+                .map(Into::into)
+                .collect(),
             any_audience: own.accept_any_audience == Some(true),
             metadata: self.metadata(own, &identifier, &url, &issuers),
             scopes: scope_settings(own),
@@ -355,15 +427,29 @@ impl Builder<'_> {
         Some(until)
     }
 
-    fn metadata(&self, own: &types::Resource, identifier: &str, url: &Url, issuers: &[IssuerName]) -> Metadata {
-        let path = match url.path().strip_suffix('/').unwrap_or_else(|| url.path()) {
-            "" => WELL_KNOWN.to_owned(),
+    fn metadata(
+        &self,
+        own: &types::Resource,
+        identifier: &str,
+        url: &Url,
+        issuers: &[IssuerName],
+    ) -> Metadata {
+        let path = match url.path() {
+            "/" => WELL_KNOWN.to_owned(),
             path => format!("{WELL_KNOWN}{path}"),
         };
         let mut document = Map::new();
         document.insert("resource".to_owned(), json!(identifier));
         let servers = own.authorization_servers.clone().filter(|servers| !servers.is_empty());
-        let servers = servers.unwrap_or_else(|| issuers.iter().filter_map(|name| self.issuer_url(name)).collect());
+        let templated = |server: &String| server.contains("{tenantid}");
+        let servers = servers.unwrap_or_else(|| {
+            // A template is no server that a client could reach: name the tenants' under `authorization_servers`.
+            issuers
+                .iter()
+                .filter_map(|name| self.issuer_url(name))
+                .filter(|server| !templated(server))
+                .collect()
+        });
         if !servers.is_empty() {
             document.insert("authorization_servers".to_owned(), json!(servers));
         }
@@ -379,7 +465,9 @@ impl Builder<'_> {
             ("resource_policy_uri", about.policy),
             ("resource_tos_uri", about.terms),
         ];
-        document.extend(members.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Value::String(value?)))));
+        document.extend(
+            members.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Value::String(value?)))),
+        );
         let origin = url.origin().ascii_serialization();
         Metadata { url: format!("{origin}{path}"), path, document: Value::Object(document) }
     }
@@ -391,7 +479,7 @@ impl Builder<'_> {
             .or_else(|| self.config.issuers.get(name).map(|issuer| issuer.issuer.clone()))
     }
 
-    fn catalog(&mut self, name: &ResourceName, own: &types::Resource, kind: Kind, read: &mut Vec<PathBuf>) -> Vec<Tool> {
+    fn catalog(&mut self, name: &ResourceName, own: &types::Resource, kind: Kind) -> Vec<Tool> {
         let configured = own.tools.as_ref().and_then(|tools| tools.catalog.as_ref());
         if kind != Kind::Mcp {
             if configured.is_some() {
@@ -400,16 +488,13 @@ impl Builder<'_> {
             return Vec::new();
         }
         let file = match (configured, &self.embedded.catalog) {
-            (Some(path), _) => {
-                read.push(path.clone());
-                match std::fs::read_to_string(path) {
-                    Ok(text) => SourceFile { path: path.display().to_string(), text },
-                    Err(error) => {
-                        self.problem(format!("resources.{name}.tools.catalog: {}: {error}", path.display()));
-                        return Vec::new();
-                    }
+            (Some(path), _) => match std::fs::read_to_string(path) {
+                Ok(text) => SourceFile { path: path.display().to_string(), text },
+                Err(error) => {
+                    self.problem(format!("resources.{name}.tools.catalog: {}: {error}", path.display()));
+                    return Vec::new();
                 }
-            }
+            },
             (None, Some(embedded)) => embedded.clone(),
             (None, None) => return Vec::new(),
         };
@@ -434,7 +519,7 @@ impl Builder<'_> {
     fn revision(&self, loaded: &Loaded, policies: Option<&Policies>) -> PolicyRevision {
         let mut hash = Sha256::new();
         hash.update(policies.map(|policies| policies.revision().as_str().to_owned()).unwrap_or_default());
-        for file in &loaded.files {
+        for file in roots(loaded).iter().filter(|path| path.is_file()) {
             let content = std::fs::read(file).unwrap_or_default();
             hash.update(content.len().to_be_bytes());
             hash.update(content);
@@ -444,13 +529,30 @@ impl Builder<'_> {
     }
 }
 
+/// How far a clock may be off before it is a defect.
+const LONGEST_LEEWAY: Duration = Duration::from_secs(5 * 60);
+
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
 fn issuer_settings(name: &IssuerName, issuer: &types::Issuer) -> Result<IssuerSettings, String> {
     let url = Url::parse(&issuer.issuer.replace("{tenantid}", "tenant"))
         .map_err(|error| format!("`{}` is no URL: {error}", issuer.issuer))?;
     if url.scheme() != "https" && !is_loopback(&url) {
-        return Err(format!("`{}` must begin with https://: off loopback, plain http proves nothing", issuer.issuer));
+        return Err(format!(
+            "`{}` must begin with https://: off loopback, plain http proves nothing",
+            issuer.issuer
+        ));
+    }
+    if issuer.issuer == crate::dev::ISSUER {
+        return Err(
+            "this is the development issuer of `palisade dev`, whose keys are in nobody's care".to_owned()
+        );
+    }
+    if issuer.leeway.0 > LONGEST_LEEWAY {
+        return Err(
+            "leeway: more than 5m accepts tokens long after their end (`M` is months, `m` is minutes)"
+                .to_owned(),
+        );
     }
     let segments: Vec<&str> = url.path_segments().into_iter().flatten().collect();
     if segments.first().is_some_and(|first| matches!(*first, "common" | "organizations")) {
@@ -458,12 +560,16 @@ fn issuer_settings(name: &IssuerName, issuer: &types::Issuer) -> Result<IssuerSe
     }
     let keys = match &issuer.jwks {
         None => KeySource::Discovery,
-        Some(Jwks::Uri(uri)) => KeySource::Uri(Url::parse(uri).map_err(|error| format!("jwks: `{uri}` is no URL: {error}"))?),
+        Some(Jwks::Uri(uri)) => {
+            KeySource::Uri(Url::parse(uri).map_err(|error| format!("jwks: `{uri}` is no URL: {error}"))?)
+        }
         Some(Jwks::File(path)) => KeySource::File(path.clone()),
     };
     let proxy = match issuer.network.proxy.as_deref() {
         None | Some("none") => None,
-        Some(proxy) => Some(Url::parse(proxy).map_err(|error| format!("network.proxy: `{proxy}` is no URL: {error}"))?),
+        Some(proxy) => {
+            Some(Url::parse(proxy).map_err(|error| format!("network.proxy: `{proxy}` is no URL: {error}"))?)
+        }
     };
     Ok(IssuerSettings {
         profile: issuer.profile,
@@ -502,7 +608,9 @@ fn pep_auth(auth: &types::PepAuth) -> Result<PepAuth, String> {
         types::PepAuth::Key(secret) => {
             let key = read_secret(secret)?;
             if key.len() < 32 {
-                return Err("a key has at least 32 characters: make one with `openssl rand -hex 32`".to_owned());
+                return Err(
+                    "a key has at least 32 characters: make one with `openssl rand -hex 32`".to_owned()
+                );
             }
             Ok(PepAuth::Key(Sha256::digest(key.as_bytes()).into()))
         }

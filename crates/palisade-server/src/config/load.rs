@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::{
     types::{Config, Included, Jwks, Pep, PepAuth, Resource},
-    values::Secret,
+    values::{ListenAddress, Secret},
 };
 
 /// A configuration as read, with every relative path resolved against its file.
@@ -27,7 +27,7 @@ pub struct Loaded {
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("{path}: {source}")]
+    #[error("cannot read {path}")]
     Read {
         /// The file.
         path: String,
@@ -100,7 +100,8 @@ pub fn read_text(path: &Path, text: &str) -> Result<Loaded, ConfigError> {
 }
 
 fn text(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.display().to_string(), source })
+    std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.display().to_string(), source })
 }
 
 fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
@@ -115,7 +116,9 @@ fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError>
 
 /// Adds the nearest known name to a message about an unknown one.
 fn with_suggestion(message: &str) -> String {
-    let (Some(unknown), Some((_, expected))) = (message.split('`').nth(1), message.split_once("expected one of ")) else {
+    let (Some(unknown), Some((_, expected))) =
+        (message.split('`').nth(1), message.split_once("expected one of "))
+    else {
         return message.to_owned();
     };
     let nearest = expected
@@ -130,7 +133,11 @@ fn with_suggestion(message: &str) -> String {
 }
 
 fn expect_version(path: &Path, version: u32) -> Result<(), ConfigError> {
-    if version == 1 { Ok(()) } else { Err(ConfigError::Version { path: path.display().to_string(), version }) }
+    if version == 1 {
+        Ok(())
+    } else {
+        Err(ConfigError::Version { path: path.display().to_string(), version })
+    }
 }
 
 fn merge<K: Ord + Display, V>(
@@ -141,7 +148,11 @@ fn merge<K: Ord + Display, V>(
 ) -> Result<(), ConfigError> {
     for (name, value) in from {
         if into.contains_key(&name) {
-            return Err(ConfigError::Twice { path: path.display().to_string(), what, name: name.to_string() });
+            return Err(ConfigError::Twice {
+                path: path.display().to_string(),
+                what,
+                name: name.to_string(),
+            });
         }
         into.insert(name, value);
     }
@@ -164,6 +175,12 @@ fn resolve_all(config: &mut Config, base: &Path) {
     config.policies.schema.iter_mut().for_each(|path| resolve(path, base));
     config.policies.entities.iter_mut().for_each(|path| resolve(path, base));
     resolve(&mut config.audit.path, base);
+    let listen = &mut config.listen;
+    for address in [&mut listen.decision.address, &mut listen.public.address, &mut listen.admin.address] {
+        if let ListenAddress::Unix(path) = address {
+            resolve(path, base);
+        }
+    }
     resolve_resource(&mut config.defaults, base);
     resolve_entries(&mut config.peps, &mut config.issuers, &mut config.resources, base);
 }

@@ -1,0 +1,184 @@
+use std::{path::Path, sync::Arc};
+
+use palisade_model::{Clock, SystemClock};
+
+use super::{build::Embedded, load, warnings};
+
+const SAMPLE: &str = r#"version: 1
+issuers:
+  corp: {issuer: "https://login.example.com"}
+resources:
+  files: {identifier: "https://mcp.example.com/files", kind: mcp, issuers: [corp]}
+"#;
+
+/// What is wrong with a configuration: of its text, else of what it says.
+fn check(text: &str) -> Result<super::Built, String> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("policies")).unwrap();
+    let policy = "@id(\"p\") permit (principal is User, action in Mcp::Action::\"tools/call\", resource);";
+    std::fs::write(folder.path().join("policies/p.cedar"), policy).unwrap();
+    let file = folder.path().join("palisade.yaml");
+    std::fs::write(&file, text).unwrap();
+    let loaded = load::read(&file).map_err(|error| error.to_string())?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    super::build::snapshot(&loaded, &Embedded::default(), None, &clock).map_err(|error| error.to_string())
+}
+
+/// The problem of the sample with one text in place of another.
+fn problem(from: &str, to: &str) -> String {
+    assert!(SAMPLE.contains(from), "{from}");
+    check(&SAMPLE.replacen(from, to, 1)).err().unwrap_or_else(|| panic!("{to} is accepted"))
+}
+
+#[tokio::test]
+async fn the_sample_is_accepted_with_the_defaults_of_the_contract() {
+    let built = check(SAMPLE).unwrap();
+    assert!(built.warnings.is_empty(), "{:?}", built.warnings);
+    let files = built.snapshot.resources.by_name("files").unwrap();
+    assert_eq!(files.metadata.url, "https://mcp.example.com/.well-known/oauth-protected-resource/files");
+    assert_eq!(files.metadata.document["authorization_servers"][0], "https://login.example.com");
+    assert_eq!(
+        files.audiences.iter().map(|audience| audience.as_str()).collect::<Vec<_>>(),
+        [files.identifier.as_str()]
+    );
+    assert!(files.step_up && files.anonymous.is_empty() && !files.any_audience);
+    assert!(built.snapshot.resources.at("mcp.example.com", "/files/a").is_some());
+    assert!(built.snapshot.resources.at("mcp.example.com", "/filesystem").is_none());
+    assert_eq!(built.snapshot.limits, palisade_pdp::Limits::default());
+}
+
+#[test]
+fn errors_of_the_text_name_the_line_and_the_nearest_known_name() {
+    let error = problem("kind: mcp", "knid: mcp");
+    assert!(error.contains("palisade.yaml:5:") && error.contains("did you mean `kind`?"), "{error}");
+    assert!(problem("kind: mcp", "kind: mcpp").contains("did you mean `mcp`?"));
+    assert!(problem("version: 1", "version: 2").contains("write `version: 1`"));
+    assert!(problem("files:", "Files:").contains("is not a name"));
+    assert!(problem("issuers: [corp]", "issuers: [corp], max_age: [10]").contains("is not a duration"));
+    assert!(problem("issuers: [corp]", "issuers: [corp], kind: http").contains("duplicate"));
+    assert!(problem("version: 1", "version: 1\nlimits: {body: big}").contains("is not a size"));
+    assert!(
+        problem("version: 1", "version: 1\nlisten: {admin: {address: nowhere}}").contains("is no address")
+    );
+}
+
+#[test]
+fn what_is_unsafe_is_refused() {
+    for (from, to, says) in [
+        ("https://login.example.com", "http://login.example.com", "must begin with https://"),
+        (
+            "https://login.example.com",
+            "https://login.microsoftonline.com/common/v2.0",
+            "accepts every tenant",
+        ),
+        (
+            "https://login.example.com",
+            "https://login.microsoftonline.com/organizations/v2.0",
+            "accepts every tenant",
+        ),
+        ("https://login.example.com", crate::dev::ISSUER, "development issuer"),
+        ("example.com\"}", "example.com\", leeway: 30M}", "months"),
+        ("https://mcp.example.com/files", "http://mcp.example.com/files", "must begin with https://"),
+        ("https://mcp.example.com/files", "https://mcp.example.com/files#a", "no absolute URL"),
+        ("kind: mcp", "kind: mcp, accept_any_audience: true", "refused for kind mcp"),
+        ("kind: mcp", "kind: mcp, routes: [/a]", "only for kind http"),
+        ("kind: mcp", "kind: mcp, observe: {until: 2999-01-01}", "more than 30 days away"),
+        ("kind: mcp", "kind: mcp, observe: {until: soon}", "is no date"),
+        ("issuers: [corp]", "issuers: [other]", "there is no issuer `other`"),
+        ("issuers: [corp]", "issuers: []", "at least one is needed"),
+        ("version: 1", "version: 1\ndefaults: {identifier: \"https://a.example\"}", "belong to one resource"),
+        ("version: 1", "version: 1\npolicies: {path: nowhere}", "nowhere"),
+        ("version: 1", "version: 1\naudit: {quota: 1KiB}", "at least 1MiB"),
+        ("version: 1", "version: 1\naudit: {otlp: {endpoint: nowhere}}", "is no URL"),
+        ("version: 1", "version: 1\nlisten: {decision: {address: \"0.0.0.0:7254\"}}", "is not on loopback"),
+        (
+            "version: 1",
+            "version: 1\npeps: {local: {auth: {unix: 1}, surfaces: [], resources: '*'}}",
+            "is reserved",
+        ),
+        (
+            "version: 1",
+            "version: 1\npeps: {edge: {auth: {unix: 1}, surfaces: [], resources: [gone]}}",
+            "no resource `gone`",
+        ),
+        (
+            "version: 1",
+            "version: 1\npeps: {edge: {auth: {key: {env: PALISADE_NO_SUCH}}, surfaces: [], resources: '*'}}",
+            "no variable",
+        ),
+        (
+            "resources:",
+            "resources:\n  twin: {identifier: \"https://mcp.example.com/files/\", kind: mcp, issuers: [corp]}",
+            "match host",
+        ),
+        (
+            "resources:",
+            "resources:\n  twin: {identifier: \"https://mcp.example.com/files\", kind: mcp, issuers: [corp]}",
+            "same identifier",
+        ),
+    ] {
+        let error = problem(from, to);
+        assert!(error.contains(says), "{to}: {error}");
+    }
+}
+
+#[test]
+fn every_problem_is_reported_at_once() {
+    let error = check(&SAMPLE.replace("[corp]", "[other]").replace("kind: mcp", "kind: mcp, routes: [/a]"))
+        .unwrap_err();
+    assert_eq!(error.lines().count(), 2, "{error}");
+}
+
+#[tokio::test]
+async fn weakened_settings_are_warned_of() {
+    let weak = SAMPLE
+        .replace("kind: mcp", "kind: http, accept_any_audience: true, upstream_token: keep, anonymous: [GET]")
+        .replace(
+            "example.com\"}",
+            "example.com\", groups_overage: ignore, leeway: 2m, network: {private: true}}",
+        )
+        + "policies: {on_error: skip}\naudit: {on_full: drop, durability: queued}\nlimits: {deadline: 300ms}\n\
+           listen: {decision: {address: \"0.0.0.0:7254\", allow_unauthenticated_callers: true}}\n";
+    let warnings = check(&weak).unwrap().warnings.join("\n");
+    for key in [
+        "accept_any_audience",
+        "upstream_token",
+        "anonymous",
+        "groups_overage",
+        "leeway",
+        "network.private",
+        "on_error",
+        "on_full",
+        "durability",
+        "limits.deadline",
+        "allow_unauthenticated_callers",
+    ] {
+        assert!(warnings.contains(key), "{key} in {warnings}");
+    }
+}
+
+#[test]
+fn included_files_add_names_and_never_replace_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write(
+        "main.yaml",
+        "version: 1\ninclude: [more.yaml]\nissuers: {corp: {issuer: \"https://a.example\"}}\n",
+    );
+    write(
+        "more.yaml",
+        "version: 1\nissuers: {away: {issuer: \"https://b.example\", jwks: {file: keys.json}}}\n",
+    );
+    let loaded = load::read(&folder.path().join("main.yaml")).unwrap();
+    assert_eq!(loaded.config.issuers.len(), 2);
+    assert_eq!(loaded.files.len(), 2);
+    write("more.yaml", "version: 1\nissuers: {corp: {issuer: \"https://b.example\"}}\n");
+    let error = load::read(&folder.path().join("main.yaml")).unwrap_err().to_string();
+    assert!(error.contains("more.yaml: issuer `corp` is given by another file already"), "{error}");
+}
+
+#[test]
+fn the_proxies_timeouts_follow_the_deadline() {
+    let loaded = load::read_text(Path::new("a.yaml"), "version: 1\nlimits: {deadline: 300ms}\n").unwrap();
+    assert!(warnings::proxy_timeouts(&loaded.config)[0].contains("0.350s"));
+}

@@ -12,9 +12,9 @@ pub struct Period(pub Duration);
 impl<'de> Deserialize<'de> for Period {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text)
-            .map(Self)
-            .map_err(|error| D::Error::custom(format!("`{text}` is not a duration such as `30s` or `150ms`: {error}")))
+        humantime::parse_duration(&text).map(Self).map_err(|error| {
+            D::Error::custom(format!("`{text}` is not a duration such as `30s` or `150ms`: {error}"))
+        })
     }
 }
 
@@ -81,7 +81,9 @@ impl<'de> Deserialize<'de> for ListenAddress {
             return Ok(Self::Unix(PathBuf::from(path)));
         }
         text.parse().map(Self::Tcp).map_err(|_| {
-            D::Error::custom(format!("`{text}` is no address: write `127.0.0.1:7254` or `unix:/run/palisade.sock`"))
+            D::Error::custom(format!(
+                "`{text}` is no address: write `127.0.0.1:7254` or `unix:/run/palisade.sock`"
+            ))
         })
     }
 }

@@ -1,5 +1,7 @@
 //! What in a configuration is weaker than it could be.
 
+use std::time::Duration;
+
 use super::types::{Config, MetricsAccess, Observe};
 
 /// Every weakened setting, each with what it means. They are printed by `config check`, logged at the start, shown in
@@ -14,7 +16,9 @@ pub fn of(config: &Config) -> Vec<String> {
         );
     }
     if listen.admin.allow_unauthenticated_callers {
-        warnings.push("listen.admin.allow_unauthenticated_callers: whoever reaches the listener may read it".to_owned());
+        warnings.push(
+            "listen.admin.allow_unauthenticated_callers: whoever reaches the listener may read it".to_owned(),
+        );
     }
     if listen.admin.metrics == MetricsAccess::Open && !listen.admin.address.is_local() {
         warnings.push("listen.admin.metrics: whoever reaches the listener may read the metrics".to_owned());
@@ -27,7 +31,9 @@ pub fn of(config: &Config) -> Vec<String> {
         ));
     }
     if config.audit.on_full == palisade_audit::OnFull::Drop {
-        warnings.push("audit.on_full: decisions are made without a record when the disk quota is used up".to_owned());
+        warnings.push(
+            "audit.on_full: decisions are made without a record when the disk quota is used up".to_owned(),
+        );
     }
     if config.audit.durability == palisade_audit::Durability::Queued {
         warnings.push("audit.durability: records in memory are lost when the process dies".to_owned());
@@ -36,8 +42,23 @@ pub fn of(config: &Config) -> Vec<String> {
         warnings.push("policies.on_error: a forbid that fails to evaluate does not forbid".to_owned());
     }
     for (name, issuer) in &config.issuers {
+        if issuer.leeway.0 > Duration::from_secs(60) {
+            warnings
+                .push(format!("issuers.{name}.leeway: tokens are accepted for that long after their end"));
+        }
+        if issuer.max_lifetime.0 > Duration::from_secs(24 * 60 * 60) {
+            warnings.push(format!("issuers.{name}.max_lifetime: a stolen token is good for more than a day"));
+        }
+        if issuer.network.private {
+            warnings.push(format!("issuers.{name}.network.private: keys are fetched from private addresses"));
+        }
+        if issuer.network.proxy.as_deref().is_some_and(|proxy| proxy != "none") {
+            warnings
+                .push(format!("issuers.{name}.network.proxy: the proxy decides which addresses are reached"));
+        }
         if issuer.groups_overage == palisade_token::GroupsOverage::Ignore {
-            warnings.push(format!("issuers.{name}.groups_overage: forbids by group miss users with many groups"));
+            warnings
+                .push(format!("issuers.{name}.groups_overage: forbids by group miss users with many groups"));
         }
     }
     let all = std::iter::once(("defaults".to_owned(), &config.defaults))
@@ -45,6 +66,9 @@ pub fn of(config: &Config) -> Vec<String> {
     for (at, resource) in all {
         if resource.accept_any_audience == Some(true) {
             warnings.push(format!("{at}.accept_any_audience: tokens issued for other services are accepted"));
+        }
+        if resource.anonymous.as_ref().is_some_and(|methods| !methods.is_empty()) {
+            warnings.push(format!("{at}.anonymous: these methods reach policy without a token"));
         }
         if let Some(Observe::Until(day)) = &resource.observe {
             warnings.push(format!("{at}.observe: policy denials are let by until {day}"));
@@ -62,7 +86,13 @@ pub fn proxy_timeouts(config: &Config) -> Vec<String> {
     let deadline = config.limits.deadline.0.as_millis();
     let needed = deadline + 50;
     vec![
-        format!("Envoy ext_authz (gRPC): `timeout: {:.3}s` or more; the default is 0.200s", needed as f64 / 1000.0),
-        format!("Envoy ext_authz (HTTP): `timeout: {:.3}s` or more; the default is 0.200s", needed as f64 / 1000.0),
+        format!(
+            "Envoy ext_authz (gRPC): `timeout: {:.3}s` or more; the default is 0.200s",
+            needed as f64 / 1000.0
+        ),
+        format!(
+            "Envoy ext_authz (HTTP): `timeout: {:.3}s` or more; the default is 0.200s",
+            needed as f64 / 1000.0
+        ),
     ]
 }

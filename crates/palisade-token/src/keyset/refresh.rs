@@ -2,12 +2,12 @@
 //!
 //! One task an issuer fetches at 80 % of the time the document may be used (`max-age` between one minute and one hour, ten
 //! minutes by default), with 10 % of jitter, so that replicas do not fetch together. After a failure it tries again with
-//! growing pauses, quickly while there are no keys at all.
+//! growing pauses, quickly while there are no usable keys at all. A document without a usable key is put in force like any
+//! other, because a key that is gone must be gone; and it is a failure, so that the next attempt comes soon.
 //!
-//! A token with a `kid` that no key has may cause a fetch of its own, because keys rotate. Anybody can invent such
-//! tokens, so these fetches have a budget: [`FORCED`] in [`FORCED_WINDOW`], whatever the number of tokens; one fetch at a
-//! time; and a `kid` that a fetch did not bring causes no other for a minute. A request waits for the fetch at
-//! most [`FORCED_WAIT`]; the fetch itself lives on when the request is gone.
+//! A token with a `kid` that no key has may cause a fetch of its own (`missing`), because keys rotate. Anybody can invent
+//! such tokens, so these fetches have a budget: [`FORCED`] in [`FORCED_WINDOW`], whatever the number of tokens; and there
+//! is one fetch at a time.
 
 use std::{collections::VecDeque, io::Read, path::Path, sync::Arc, time::Duration};
 
@@ -20,7 +20,6 @@ use crate::{KeySource, network::Fetched};
 
 const FORCED: usize = 2;
 const FORCED_WINDOW: Duration = Duration::from_secs(30);
-const FORCED_WAIT: Duration = Duration::from_millis(500);
 const FILE_POLL: Duration = Duration::from_secs(1);
 const MAX_FILE: u64 = 256 * 1024;
 
@@ -51,21 +50,31 @@ pub(super) struct Pace {
     /// When the last forced fetches began, at most [`FORCED`] of them.
     forced: VecDeque<Timestamp>,
     under_way: bool,
+    /// How many fetches have begun: the number of the last one.
+    pub(super) begun: u64,
     failures: u32,
 }
 
+/// How far the fetches have come, by their numbers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Progress {
+    /// The last one that has ended.
+    pub(super) ended: u64,
+    /// The last one that has brought keys, or the news that they have not changed.
+    pub(super) succeeded: u64,
+}
+
 /// What a refresh remembers for the next.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Memory {
     /// The key set's URL, as discovered, and when.
     discovered: Option<(Url, Timestamp)>,
+    /// The `ETag` of the document in force.
     etag: Option<String>,
-    /// The last document that was read.
-    document: Option<Vec<u8>>,
 }
 
 /// May a fetch begin?
-enum Begin {
+pub(super) enum Begin {
     Now(Flight),
     /// One is under way already.
     UnderWay,
@@ -74,59 +83,44 @@ enum Begin {
 }
 
 /// A refresh under way. Its end, however it comes, lets the next begin and wakes those who wait.
-struct Flight(Arc<KeyStore>);
+pub(super) struct Flight {
+    store: Arc<KeyStore>,
+    number: u64,
+    succeeded: bool,
+}
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        locked(&self.0.pace).under_way = false;
-        self.0.attempts.send_modify(|attempts| *attempts = attempts.wrapping_add(1));
+        let mut pace = locked(&self.store.pace);
+        pace.under_way = false;
+        // Under the lock, so that the numbers only grow.
+        self.store.progress.send_modify(|progress| {
+            progress.ended = self.number;
+            if self.succeeded {
+                progress.succeeded = self.number;
+            }
+        });
     }
 }
 
 impl KeyStore {
     /// Refreshes the keys for as long as it runs.
     async fn keep_fresh(self: Arc<Self>) {
-        let mut attempts = self.attempts.subscribe();
+        let mut progress = self.progress.subscribe();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(self.pause()) => match self.begin(false) {
                     Begin::Now(flight) => self.refresh(flight).await,
-                    Begin::UnderWay | Begin::Spent => ended(&mut attempts).await,
+                    Begin::UnderWay | Begin::Spent => ended(&mut progress).await,
                 },
                 // A refresh that a token caused has ended: what it brought sets the pace from now on.
-                () = ended(&mut attempts) => {}
+                () = ended(&mut progress) => {}
             }
         }
     }
 
-    /// Refreshes because no key has this id, if the budget allows, and waits for the outcome a short while. The caller
-    /// looks the key up again, whatever happened. Keys that are not fetched have nothing to refresh: a file is read every
-    /// second anyway.
-    pub(crate) async fn refresh_for(self: &Arc<Self>, id: &str) {
-        if self.fetcher.is_none() || self.unknown.contains_key(id) {
-            return;
-        }
-        let mut attempts = self.attempts.subscribe();
-        match self.begin(true) {
-            Begin::Now(flight) => {
-                let (store, id) = (Arc::clone(self), id.to_owned());
-                // Of its own, so that a request that gives up does not end the fetch that others wait for.
-                tokio::spawn(async move {
-                    store.refresh(flight).await;
-                    if store.live().is_none_or(|live| !live.keys.has_id(&id)) {
-                        store.unknown.insert(id, ());
-                    }
-                });
-            }
-            Begin::UnderWay => {}
-            Begin::Spent => return,
-        }
-        if tokio::time::timeout(FORCED_WAIT, ended(&mut attempts)).await.is_err() {
-            tracing::debug!(issuer = %self.origin.name, "a request did not wait for the keys any longer");
-        }
-    }
-
-    fn begin(self: &Arc<Self>, forced: bool) -> Begin {
+    /// Begins a fetch; a `forced` one is counted against the budget.
+    pub(super) fn begin(self: &Arc<Self>, forced: bool) -> Begin {
         let now = self.clock.now();
         let mut pace = locked(&self.pace);
         if pace.under_way {
@@ -140,19 +134,21 @@ impl KeyStore {
             pace.forced.push_back(now);
         }
         pace.under_way = true;
-        Begin::Now(Flight(Arc::clone(self)))
+        pace.begun = pace.begun.saturating_add(1);
+        Begin::Now(Flight { store: Arc::clone(self), number: pace.begun, succeeded: false })
     }
 
-    async fn refresh(&self, flight: Flight) {
-        let outcome = {
-            let mut memory = self.memory.lock().await;
-            self.load(&mut memory).await
-        };
+    pub(super) async fn refresh(&self, mut flight: Flight) {
+        // A copy, because a fetch may take seconds and a reload wants to read it meanwhile.
+        let mut memory = locked(&self.memory).clone();
+        let outcome = self.load(&mut memory).await.and_then(|()| self.check_usable());
+        *locked(&self.memory) = memory;
         self.note_outcome(&outcome);
         {
             let mut pace = locked(&self.pace);
             pace.failures = if outcome.is_ok() { 0 } else { pace.failures.saturating_add(1) };
         }
+        flight.succeeded = outcome.is_ok();
         // The flight ends last, and takes the lock of the pace itself.
         drop(flight);
     }
@@ -164,7 +160,7 @@ impl KeyStore {
                 let path = path.clone();
                 let read = tokio::task::spawn_blocking(move || read_file(&path)).await;
                 let document = read.unwrap_or_else(|error| Err(unreadable(Path::new("keys"), &error)))?;
-                return self.take(memory, document, None, None);
+                return self.take(document, None);
             }
             KeySource::Uri(url) => url.clone(),
             KeySource::Discovery => self.discovered(memory).await?,
@@ -175,32 +171,28 @@ impl KeyStore {
                 self.confirm(max_age);
                 Ok(())
             }
-            Ok(Fetched::Document { body, etag, max_age }) => self.take(memory, body, etag, max_age),
+            Ok(Fetched::Document { body, etag, max_age }) => {
+                // A document that cannot be read leaves no trace, so that its `ETag` is not confirmed later.
+                self.take(body, max_age)?;
+                memory.etag = etag;
+                Ok(())
+            }
             Err(error) => {
                 // Perhaps the key set has moved: the next attempt asks where it is.
-                *memory = Memory { discovered: None, ..std::mem::take(memory) };
+                memory.discovered = None;
                 Err(error.into())
             }
         }
     }
 
-    /// Takes a document; one that was read before is only confirmed. A document that cannot be read leaves no trace, so
-    /// that its `ETag` is not confirmed later.
-    fn take(
-        &self,
-        memory: &mut Memory,
-        document: Vec<u8>,
-        etag: Option<String>,
-        max_age: Option<Duration>,
-    ) -> Result<(), RefreshError> {
-        if memory.document.as_deref() == Some(document.as_slice()) {
+    /// Takes a document; the one that is in force is only confirmed.
+    fn take(&self, document: Vec<u8>, max_age: Option<Duration>) -> Result<(), RefreshError> {
+        if self.live.load().as_ref().is_some_and(|live| *live.document == *document) {
             self.confirm(max_age);
+            Ok(())
         } else {
-            self.import(&document, max_age)?;
-            memory.document = Some(document);
+            self.import(document, max_age)
         }
-        memory.etag = etag;
-        Ok(())
     }
 
     async fn discovered(&self, memory: &mut Memory) -> Result<Url, RefreshError> {
@@ -230,17 +222,17 @@ impl KeyStore {
         let jitter = rand::random_range(0.9..1.1);
         match (failures, self.live.load_full()) {
             (0, None) => Duration::ZERO,
-            (0, Some(live)) => {
-                let due = live.confirmed.plus(live.soft_ttl.mul_f64(0.8 * jitter));
-                due.since(self.clock.now())
-            }
-            (failures, live) => after_failure(failures, live.is_some()).mul_f64(jitter),
+            (0, Some(live)) => live.confirmed.map_or(Duration::ZERO, |confirmed| {
+                confirmed.plus(live.soft_ttl.mul_f64(0.8 * jitter)).since(self.clock.now())
+            }),
+            (failures, _) => after_failure(failures, self.live().is_some()).mul_f64(jitter),
         }
     }
 }
 
-async fn ended(attempts: &mut watch::Receiver<u64>) {
-    if attempts.changed().await.is_err() {
+/// Waits for a refresh to end.
+pub(super) async fn ended(progress: &mut watch::Receiver<Progress>) {
+    if progress.changed().await.is_err() {
         // The sender lives in the store, which the caller holds.
         std::future::pending::<()>().await;
     }
@@ -252,7 +244,7 @@ pub(super) fn soft_ttl(max_age: Option<Duration>) -> Duration {
     max_age.unwrap_or(DEFAULT).clamp(Duration::from_secs(60), Duration::from_secs(60 * 60))
 }
 
-/// Without keys every request is refused, so the first pauses are short; with keys there is time.
+/// Without usable keys every request is refused, so the pauses are short; with keys there is time.
 fn after_failure(failures: u32, has_keys: bool) -> Duration {
     let (first, longest) = if has_keys { (5_000, 60_000) } else { (250, 5_000) };
     let doublings = failures.saturating_sub(1).min(16);

@@ -19,6 +19,9 @@ use crate::{
     install_crypto_provider,
 };
 
+mod missing;
+mod reloads;
+
 /// An identity provider.
 #[derive(Clone)]
 struct Provider(Arc<Inner>);
@@ -261,97 +264,6 @@ async fn the_start_waits_for_keys_and_blames_no_token() {
     assert_eq!(last_error(&running.verifier), "");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_random_key_ids_cause_at_most_two_fetches() {
-    let signer = Signer::es256("k");
-    let provider = Provider::start(&[signer.jwk()]).await;
-    let running = run_ready(provider.by_uri()).await;
-    let before = provider.asked_for_keys();
-    let mut waiting = tokio::task::JoinSet::new();
-    for number in 0..10_000 {
-        let header = changed(signer.header(), json!({"kid": format!("random-{number}")}));
-        let token = signer.sign(&header, &changed(claims(), json!({"iss": provider.0.url})));
-        let verifier = running.verifier.clone();
-        waiting.spawn(async move { refusal(&verifier, &token).await });
-    }
-    while let Some(reason) = waiting.join_next().await {
-        assert_eq!(reason.unwrap(), Reason::TokenKeyUnknown);
-    }
-    assert!(provider.asked_for_keys() - before <= 2);
-    assert!(check(&running.verifier, &provider.token(&signer)).await.is_ok());
-}
-
-#[tokio::test]
-async fn unknown_key_ids_have_a_budget_of_two_fetches_in_thirty_seconds() {
-    let signer = Signer::es256("k");
-    let provider = Provider::start(&[signer.jwk()]).await;
-    let running = run_ready(provider.by_uri()).await;
-    let before = provider.asked_for_keys();
-    let try_key = async |id: &str| {
-        let token = Signer::es256(id).token(json!({"iss": provider.0.url}));
-        assert_eq!(refusal(&running.verifier, &token).await, Reason::TokenKeyUnknown);
-        provider.asked_for_keys() - before
-    };
-    assert_eq!(try_key("a").await, 1);
-    assert_eq!(try_key("a").await, 1, "a key id that was not found causes no other fetch");
-    assert_eq!(try_key("b").await, 2);
-    assert_eq!(try_key("c").await, 2, "the budget is spent");
-    running.clock.advance(Duration::from_secs(29));
-    assert_eq!(try_key("c").await, 2);
-    running.clock.advance(Duration::from_secs(1));
-    assert_eq!(try_key("c").await, 3);
-}
-
-#[tokio::test]
-async fn a_wrong_signature_never_causes_a_fetch() {
-    let signer = Signer::es256("k");
-    let provider = Provider::start(&[signer.jwk()]).await;
-    let running = run_ready(provider.by_uri()).await;
-    let before = provider.asked_for_keys();
-    for _ in 0..10 {
-        let forged = provider.token(&Signer::es256("k"));
-        assert_eq!(refusal(&running.verifier, &forged).await, Reason::TokenSignatureInvalid);
-    }
-    assert_eq!(provider.asked_for_keys(), before);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rotation_fails_no_good_token_and_many_requests_share_one_fetch() {
-    let (old, new) = (Signer::es256("old"), Signer::es256("new"));
-    let provider = Provider::start(&[old.jwk()]).await;
-    let running = run_ready(provider.by_uri()).await;
-    provider.publish(&[old.jwk(), new.jwk()]);
-    provider.change(|answer| answer.delay = Duration::from_millis(50));
-    let before = provider.asked_for_keys();
-    let mut waiting = tokio::task::JoinSet::new();
-    for _ in 0..50 {
-        let (verifier, token) = (running.verifier.clone(), provider.token(&new));
-        waiting.spawn(async move { check(&verifier, &token).await.is_ok() });
-    }
-    while let Some(accepted) = waiting.join_next().await {
-        assert!(accepted.unwrap());
-    }
-    assert_eq!(provider.asked_for_keys() - before, 1);
-    assert!(check(&running.verifier, &provider.token(&old)).await.is_ok());
-}
-
-#[tokio::test]
-async fn a_request_does_not_wait_for_a_slow_fetch_which_goes_on_without_it() {
-    let (old, new) = (Signer::es256("old"), Signer::es256("new"));
-    let provider = Provider::start(&[old.jwk()]).await;
-    let running = run_ready(provider.by_uri()).await;
-    provider.publish(&[new.jwk()]);
-    provider.change(|answer| answer.delay = Duration::from_secs(3));
-    let (begun, before) = (Instant::now(), running.verifier.status()[0].keys.clone());
-    assert_eq!(refusal(&running.verifier, &provider.token(&new)).await, Reason::TokenKeyUnknown);
-    assert!(begun.elapsed() < Duration::from_millis(2_500));
-    let token = provider.token(&new);
-    let gives_up = tokio::time::timeout(Duration::from_millis(20), check(&running.verifier, &token));
-    assert!(gives_up.await.is_err(), "a request with a deadline waits no longer than that");
-    eventually("the fetch ends", || running.verifier.status()[0].keys != before).await;
-    assert!(check(&running.verifier, &provider.token(&new)).await.is_ok());
-}
-
 #[tokio::test]
 async fn a_removed_key_ends_its_known_tokens_at_once() {
     let (leaked, other) = (Signer::es256("leaked"), Signer::es256("other"));
@@ -400,15 +312,46 @@ async fn keys_outlive_an_outage_for_a_day_and_no_longer() {
 }
 
 #[tokio::test]
-async fn a_provider_without_any_key_is_an_outage() {
+async fn a_provider_without_any_usable_key_is_an_outage_and_is_asked_again_soon() {
     let signer = Signer::es256("k");
-    let provider = Provider::start(&[signer.jwk()]).await;
-    let running = run_ready(provider.by_uri()).await;
-    let token = provider.token(&signer);
-    assert!(check(&running.verifier, &token).await.is_ok());
-    provider.publish(&[]);
-    assert!(check(&running.verifier, &provider.token(&Signer::es256("x"))).await.is_err());
-    assert_eq!(refusal(&running.verifier, &token).await, Reason::IssuerKeysUnavailable);
+    for useless in [vec![], vec![changed(signer.jwk(), json!({"use": "enc"}))]] {
+        let provider = Provider::start(&[signer.jwk()]).await;
+        let running = run_ready(provider.by_uri()).await;
+        let store = running.verifier.stores().next().unwrap();
+        let token = provider.token(&signer);
+        assert!(check(&running.verifier, &token).await.is_ok());
+        running.clock.advance(Duration::from_secs(10));
+        provider.publish(&useless);
+        provider.change(|answer| answer.cache_control = "max-age=3600");
+        assert!(check(&running.verifier, &provider.token(&Signer::es256("x"))).await.is_err());
+        assert_eq!(refusal(&running.verifier, &token).await, Reason::IssuerKeysUnavailable);
+        let status = running.verifier.status().remove(0);
+        assert!(!status.ready && status.keys.is_empty());
+        assert!(status.last_error.unwrap().contains("no usable key"));
+        assert_eq!(status.last_success, Some(Timestamp::from_unix_seconds(NOW)), "it is no success");
+        let pause = store.pause();
+        assert!(!pause.is_zero() && pause <= Duration::from_millis(5_500), "{pause:?}");
+        provider.publish(&[signer.jwk()]);
+        eventually("the keys are back", || running.verifier.status()[0].ready).await;
+        assert!(check(&running.verifier, &token).await.is_ok());
+        assert!(store.pause() > Duration::from_secs(60), "and the pauses are long again");
+    }
+}
+
+#[tokio::test]
+async fn the_start_goes_on_asking_a_provider_without_keys_also_when_nothing_changes() {
+    let signer = Signer::es256("k");
+    let provider = Provider::start(&[]).await;
+    provider.change(|answer| answer.etag = Some("\"empty\""));
+    let running = run(provider.by_uri());
+    eventually("it is asked again", || provider.0.unchanged.load(Ordering::SeqCst) >= 2).await;
+    let status = running.verifier.status().remove(0);
+    assert!(!running.verifier.ready() && !status.ready && status.last_success.is_none());
+    assert!(status.last_error.unwrap().contains("no usable key"));
+    provider.publish(&[signer.jwk()]);
+    provider.change(|answer| answer.etag = Some("\"full\""));
+    assert!(running.verifier.wait_ready(Duration::from_secs(10)).await);
+    assert!(check(&running.verifier, &provider.token(&signer)).await.is_ok());
 }
 
 #[tokio::test]
@@ -470,20 +413,4 @@ async fn a_file_that_is_there_needs_no_refresh() {
     let verifier = fixtures::verifier(vec![fixtures::settings(KeySource::File(path))]);
     assert!(verifier.ready());
     assert!(check(&verifier, &signer.token(json!({}))).await.is_ok());
-}
-
-#[tokio::test]
-async fn a_reload_does_not_fetch_keys_again() {
-    let signer = Signer::es256("k");
-    let provider = Provider::start(&[signer.jwk()]).await;
-    let running = run_ready(provider.by_uri()).await;
-    let before = provider.asked_for_keys();
-    let mut settings = provider.by_uri();
-    settings.leeway = Duration::ZERO;
-    let after = running.verifier.reconfigured(vec![settings], 1024).unwrap();
-    let _refreshers = after.start();
-    assert!(after.ready());
-    assert!(check(&after, &provider.token(&signer)).await.is_ok());
-    sleep(Duration::from_millis(100)).await;
-    assert_eq!(provider.asked_for_keys(), before);
 }

@@ -8,9 +8,9 @@ use std::{
 };
 
 use palisade_model::Clock;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::broadcast;
 
-use super::{Issuer, Route, Shared, Verifier};
+use super::{Issuer, Route, Shared, Verifier, cold::ColdChecks};
 use crate::{
     IssuerSettings, SetupError,
     cache::TokenCache,
@@ -41,14 +41,15 @@ impl Verifier {
             clock,
             cache: TokenCache::new(),
             epochs: AtomicU64::new(0),
-            cold: Arc::new(Semaphore::new(2 * cores)),
+            cold: ColdChecks::new(2 * cores),
             key_changes: broadcast::Sender::new(KEY_CHANGES),
         };
         Self::build(issuers, max_token_bytes, Arc::new(shared), &[])
     }
 
-    /// A verifier for a changed configuration. The keys of an issuer are kept, unless what they depend on has changed; no
-    /// token that was verified under the old configuration is known under the new one.
+    /// A verifier for a changed configuration. An issuer with the name, identifier and key source of one before keeps its
+    /// keys, read again by the new settings (and fetched at once if the change is in how they are fetched). No token
+    /// that was verified under the old configuration is known under the new one.
     ///
     /// # Errors
     /// As [`Verifier::new`]; this verifier is not changed by it.
@@ -81,6 +82,7 @@ impl Verifier {
                         origin,
                         Arc::clone(&shared.clock),
                         shared.key_changes.clone(),
+                        before.iter().map(|issuer| &*issuer.keys),
                     )?),
                 };
                 Ok(Issuer { settings, keys })
@@ -152,12 +154,14 @@ fn origin(settings: &IssuerSettings) -> Result<Origin, SetupError> {
     };
     let authorities =
         settings.network.ca.as_ref().map(|path| std::fs::read(path).map_err(|error| unreadable(path, error)));
+    // Sorted: the order in which algorithms are listed means nothing.
+    let algorithms: BTreeSet<_> = settings.algorithms.iter().copied().collect();
     Ok(Origin {
         name: settings.name.clone(),
         issuer: settings.issuer.clone(),
         profile: settings.profile,
         source: settings.keys.clone(),
-        algorithms: settings.algorithms.clone(),
+        algorithms: algorithms.into_iter().collect(),
         route: network::Route {
             private: settings.network.private,
             authorities: authorities.transpose()?,

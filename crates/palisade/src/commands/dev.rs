@@ -26,6 +26,7 @@ impl Dev {
             .mode(0o700)
             .create(&state)
             .with_context(|| state.display().to_string())?;
+        dev::check_state_folder(&state)?;
         let loaded = dev::configuration(&state)?;
         let issuer = DevIssuer::generate()?;
         serve::runtime()?.block_on(async {
@@ -53,6 +54,7 @@ struct Example {
     scopes: &'static [&'static str],
     roles: &'static [&'static str],
     tool: &'static str,
+    arguments: &'static str,
 }
 
 const EXAMPLES: [Example; 3] = [
@@ -62,6 +64,7 @@ const EXAMPLES: [Example; 3] = [
         scopes: &[],
         roles: &[],
         tool: "echo",
+        arguments: r#"{"message":"hello"}"#,
     },
     Example {
         title: "A denial: `system_status` is for administrators; the record says why",
@@ -69,6 +72,7 @@ const EXAMPLES: [Example; 3] = [
         scopes: &[],
         roles: &[],
         tool: "system_status",
+        arguments: "{}",
     },
     Example {
         title: "A step-up: the administrator root lacks one scope, and is told which",
@@ -76,6 +80,7 @@ const EXAMPLES: [Example; 3] = [
         scopes: &[],
         roles: &["admin"],
         tool: "delete_file",
+        arguments: r#"{"path":"/tmp/a"}"#,
     },
 ];
 
@@ -95,8 +100,8 @@ fn print_guide(issuer: &DevIssuer, decision: &str, state: &Path) -> anyhow::Resu
         };
         let token = issuer.mint(&claims, SystemClock.now())?;
         let body = format!(
-            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{}","arguments":{{}}}}}}"#,
-            example.tool
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{}","arguments":{}}}}}"#,
+            example.tool, example.arguments
         );
         println!("# {}", example.title);
         println!(

@@ -86,12 +86,16 @@ fn two_files_may_not_give_one_id() {
 }
 
 #[test]
-fn templates_stand_beside_policies_and_decide_nothing() {
-    let policies = load(
-        "@id(\"t\") permit (principal == ?principal, action, resource);\n@id(\"p\") forbid (principal, action, resource);",
-    );
-    let verdict = policies.evaluate(&Asking::call("echo").query());
-    assert_eq!((verdict.reason(), verdict.determining()[0].line), (Reason::Forbidden, 2));
+fn a_template_that_nothing_links_is_refused() {
+    let sources = Sources {
+        policies: vec![SourceFile::new(
+            "set/a.cedar",
+            "@id(\"t\") forbid (principal == ?principal, action, resource);",
+        )],
+        ..Sources::default()
+    };
+    let shown = finding(&sources).to_string();
+    assert!(shown.starts_with("set/a.cedar:1:1: error: `t` is a template, and nothing links it"), "{shown}");
 }
 
 #[test]

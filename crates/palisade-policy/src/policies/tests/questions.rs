@@ -163,7 +163,7 @@ fn what_does_not_fit_the_schema_is_denied_with_its_reason() {
         (
             "a time no calendar has",
             Asking::call("echo").with(|a| a.auth_time = Some(Timestamp::from_unix_seconds(i64::MAX))),
-            Reason::PolicyError,
+            Reason::InternalError,
         ),
     ];
     for (name, asking, reason) in cases {

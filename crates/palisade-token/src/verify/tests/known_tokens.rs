@@ -90,3 +90,16 @@ async fn a_reload_forgets_known_tokens_and_keeps_the_keys() {
     let moved = before.reconfigured(vec![moved], 1024).unwrap();
     assert_eq!(refusal(&moved, &token).await, Reason::TokenSignatureInvalid);
 }
+
+#[tokio::test]
+async fn a_known_token_is_admitted_while_no_other_signature_can_be_checked() {
+    let signer = Signer::es256("k");
+    let verifier = verifier_with(&[signer.jwk()], |_| {});
+    let token = signer.token(json!({}));
+    assert!(check(&verifier, &token).await.is_ok());
+    let flood = verifier.shared.cold.hold_everything().await;
+    assert_eq!(refusal(&verifier, &signer.token(json!({"jti": "fresh"}))).await, Reason::Overloaded);
+    assert!(check(&verifier, &token).await.is_ok());
+    drop(flood);
+    assert!(check(&verifier, &signer.token(json!({"jti": "fresh"}))).await.is_ok());
+}
