@@ -85,7 +85,11 @@ pub(crate) fn mirrored_name<'a>(method: &str, params: &'a Map<String, Value>) ->
         Subject::Resource => text(params, "uri"),
         Subject::Completion => {
             let reference = params.get("ref").and_then(Value::as_object)?;
-            text(reference, "name").or_else(|| text(reference, "uri"))
+            match text(reference, "type")? {
+                "ref/prompt" => text(reference, "name"),
+                "ref/resource" => text(reference, "uri"),
+                _other => None,
+            }
         }
         Subject::Server => method.starts_with("tasks/").then(|| text(params, "taskId")).flatten(),
     }
