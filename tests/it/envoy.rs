@@ -97,39 +97,44 @@ async fn shown(answer: reqwest::Response) -> String {
     }
 }
 
+/// Sends one request, checks what reached the upstream, and gives back the answer.
+async fn ask(gateway: &mut Gateway, case: &Case) -> String {
+    let token = match &case.user {
+        Some(user) => {
+            let audience = case.audience.clone().unwrap_or_else(|| stories::identifier(gateway.resource));
+            Some(gateway.provider.token(user, &audience, &case.scopes).await.unwrap())
+        }
+        None => None,
+    };
+    if case.killed {
+        gateway.palisade.kill().unwrap();
+    }
+    gateway.upstream.forget_requests().await.unwrap();
+    let arguments = if case.arguments.is_null() { serde_json::json!({}) } else { case.arguments.clone() };
+    let sent = gateway.post(token.as_deref(), stories::call(&case.tool, &arguments)).send().await.unwrap();
+    let permitted = sent.status().is_success();
+    let answer = shown(sent).await;
+    let reached = gateway.upstream.requests().await.unwrap();
+    assert_eq!(reached.len(), usize::from(permitted), "{}: {answer}", case.name);
+    for request in &reached {
+        assert_eq!(
+            header_values(request, "authorization"),
+            [""; 0],
+            "{}: the token went upstream",
+            case.name
+        );
+        assert_eq!(header_values(request, "x-palisade-subject").len(), 1, "{}", case.name);
+    }
+    answer
+}
+
 async fn check(resource: &'static str) {
     let file = repository().join(format!("tests/cases/envoy/{resource}.yaml"));
     let mut cases: Vec<Case> = serde_saphyr::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
     let mut gateway = Gateway::start(resource, "", "").await;
     let mut differing = Vec::new();
     for case in &mut cases {
-        let token = match &case.user {
-            Some(user) => {
-                let audience = case.audience.clone().unwrap_or_else(|| stories::identifier(resource));
-                Some(gateway.provider.token(user, &audience, &case.scopes).await.unwrap())
-            }
-            None => None,
-        };
-        if case.killed {
-            gateway.palisade.kill().unwrap();
-        }
-        gateway.upstream.forget_requests().await.unwrap();
-        let arguments = if case.arguments.is_null() { serde_json::json!({}) } else { case.arguments.clone() };
-        let sent =
-            gateway.post(token.as_deref(), stories::call(&case.tool, &arguments)).send().await.unwrap();
-        let permitted = sent.status().is_success();
-        let answer = shown(sent).await;
-        let reached = gateway.upstream.requests().await.unwrap();
-        assert_eq!(reached.len(), usize::from(permitted), "{}: {answer}", case.name);
-        for request in &reached {
-            assert_eq!(
-                header_values(request, "authorization"),
-                [""; 0],
-                "{}: the token went upstream",
-                case.name
-            );
-            assert_eq!(header_values(request, "x-palisade-subject").len(), 1, "{}", case.name);
-        }
+        let answer = ask(&mut gateway, case).await;
         if answer != case.answer {
             differing.push(format!("{}:\n--- expected\n{}\n--- came\n{answer}", case.name, case.answer));
             case.answer = answer;

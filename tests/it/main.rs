@@ -1,4 +1,11 @@
 //! The whole service against real components, and the rules of the house.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
 
 mod dev;
 mod envoy;

@@ -92,9 +92,8 @@ async fn a_changed_policy_is_taken_and_a_broken_one_is_refused_visibly() {
     let refusals: Vec<&Event> =
         events.iter().filter(|event| matches!(event, Event::ReloadRefused { .. })).collect();
     assert!(taken >= 2 && refusals.len() == 1, "{events:?}");
-    let swapped = events.iter().any(|event| match event {
-        Event::ReloadTaken { added, removed, .. } => added.first == ["closed"] && removed.first == ["open"],
-        _ => false,
+    let swapped = events.iter().any(|event| {
+        matches!(event, Event::ReloadTaken { added, removed, .. } if added.first == ["closed"] && removed.first == ["open"])
     });
     assert!(swapped, "{events:?}");
     let revisions: Vec<_> =

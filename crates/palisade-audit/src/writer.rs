@@ -211,6 +211,8 @@ impl Writer {
             still @ (Writing::Possible | Writing::Dropped | Writing::Failed(_)) => still,
         };
         self.note(SeriesName::Decisions, writing);
+        // The probe may have begun a segment, whose first line is to be passed over.
+        self.shared.of(SeriesName::Decisions).written.notify_one();
     }
 
     fn note(&self, series: SeriesName, writing: Writing) {

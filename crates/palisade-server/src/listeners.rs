@@ -73,9 +73,13 @@ impl Socket {
             ListenAddress::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp),
             ListenAddress::Unix(path) => bind_unix(path).await.map(Self::Unix),
         };
-        bound.map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => BindError::Taken { listener, address: address.clone() },
-            _ => BindError::Other { listener, address: address.clone(), source },
+        bound.map_err(|source| {
+            let address = address.clone();
+            if source.kind() == io::ErrorKind::AddrInUse {
+                BindError::Taken { listener, address }
+            } else {
+                BindError::Other { listener, address, source }
+            }
         })
     }
 

@@ -8,6 +8,10 @@ use super::types::{Config, MetricsAccess, Observe};
 /// `/readyz` and written into the decision log.
 #[must_use]
 pub fn of(config: &Config) -> Vec<String> {
+    [of_the_service(config), of_the_issuers(config), of_the_resources(config)].concat()
+}
+
+fn of_the_service(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
     let listen = &config.listen;
     if listen.decision.allow_unauthenticated_callers {
@@ -41,6 +45,11 @@ pub fn of(config: &Config) -> Vec<String> {
     if config.policies.on_error == palisade_policy::OnError::Skip {
         warnings.push("policies.on_error: a forbid that fails to evaluate does not forbid".to_owned());
     }
+    warnings
+}
+
+fn of_the_issuers(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
     for (name, issuer) in &config.issuers {
         if issuer.leeway.0 > Duration::from_secs(60) {
             warnings
@@ -61,6 +70,11 @@ pub fn of(config: &Config) -> Vec<String> {
                 .push(format!("issuers.{name}.groups_overage: forbids by group miss users with many groups"));
         }
     }
+    warnings
+}
+
+fn of_the_resources(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
     let all = std::iter::once(("defaults".to_owned(), &config.defaults))
         .chain(config.resources.iter().map(|(name, resource)| (format!("resources.{name}"), resource)));
     for (at, resource) in all {

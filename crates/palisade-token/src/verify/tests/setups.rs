@@ -101,3 +101,12 @@ fn a_private_authority_must_be_readable() {
     std::fs::write(&path, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
     assert!(matches!(build(vec![issuer]), Err(SetupError::Client { .. })));
 }
+
+#[test]
+fn the_order_of_the_algorithms_means_nothing() {
+    let with = |algorithms| vec![IssuerSettings { algorithms, ..settings(KeySource::Discovery) }];
+    let before = build(with(vec![Algorithm::ES256, Algorithm::RS256])).unwrap();
+    let after =
+        before.reconfigured(with(vec![Algorithm::RS256, Algorithm::ES256, Algorithm::RS256]), 1024).unwrap();
+    assert!(Arc::ptr_eq(&before.issuers[0].keys, &after.issuers[0].keys));
+}
