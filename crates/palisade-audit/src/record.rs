@@ -173,8 +173,9 @@ pub struct DecisionRecord {
     /// The items of a batch, list or search.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<ItemRecord>,
-    /// How many decisions this record stands for. Above one only for refusals before a subject is known; the fields
-    /// beside `reason`, `resource`, `pep` and `client_ip` are then those of the first.
+    /// How many decisions this record stands for. Above one for refusals before a subject is known, for denials of
+    /// anonymous callers, and for decisions whose own record could not be written; the fields beside `reason`,
+    /// `resource`, `pep` and `client_ip` are then those of the first.
     pub count: u64,
 }
 
