@@ -134,6 +134,11 @@ impl KeySet {
         self.keys.iter().any(|key| key.id.as_deref() == Some(id))
     }
 
+    /// The names of the keys.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().filter_map(|key| key.id.as_deref())
+    }
+
     /// Whether this very key, with its name, algorithm and limits, is in the set.
     pub(crate) fn contains(&self, key: &Key) -> bool {
         self.keys.iter().any(|other| **other == *key)

@@ -278,6 +278,10 @@ impl KeyStore {
             Some(live) => (Arc::new(keys), live.epoch.saturating_add(1)),
             None => (Arc::new(keys), 1),
         };
+        // What the issuer has just left out is known to be absent: its tokens are to blame, and cause no fetch.
+        for id in before.iter().flat_map(|live| live.keys.ids()).filter(|id| !keys.has_id(id)) {
+            self.absent.insert(id.to_owned(), ());
+        }
         let confirmed = before.as_ref().and_then(|live| live.confirmed);
         let now = keys.thumbprints();
         let then = before.map(|live| live.keys.thumbprints()).unwrap_or_default();
