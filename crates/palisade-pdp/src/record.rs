@@ -69,7 +69,7 @@ fn add_subject(record: &mut DecisionRecord, judgement: &Judgement) {
     record.principal = Some(principal.subject().entity());
     record.scopes.clone_from(&judgement.scopes);
     if let Some(authority) = principal.authority() {
-        let client = |id: &String| format!("Client::\"{id}\"");
+        let client = |id: &String| format!("Client::{id:?}");
         record.actors = authority.actors.iter().map(client).collect();
         record.client = authority.client.as_ref().map(client);
         record.issuer = Some(authority.issuer.clone());
