@@ -199,6 +199,12 @@ async fn a_decision_is_found_again_in_the_collector_by_its_trace() {
         Ok(spans.into_iter().find(|span| span["traceId"] == "4bf92f3577b34da6a3ce929d0e0e4736"))
     });
     assert_eq!(spans.await.unwrap()["name"], "pdp.decide");
+
+    let counted = eventually("the counter of decisions", async || {
+        let metrics = collector.metrics()?;
+        Ok(metrics.into_iter().find(|metric| metric["name"] == "palisade_decisions_total"))
+    });
+    assert!(counted.await.unwrap()["sum"].is_object());
 }
 
 async fn wait_for_trace(collector: &Collector, trace: &str) -> Value {

@@ -13,3 +13,4 @@ mod failures;
 mod reload;
 mod stories;
 mod structure;
+mod token_verify;

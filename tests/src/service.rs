@@ -83,6 +83,8 @@ impl Palisade {
         self.kill()?;
         let mut command = Command::new(binary()?);
         command.arg("serve").arg("--config").arg(self.configuration()).env("RUST_LOG", "info");
+        // Metrics go out every second: a test does not wait a minute for them.
+        command.env("OTEL_METRIC_EXPORT_INTERVAL", "1000");
         let mut process = Process::start("palisade", command)?;
         let health = format!("http://127.0.0.1:{}/healthz", self.admin);
         let answers = async |_: &str| Ok(reqwest::get(&health).await.is_ok().then_some(()));
