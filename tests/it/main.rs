@@ -10,6 +10,7 @@
 mod dev;
 mod envoy;
 mod failures;
+mod peps;
 mod reload;
 mod stories;
 mod structure;
