@@ -12,10 +12,8 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use futures::FutureExt;
 use palisade_audit::AuditLog;
-use palisade_model::{
-    AccessRequest, Asked, Circumstances, Clock, DecisionId, Item, Reason, Refusal, Scopes, Timestamp,
-};
-use palisade_policy::{Offer, Query, StepUp, Strength, Verdict, with_implied};
+use palisade_model::{AccessRequest, Clock, DecisionId, Item, Reason, Refusal, Scopes, Timestamp};
+use palisade_policy::{Offer, StepUp, Verdict, with_implied};
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout_at},
@@ -27,6 +25,7 @@ use crate::{
     decision::Grant,
     metrics::Metrics,
     principal::{self, Principal},
+    question::{Question, circumstances, fits_catalogue, permitted_resource, readable},
     record,
     step_up::Challenges,
 };
@@ -358,88 +357,8 @@ fn denial(id: DecisionId, reason: Reason, request: &AccessRequest, judgement: &J
     }
 }
 
-/// The resource the request is for, if its caller may ask about it.
-fn permitted_resource(snapshot: &Snapshot, request: &AccessRequest) -> Result<Arc<Resource>, Refusal> {
-    let caller = request.pep.as_ref().and_then(|name| snapshot.peps.by_name(name));
-    let Some(pep) = caller else {
-        return Err(Refusal::new(Reason::PepUnauthenticated, "the caller is not authenticated"));
-    };
-    let resource = request.resource.as_ref().and_then(|name| snapshot.resources.by_name(name.as_str()));
-    let Some(resource) = resource else {
-        return Err(Refusal::new(
-            Reason::ResourceUnknown,
-            "the request names no resource, or an unknown one",
-        ));
-    };
-    if pep.may_ask(request.surface, &resource.name) {
-        Ok(Arc::clone(resource))
-    } else {
-        Err(Refusal::new(Reason::PepNotAllowed, "the caller may not ask this"))
-    }
-}
-
-/// What is asked, if it could be read.
-fn readable(request: &AccessRequest, most_items: usize) -> Result<&Asked, Refusal> {
-    let asked = request.asked.as_ref().map_err(Clone::clone)?;
-    if asked.items.is_empty() || asked.items.len() > most_items {
-        return Err(Refusal::new(Reason::RequestMalformed, "the batch is empty or has too many items"));
-    }
-    Ok(asked)
-}
-
-/// Arguments that fail a tool's input schema are denied before policies: what a tool would refuse is not worth a rule.
-fn fits_catalogue(snapshot: &Snapshot, asked: &Asked) -> Result<(), Refusal> {
-    let fits = |item: &Item| {
-        item.arguments.as_ref().is_none_or(|arguments| snapshot.policies.accepts(&item.target, arguments))
-    };
-    if asked.items.iter().all(fits) {
-        Ok(())
-    } else {
-        Err(Refusal::new(Reason::ArgumentsInvalid, "the arguments fail the tool's input schema"))
-    }
-}
-
-fn circumstances(request: &AccessRequest, now: Timestamp) -> Circumstances {
-    Circumstances {
-        now,
-        ip: request.client_ip,
-        host: request.host.clone(),
-        path: request.path.clone(),
-        surface: request.surface,
-        asserted: false,
-    }
-}
-
 const fn is_policy_denial(reason: Reason) -> bool {
     matches!(reason, Reason::NoPermit | Reason::Forbidden | Reason::PolicyError)
-}
-
-/// What the items of one request share.
-struct Question<'a> {
-    resource: &'a Resource,
-    principal: &'a Principal,
-    scopes: &'a Scopes,
-    circumstances: &'a Circumstances,
-}
-
-impl<'a> Question<'a> {
-    fn about(&self, item: &'a Item) -> Query<'a> {
-        let authority = self.principal.authority();
-        Query {
-            subject: self.principal.subject(),
-            authority: authority.map(AsRef::as_ref),
-            strength: Strength {
-                scopes: self.scopes,
-                acr: authority.and_then(|authority| authority.acr.as_deref()),
-                auth_time: authority.and_then(|authority| authority.auth_time),
-            },
-            action: &item.action,
-            target: &item.target,
-            resource: &self.resource.name,
-            arguments: item.arguments.as_ref(),
-            circumstances: self.circumstances,
-        }
-    }
 }
 
 /// A remedy that flips the decision.

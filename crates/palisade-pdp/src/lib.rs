@@ -14,6 +14,7 @@ pub mod location;
 mod metrics;
 mod peps;
 mod principal;
+mod question;
 mod record;
 mod resources;
 mod routes;

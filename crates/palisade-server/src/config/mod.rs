@@ -4,7 +4,10 @@
 //! and reports every problem at once. Nothing here listens, fetches or decides.
 
 pub mod build;
+mod callers;
+mod issuers;
 pub mod load;
+mod resources;
 pub mod types;
 pub mod values;
 pub mod warnings;

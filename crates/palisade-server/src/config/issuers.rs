@@ -1,0 +1,91 @@
+//! `issuers` as what tokens are verified with.
+
+use std::time::Duration;
+
+use palisade_model::IssuerName;
+use palisade_token::{ClaimMap, ClaimPath, IssuerSettings, KeySource, Network};
+use url::Url;
+
+use super::types::{self, Jwks};
+
+/// How far a clock may be off before it is a defect.
+const LONGEST_LEEWAY: Duration = Duration::from_secs(5 * 60);
+
+/// The settings of one issuer, or what is wrong with them.
+pub(super) fn issuer_settings(name: &IssuerName, issuer: &types::Issuer) -> Result<IssuerSettings, String> {
+    let url = Url::parse(&issuer.issuer.replace("{tenantid}", "tenant"))
+        .map_err(|error| format!("`{}` is no URL: {error}", issuer.issuer))?;
+    if url.scheme() != "https" && !is_loopback(&url) {
+        return Err(format!(
+            "`{}` must begin with https://: off loopback, plain http proves nothing",
+            issuer.issuer
+        ));
+    }
+    if issuer.issuer == crate::dev::ISSUER {
+        return Err(
+            "this is the development issuer of `palisade dev`, whose keys are in nobody's care".to_owned()
+        );
+    }
+    if issuer.leeway.0 > LONGEST_LEEWAY {
+        return Err(
+            "leeway: more than 5m accepts tokens long after their end (`M` is months, `m` is minutes)"
+                .to_owned(),
+        );
+    }
+    let segments: Vec<&str> = url.path_segments().into_iter().flatten().collect();
+    if segments.first().is_some_and(|first| matches!(*first, "common" | "organizations")) {
+        return Err("an Entra issuer `common` or `organizations` accepts every tenant in the world; use {tenantid} and `tenants`".to_owned());
+    }
+    let keys = match &issuer.jwks {
+        None => KeySource::Discovery,
+        Some(Jwks::Uri(uri)) => {
+            KeySource::Uri(Url::parse(uri).map_err(|error| format!("jwks: `{uri}` is no URL: {error}"))?)
+        }
+        Some(Jwks::File(path)) => KeySource::File(path.clone()),
+    };
+    let proxy = match issuer.network.proxy.as_deref() {
+        None | Some("none") => None,
+        Some(proxy) => {
+            Some(Url::parse(proxy).map_err(|error| format!("network.proxy: `{proxy}` is no URL: {error}"))?)
+        }
+    };
+    Ok(IssuerSettings {
+        profile: issuer.profile,
+        keys,
+        algorithms: issuer.algorithms.clone(),
+        leeway: issuer.leeway.0,
+        timeout: issuer.timeout.0,
+        max_lifetime: issuer.max_lifetime.0,
+        subject_claim: issuer.subject.clone(),
+        tenants: issuer.tenants.clone(),
+        claims: claim_map(&issuer.claims)?,
+        groups_overage: issuer.groups_overage,
+        network: Network {
+            private: issuer.network.private,
+            ca: issuer.network.ca.as_ref().map(|ca| ca.file.clone()),
+            proxy,
+        },
+        ..IssuerSettings::new(name.clone(), issuer.issuer.as_str().into())
+    })
+}
+
+fn claim_map(claims: &types::Claims) -> Result<ClaimMap, String> {
+    let path = |text: &String| text.parse::<ClaimPath>().map_err(|error| format!("claims: {error}"));
+    let paths = |texts: &[String]| texts.iter().map(path).collect::<Result<Vec<_>, _>>();
+    Ok(ClaimMap {
+        roles: paths(claims.roles.as_deref().unwrap_or_default())?,
+        groups: paths(claims.groups.as_deref().unwrap_or_default())?,
+        tenant: claims.tenant.as_ref().map(path).transpose()?,
+        tags: paths(&claims.tags)?,
+    })
+}
+
+/// Whether a URL is on this machine, where plain http is no risk.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
