@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use palisade_audit::{AuditSettings, Durability, OnFull, Record, query};
 use palisade_model::{
-    Action, Credential, ManualClock, PolicyRevision, RawToken, ResourceName, Surface, Target,
+    Action, Asked, Credential, ManualClock, PolicyRevision, RawToken, ResourceName, Surface, Target,
 };
 use palisade_policy::{OnError, Policies, SourceFile, Sources, Tool, World, WorldResource};
 use palisade_token::{IssuerSettings, KeySource, Verifier};
