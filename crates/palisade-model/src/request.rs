@@ -206,15 +206,22 @@ impl Target {
         self.id.get(at..)
     }
 
-    /// The entity as records, explanations and errors carry it. The URI of an MCP resource ends before its query and
-    /// fragment, which may hold what no record should; policies see all of it.
+    /// The entity as records, explanations and errors carry it. The URI of an MCP resource stands there without
+    /// user information, query and fragment, which may hold what no record should; policies see all of it.
     #[must_use]
     pub fn entity(&self) -> String {
-        let id = match self.id.split_once(['?', '#']) {
-            Some((id, _)) if self.type_name == "Mcp::Resource" => id,
-            Some(_) | None => self.id.as_str(),
-        };
-        format!("{}::{id:?}", self.type_name)
+        if self.type_name != "Mcp::Resource" {
+            return format!("{}::{:?}", self.type_name, self.id);
+        }
+        // A URI may hold secrets: in its query, and in the user information before the host (RFC 3986 section 3.2.1).
+        let uri = self.id.split(['?', '#']).next().unwrap_or_default();
+        let without_user = uri.split_once("://").and_then(|(scheme, rest)| {
+            let (authority, path) =
+                rest.find('/').and_then(|at| rest.split_at_checked(at)).unwrap_or((rest, ""));
+            let (_user, host) = authority.rsplit_once('@')?;
+            Some(format!("{scheme}://{host}{path}"))
+        });
+        format!("{}::{:?}", self.type_name, without_user.as_deref().unwrap_or(uri))
     }
 }
 
@@ -269,6 +276,8 @@ mod tests {
         for (target, entity) in [
             (Target::mcp_resource(&files, "db://a/b?key=s3cret"), r#"Mcp::Resource::"files/db://a/b""#),
             (Target::mcp_resource(&files, "db://a#s3cret?x"), r#"Mcp::Resource::"files/db://a""#),
+            (Target::mcp_resource(&files, "db://u:s3cret@h/b@c"), r#"Mcp::Resource::"files/db://h/b@c""#),
+            (Target::mcp_resource(&files, "db://u:s3@cret@h"), r#"Mcp::Resource::"files/db://h""#),
             (Target::mcp_tool(&files, "what?"), r#"Mcp::Tool::"files/what?""#),
             (Target::mcp_tool(&files, "a\"b\n"), r#"Mcp::Tool::"files/a\"b\n""#),
         ] {

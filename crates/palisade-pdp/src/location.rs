@@ -18,8 +18,8 @@ impl Location {
     /// Reads a request target in origin form (RFC 9112 section 3.2.1).
     ///
     /// # Errors
-    /// `request_malformed` for encoded slashes, backslashes or NUL, encodings of characters that need none (RFC 3986
-    /// section 6.2.2.2: an upstream that decodes first would route them elsewhere), dot segments, path parameters,
+    /// `request_malformed` for encoded slashes, backslashes or NUL, encodings of characters that a path may hold as they
+    /// are or in lower-case hex (RFC 3986 section 6.2.2: an upstream that decodes first would route them elsewhere), dot segments, path parameters,
     /// empty segments, backslashes, fragments, control or non-ASCII characters, and anything that does not begin with a
     /// slash.
     pub fn parse(target: &str) -> Result<Self, Refusal> {
@@ -66,7 +66,10 @@ fn escape_fault(path: &[u8]) -> Option<&'static str> {
             return Some("the path holds a percent sign that begins no encoding");
         };
         let encoded = u8::try_from(high * 16 + low).unwrap_or_default();
-        let needs_none = encoded.is_ascii_alphanumeric() || matches!(encoded, b'-' | b'.' | b'_' | b'~');
+        let lower_case =
+            [1, 2].iter().any(|offset| path.get(at + offset).is_some_and(u8::is_ascii_lowercase));
+        let needs_none =
+            encoded.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@".contains(&encoded) || lower_case;
         if needs_none || matches!(encoded, 0x00 | b'%' | b'/' | b'\\' | b';') {
             return Some("the path holds an encoding that a server may read as a part of the path itself");
         }
@@ -174,6 +177,9 @@ mod tests {
             "/a/admin;x",
             "/a%3bx",
             "/a%7Eb",
+            "/users%3Apurge",
+            "/a%40b",
+            "/caf%c3%a9",
             "/a/..",
             "/..",
         ] {

@@ -6,7 +6,7 @@ use palisade_model::Arguments;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::location::percent_decoded;
+use crate::location::{Location, percent_decoded};
 
 /// The templates, compiled. A literal segment wins over a parameter.
 #[derive(Clone, Default)]
@@ -40,8 +40,12 @@ impl Routes {
         let mut router = matchit::Router::new();
         for template in templates {
             let error = |why: String| RouteError { template: template.to_owned(), why };
-            if !template.starts_with('/') {
-                return Err(error("it does not begin with a slash".to_owned()));
+            // What no request may hold, a template that matches requests cannot hold either.
+            let literal = template.replace(['{', '}', '*'], "");
+            match Location::parse(&literal) {
+                Ok(location) if location.path == literal => {}
+                Ok(_) => return Err(error("it holds a query".to_owned())),
+                Err(refusal) => return Err(error(refusal.detail)),
             }
             router.insert(template, template.to_owned()).map_err(|source| error(source.to_string()))?;
         }
@@ -91,5 +95,8 @@ mod tests {
         assert!(Routes::new(["/a/{x}", "/a/{y}"]).is_err());
         assert!(Routes::new(["a"]).is_err());
         assert!(Routes::new(["/a/{x"]).is_err());
+        for bad in ["/a//b", "/a?b", "/a/../b", "/caf%c3%a9", "/a%3Ab", "/a;b"] {
+            assert!(Routes::new([bad]).is_err(), "{bad}");
+        }
     }
 }

@@ -209,14 +209,15 @@ impl Policies {
     }
 }
 
-/// The input schemas of all tools, compiled. Patterns run in time linear in the text, and references are resolved within
-/// the schema only.
+/// The input schemas of all tools, compiled. Patterns may look around, as generated schemas do; one that backtracks too
+/// long does not match. References are resolved within the schema only.
 fn input_schemas(world: &World) -> Result<HashMap<Target, Validator>, Vec<Diagnostic>> {
     let (mut compiled, mut problems) = (HashMap::new(), Vec::new());
     for resource in &world.resources {
         for tool in &resource.tools {
             let Some(schema) = &tool.input_schema else { continue };
-            let options = jsonschema::options().with_pattern_options(jsonschema::PatternOptions::regex());
+            let options = jsonschema::options()
+                .with_pattern_options(jsonschema::PatternOptions::fancy_regex().backtrack_limit(20_000));
             match options.build(schema) {
                 Ok(validator) => {
                     compiled.insert(Target::mcp_tool(&resource.name, &tool.name), validator);

@@ -17,6 +17,8 @@ use crate::{Policies, Query, Strength};
 const MAX_SCOPES: usize = 3;
 /// The most questions a search asks.
 const MAX_EVALUATIONS: usize = 64;
+/// How many of these a search leaves to the login where scopes are not likely to help.
+const FOR_LOGIN: usize = 16;
 
 /// What the configuration lets a step-up ask for.
 #[derive(Debug, Clone, Copy)]
@@ -75,9 +77,7 @@ pub fn step_up(
         return StepUp::None;
     }
     let mut search = Search { policies, query, budget, evaluations: 0, exhausted: false };
-    let scopes = search.scopes(offer);
-    // Past a bound the denial is plain: nobody knows whether fewer scopes would have done.
-    let found = if search.exhausted { None } else { scopes.or_else(|| search.authentication(offer)) };
+    let found = search.scopes(offer).or_else(|| search.authentication(offer));
     match found {
         Some(found) => found,
         None if search.exhausted => StepUp::Exhausted,
@@ -100,20 +100,21 @@ impl<B: FnMut() -> bool> Search<'_, B> {
         if candidates.is_empty() {
             return None;
         }
-        // Where all of them together do not help, a choice of two or three hardly will: singles are tried all the
-        // same, since a policy may hold a scope against a token, and the rest of the bound is left to the login.
+        // Where all of them together do not help, the login is the likelier remedy, and a part of the bound is its own.
+        // The choices are tried all the same: a policy may hold one of the scopes against a token.
         let all = held.iter().chain(candidates.iter().copied()).cloned().collect();
         let all = with_implied(&all, offer.implies);
-        let worth_it = self.helps(Strength { scopes: &all, ..self.query.strength })?;
-        let largest = if worth_it { MAX_SCOPES } else { 1 };
-        for size in 1..=largest.min(candidates.len()) {
+        let all_help = self.helps(Strength { scopes: &all, ..self.query.strength }, MAX_EVALUATIONS)?;
+        let offers_login = !offer.acr_values.is_empty() || !offer.max_age.is_empty();
+        let reserved = if offers_login && !all_help { FOR_LOGIN } else { 0 };
+        for size in 1..=MAX_SCOPES.min(candidates.len()) {
             let mut chosen: Vec<usize> = (0..size).collect();
             loop {
                 let set: Vec<&Scope> = chosen.iter().filter_map(|at| candidates.get(*at).copied()).collect();
                 let wanted = held.iter().chain(set.iter().copied()).cloned().collect();
                 let scopes = with_implied(&wanted, offer.implies);
                 let strength = Strength { scopes: &scopes, ..self.query.strength };
-                match self.helps(strength) {
+                match self.helps(strength, MAX_EVALUATIONS - reserved) {
                     Some(true) => return Some(StepUp::Scopes(set.into_iter().cloned().collect())),
                     Some(false) => {}
                     None => return None,
@@ -145,7 +146,7 @@ impl<B: FnMut() -> bool> Search<'_, B> {
                 acr: acr.map(String::as_str).or(held.acr),
                 auth_time: oldest.or(held.auth_time),
             };
-            if self.helps(strength)? {
+            if self.helps(strength, MAX_EVALUATIONS)? {
                 let acr_values = acr.cloned().into_iter().collect();
                 return Some(StepUp::Authentication { acr_values, max_age: age });
             }
@@ -154,8 +155,8 @@ impl<B: FnMut() -> bool> Search<'_, B> {
     }
 
     /// Whether the stronger token would be let in; nothing past a bound.
-    fn helps(&mut self, strength: Strength<'_>) -> Option<bool> {
-        if self.evaluations >= MAX_EVALUATIONS || !(self.budget)() {
+    fn helps(&mut self, strength: Strength<'_>, bound: usize) -> Option<bool> {
+        if self.evaluations >= bound || !(self.budget)() {
             self.exhausted = true;
             return None;
         }

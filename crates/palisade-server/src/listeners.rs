@@ -100,7 +100,7 @@ impl Socket {
     }
 
     /// Serves a router to callers that nobody knows, so that they can take only so much: at most 256 connections at once,
-    /// each closed when nothing comes for half a minute. More wait in the system's queue, and cost no file.
+    /// each closed when nothing comes for half a minute, and after two minutes whatever comes. More wait in the system's queue, and cost no file.
     pub(crate) fn serve_strangers(
         self,
         router: Router,
@@ -159,6 +159,7 @@ pub(crate) struct Peer {
 
 const MOST_STRANGERS: usize = 256;
 const STRANGERS_PATIENCE: Duration = Duration::from_secs(30);
+const STRANGERS_STAY: Duration = Duration::from_secs(120);
 
 /// TCP with a bound on connections and on their silence.
 struct Guarded {
@@ -182,7 +183,8 @@ impl Listener for Guarded {
         let mut stream = TimeoutStream::new(stream);
         stream.set_read_timeout(Some(STRANGERS_PATIENCE));
         stream.set_write_timeout(Some(STRANGERS_PATIENCE));
-        (GuardedStream { stream: Box::pin(stream), _place: place }, address)
+        let stay = Box::pin(tokio::time::sleep(STRANGERS_STAY));
+        (GuardedStream { stream: Box::pin(stream), stay, _place: place }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -193,6 +195,8 @@ impl Listener for Guarded {
 /// A connection that holds its place until it is closed.
 struct GuardedStream {
     stream: Pin<Box<TimeoutStream<TcpStream>>>,
+    /// Who sends a byte now and then is never silent, and holds a place all the same.
+    stay: Pin<Box<tokio::time::Sleep>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -202,6 +206,9 @@ impl AsyncRead for GuardedStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.stay.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         self.stream.as_mut().poll_read(context, buffer)
     }
 }

@@ -70,12 +70,14 @@ impl Reloader {
         let mut tick = interval(POLL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut refused = None;
+        // A SIGHUP is done with when the files are in force or refused, not before.
+        let mut forced = false;
         loop {
-            let forced = tokio::select! {
-                hup = self.hangup.recv() => hup.is_some(),
-                Some(()) = changes.recv() => false,
-                _ = tick.tick() => false,
-            };
+            tokio::select! {
+                hup = self.hangup.recv() => forced |= hup.is_some(),
+                Some(()) = changes.recv() => {}
+                _ = tick.tick() => {}
+            }
             self.end_observations().await;
             let looks = match self.loaded.config.policies.reload {
                 Reload::Watch => true,
@@ -83,6 +85,7 @@ impl Reloader {
                 Reload::Off => {
                     if forced {
                         tracing::warn!("SIGHUP changes nothing: `policies.reload` is `off`");
+                        forced = false;
                     }
                     false
                 }
@@ -94,11 +97,11 @@ impl Reloader {
             let Some(reading) = self.settled(known).await else { continue };
             match self.reload(reading).await {
                 Some(true) => {
-                    (self.in_force, refused) = (reading, None);
+                    (self.in_force, refused, forced) = (reading, None, false);
                     // The files may be others now; the old watcher ends.
                     drop(std::mem::replace(&mut watcher, self.watcher(&changed)));
                 }
-                Some(false) => refused = Some(reading),
+                Some(false) => (refused, forced) = (Some(reading), false),
                 // The files changed once more while the snapshot was built: look again at once.
                 None => tick.reset_immediately(),
             }

@@ -174,13 +174,16 @@ impl KeyStore {
     /// Takes over the document of a store of other settings, as old as it is. It is due at once: only a fetch can tell
     /// whether the new settings work.
     fn begin_with(&self, before: &Self) {
+        // INVARIANT: read before the keys. A refresh puts keys in force first and remembers their `ETag` then, so what is
+        // remembered is never newer than the document, and no "not modified" can confirm a document that was replaced.
+        let memory = locked(&before.memory).clone();
         let Some(live) = before.live.load_full() else { return };
         let Ok((keys, findings)) = KeySet::import(&live.document, &self.origin.algorithms) else { return };
         if keys.is_empty() || live.confirmed.is_none() {
             return;
         }
         self.report(&findings);
-        locked(&self.memory).clone_from(&locked(&before.memory));
+        *locked(&self.memory) = memory;
         self.had_keys.store(true, Ordering::Relaxed);
         let (document, confirmed) = (Arc::clone(&live.document), live.confirmed);
         let soft_ttl = Duration::ZERO;

@@ -280,6 +280,21 @@ fn arguments_are_held_against_the_catalogue() {
     }
     let unread = Arguments { json: None, ..Arguments::from_json(&json!({})).unwrap() };
     assert!(policies.accepts(&Target::mcp_tool(&demo, "read"), &unread));
+    let looks_around =
+        json!({"properties": {"path": {"type": "string", "pattern": "^(?!\\.)(?!.*\\.\\.)[a-z.]+$"}}});
+    let policies = with(looks_around).unwrap();
+    let accepts = |path: &str| {
+        let arguments = Arguments::from_json(&json!({"path": path})).unwrap();
+        policies.accepts(&Target::mcp_tool(&demo, "read"), &arguments)
+    };
+    assert!(accepts("a.b") && !accepts("a..b") && !accepts(".a"));
+    let circle =
+        json!({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}});
+    let nothing = Arguments::from_json(&json!({})).unwrap();
+    assert!(
+        with(circle).unwrap().accepts(&Target::mcp_tool(&demo, "read"), &nothing),
+        "a circle of references says nothing, and ends"
+    );
     let error = with(json!({"type": "nonsense"})).unwrap_err();
     assert!(error[0].to_string().contains("tool `read` is no JSON Schema"), "{error:?}");
 }

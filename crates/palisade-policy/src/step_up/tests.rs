@@ -18,6 +18,8 @@ when { context has auth_time && context.now.durationSince(context.auth_time) <= 
 when { context.scopes.containsAll(["e", "f", "g", "h"]) };
 @id("not-both") permit (principal, action in Mcp::Action::"prompts/list", resource)
 when { context.scopes.contains("a") && !context.scopes.contains("b") };
+@id("two") permit (principal, action in Mcp::Action::"resources/list", resource)
+when { context.scopes.containsAll(["a", "c"]) && !context.scopes.contains("b") };
 @id("other") permit (principal, action in Mcp::Action::"tools/call", resource == Mcp::Tool::"demo/other")
 when { context.scopes.contains("a") };
 "#;
@@ -144,7 +146,7 @@ fn scopes_that_cannot_help_leave_the_search_to_the_login() {
         asked += 1;
         true
     });
-    assert_eq!((found, asked), (StepUp::None, 12), "all together once, then one by one");
+    assert_eq!((found, asked), (StepUp::Exhausted, MAX_EVALUATIONS), "past the bound the denial is plain");
 }
 
 #[test]
@@ -155,6 +157,12 @@ fn a_scope_that_is_held_against_a_token_does_not_hide_the_one_that_helps() {
     };
     let check = Check { step_up: &["b", "a"], ..Check::new(Asking::call("echo").with(prompts)) };
     assert_eq!(check.run(|| true), StepUp::Scopes(scopes(&["a"])));
+    let resources = |asking: &mut Asking| {
+        lists(asking);
+        asking.action = palisade_model::Action::mcp("resources/list");
+    };
+    let check = Check { step_up: &["a", "b", "c"], ..Check::new(Asking::call("echo").with(resources)) };
+    assert_eq!(check.run(|| true), StepUp::Scopes(scopes(&["a", "c"])));
 }
 
 #[test]
