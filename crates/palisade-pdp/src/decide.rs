@@ -37,6 +37,7 @@ pub struct Pdp {
     audit: AuditLog,
     clock: Arc<dyn Clock>,
     admission: Semaphore,
+    most_concurrent: usize,
     challenges: Challenges,
     metrics: Metrics,
 }
@@ -90,6 +91,7 @@ impl Pdp {
             audit: settings.audit,
             clock: settings.clock,
             admission: Semaphore::new(settings.most_concurrent),
+            most_concurrent: settings.most_concurrent,
             challenges: Challenges::new(),
             metrics: Metrics::new(),
         }
@@ -125,8 +127,22 @@ impl Pdp {
     async fn decide_in_span(&self, snapshot: &Arc<Snapshot>, request: &AccessRequest) -> Decision {
         let started = self.clock.now();
         let deadline = Instant::now() + snapshot.limits.deadline;
-        let judgement = self.judge_in_time(snapshot, request, started, deadline).await;
+        // Held until the record is written, so that `settled` waits for it, too.
+        let admitted = self.admission.try_acquire().ok();
+        let judgement = match &admitted {
+            Some(_) => self.judge_in_time(snapshot, request, started, deadline).await,
+            None => Judgement::denied(Reason::Overloaded),
+        };
         self.conclude(snapshot, request, judgement, started, deadline).await
+    }
+
+    /// Waits until no decision is under way, for at most `limit`: a proxy that gave up on its call does not take the
+    /// record with it when the service stops.
+    pub async fn settled(&self, limit: Duration) {
+        let all = u32::try_from(self.most_concurrent).unwrap_or(u32::MAX);
+        if tokio::time::timeout(limit, self.admission.acquire_many(all)).await.is_err() {
+            tracing::warn!("decisions were still under way when the decision log was closed");
+        }
     }
 
     /// The steps, with every way they can fail turned into a denial.
@@ -138,9 +154,6 @@ impl Pdp {
         deadline: Instant,
     ) -> Judgement {
         let mut judgement = Judgement::denied(Reason::InternalError);
-        let Ok(_admitted) = self.admission.try_acquire() else {
-            return Judgement::denied(Reason::Overloaded);
-        };
         match within(deadline, self.judge(snapshot, request, now, deadline, &mut judgement)).await {
             Ok(outcome) => judgement.outcome = outcome,
             Err(refusal) => judgement.refuse(refusal),

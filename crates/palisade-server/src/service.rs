@@ -78,6 +78,9 @@ pub struct Service {
 /// request that finds no room would have missed its deadline in the queue.
 const MOST_CONCURRENT: usize = 1_024;
 
+/// How long decisions may take whose callers are gone already.
+const SETTLE: Duration = Duration::from_millis(500);
+
 /// How long requests under way may take once the service stops.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -163,6 +166,7 @@ impl Service {
         for task in &self.background {
             task.abort();
         }
+        self.pdp.settled(SETTLE).await;
         self.pdp.audit().shutdown().await;
         self.admin.0.cancel();
         if tokio::time::timeout(DRAIN, self.admin.1).await.is_err() {
