@@ -307,3 +307,63 @@ async fn a_session_of_the_reference_server_works_through_the_gateway() {
     let expected = ["initialize", "notification", "tools/call", "tools/call", "session/delete"];
     assert_eq!(actions, expected.map(|action| format!("Mcp::Action::\"{action}\"")));
 }
+
+/// Envoy's MCP filter in front, with a key that makes its metadata believed.
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_of_envoys_mcp_filter_is_believed_from_the_pep_with_the_key_and_from_nobody_else() {
+    const KEY: &str = "0123456789abcdef0123456789abcdef";
+    let provider = stories::provider().await;
+    let upstream = McpServer::start(&stories::tools("demo")).await.unwrap();
+    let keys = tempfile::tempdir().unwrap();
+    let file = keys.path().join("edge.key");
+    fs::write(&file, KEY).unwrap();
+    let pep = format!(
+        "peps:\n  edge: {{auth: {{key: {{file: {}}}}}, surfaces: [ext_authz], resources: [demo], mcp_metadata: true}}\n",
+        file.display()
+    );
+    let configuration = format!("{}{pep}", stories::configuration(provider.issuer()));
+    let palisade = Palisade::start(&configuration, "").await.unwrap();
+    palisade.wait_for_readiness(200).await.unwrap();
+    let ports =
+        EnvoyPorts { decision: palisade.decision, public: palisade.public, upstream: upstream.port() };
+    let filled = EnvoySample::Mcp.fill("demo", ports).unwrap();
+    let token = provider.token("bob", &stories::identifier("demo"), "files:read").await.unwrap();
+    let send = async |envoy: &Envoy, body: String| {
+        let request = reqwest::Client::new()
+            .post(envoy.url("/demo"))
+            .bearer_auth(&token)
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream");
+        request.body(body).send().await.unwrap()
+    };
+    let echo = stories::call("echo", &serde_json::json!({"message": "hi"}));
+    let delete = stories::call("delete_file", &serde_json::json!({"path": "/a"}));
+
+    let envoy = Envoy::start_with(&filled, &[("PALISADE_KEY", KEY)]).await.unwrap();
+    assert_eq!(send(&envoy, echo.clone()).await.status(), 200);
+    assert_eq!(send(&envoy, delete).await.status(), 403);
+    // The filter refuses what two readers could read in two ways, before anybody is asked.
+    let twice = echo.replace("\"method\":\"tools/call\"", "\"method\":\"tools/call\",\"method\":\"ping\"");
+    assert_ne!(twice, echo);
+    assert_eq!(send(&envoy, twice).await.status(), 400);
+    let decisions = palisade.decisions().unwrap();
+    let seen: Vec<_> = decisions
+        .iter()
+        .map(|record| {
+            (record.pep.as_ref().unwrap().as_str(), record.decision, record.target.clone().unwrap())
+        })
+        .collect();
+    let target = |tool: &str| format!("Mcp::Tool::\"demo/{tool}\"");
+    assert_eq!(
+        seen,
+        [("edge", Outcome::Permit, target("echo")), ("edge", Outcome::Deny, target("delete_file"))]
+    );
+
+    // With a wrong key the caller is nobody; without one there is no key to send, and `local` is not believed.
+    let wrong =
+        Envoy::start_with(&filled, &[("PALISADE_KEY", "a key that is wrong and long enough")]).await.unwrap();
+    assert_eq!(send(&wrong, echo.clone()).await.status(), 403);
+    let keyless = Envoy::start(&filled).await.unwrap();
+    assert_eq!(send(&keyless, echo).await.status(), 403);
+    assert_eq!(upstream.requests().await.unwrap().len(), 1);
+}

@@ -7,6 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use palisade_tests::components::{Collector, Envoy, EnvoyPorts, EnvoySample, McpServer, eventually};
 use palisade_tests::service::Palisade;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use crate::envoy::Gateway;
 use crate::stories;
@@ -66,6 +70,113 @@ async fn a_dead_provider_does_not_hurt_while_its_keys_are_known() {
     let answer =
         gateway.post(Some(&forged), stories::call("echo", &json!({"message": "hi"}))).send().await.unwrap();
     assert_eq!(answer.status(), 401);
+}
+
+/// The provider dies and comes back, with a new key, in the middle of traffic through Envoy.
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_and_restarting_the_provider_under_traffic_fails_no_good_token_and_lets_no_bad_one_in() {
+    let mut gateway = Gateway::start("demo", "", "").await;
+    let good = gateway.token("bob", "").await;
+    let (header, rest) = good.split_once('.').unwrap();
+    let forged = format!("{header}.{}AAAA", rest.trim_end_matches(|sign| sign != '.'));
+    let other_audience = gateway.provider.token("bob", "https://elsewhere.example.com/", "").await.unwrap();
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let mut traffic = Vec::new();
+    for (token, expected) in [(&good, 200), (&good, 200), (&forged, 401), (&other_audience, 401)] {
+        let (token, stop) = (token.clone(), Arc::clone(&stop));
+        let url = gateway.envoy.url("/demo");
+        traffic.push(tokio::spawn(async move {
+            let client = reqwest::Client::new();
+            let mut sent = 0_u64;
+            while !stop.load(Ordering::SeqCst) {
+                let request = client
+                    .post(&url)
+                    .bearer_auth(&token)
+                    .header("content-type", "application/json")
+                    .header("accept", "application/json, text/event-stream")
+                    .body(stories::call("echo", &json!({"message": "hi"})));
+                let answer = request.send().await.unwrap();
+                assert_eq!(
+                    answer.status().as_u16(),
+                    expected,
+                    "after {sent}: {}",
+                    answer.text().await.unwrap()
+                );
+                sent += 1;
+            }
+            sent
+        }));
+    }
+    let pause = async || tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    pause().await;
+    gateway.provider.kill().unwrap();
+    pause().await;
+    gateway.provider.restart().await.unwrap();
+    gateway.provider.rotate().await.unwrap();
+    let of_the_new_key = gateway.token("bob", "").await;
+    let echo = stories::call("echo", &json!({"message": "hi"}));
+    let taken = async || {
+        let answer = gateway.post(Some(&of_the_new_key), echo.clone()).send().await?;
+        Ok((answer.status() == 200).then_some(()))
+    };
+    eventually("the new key to be known", taken).await.unwrap();
+    pause().await;
+    stop.store(true, Ordering::SeqCst);
+    let mut sent = Vec::new();
+    for task in traffic {
+        sent.push(task.await.unwrap());
+    }
+    assert!(sent.iter().all(|sent| *sent > 20), "{sent:?}");
+    let through = gateway.upstream.requests().await.unwrap().len() as u64;
+    let good: u64 = sent.iter().take(2).sum();
+    assert_eq!(through, good + 1, "what reached the upstream is what was permitted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_under_way_is_answered_when_the_service_stops_and_health_says_so() {
+    let mut gateway = Gateway::start("demo", "", "").await;
+    let token = gateway.token("bob", "").await;
+    let port = gateway.palisade.decision;
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
+    let mut health = HealthClient::new(channel.connect().await.unwrap());
+    let service = "envoy.service.auth.v3.Authorization".to_owned();
+    let mut watch = health.watch(HealthCheckRequest { service }).await.unwrap().into_inner();
+    let serving = |answer: Option<HealthCheckResponse>| answer.map(|answer| answer.status());
+    assert_eq!(serving(watch.message().await.unwrap()), Some(ServingStatus::Serving));
+
+    // Half a request: the service has read the head and waits for the rest of the body.
+    let body = stories::call("echo", &json!({"message": "hi"}));
+    let (first, second) = body.split_at(body.len() / 2);
+    let head = format!(
+        "POST /authz/demo HTTP/1.1\r\nhost: palisade\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{first}",
+        body.len()
+    );
+    let mut under_way = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    under_way.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+
+    let began = std::time::Instant::now();
+    gateway.palisade.process().unwrap().signal("TERM").unwrap();
+    assert_eq!(serving(watch.message().await.unwrap()), Some(ServingStatus::NotServing));
+    let refused =
+        async || Ok(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err().then_some(()));
+    eventually("new connections to be refused", refused).await.unwrap();
+    assert_eq!(gateway.palisade.wait_for_readiness(503).await.unwrap()["stopping"], true);
+
+    under_way.write_all(second.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    under_way.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(serving(watch.message().await.unwrap()).is_none(), "the stream ends");
+    let process = gateway.palisade.process().unwrap();
+    eventually("the end of the service", async || Ok(process.check_running().is_err().then_some(())))
+        .await
+        .unwrap();
+    assert!(began.elapsed() < std::time::Duration::from_secs(8), "nothing is waited for in vain");
+    let decisions = gateway.palisade.decisions().unwrap();
+    assert_eq!(decisions.len(), 1);
+    assert!(answer.contains(&decisions[0].id.to_string()), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

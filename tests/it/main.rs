@@ -8,8 +8,10 @@
 )]
 
 mod dev;
+mod egress;
 mod envoy;
 mod failures;
+mod http_routes;
 mod peps;
 mod reload;
 mod stories;

@@ -7,7 +7,14 @@
 //!
 //! Nothing here returns an error. A refusal, a timeout and a panic are denials with a reason, and are recorded.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use futures::FutureExt;
@@ -40,6 +47,8 @@ pub struct Pdp {
     most_concurrent: usize,
     challenges: Challenges,
     metrics: Metrics,
+    /// Whether the last decision could not be recorded.
+    unrecorded: AtomicBool,
 }
 
 /// What a decision point is built from.
@@ -94,6 +103,7 @@ impl Pdp {
             most_concurrent: settings.most_concurrent,
             challenges: Challenges::new(),
             metrics: Metrics::new(),
+            unrecorded: AtomicBool::new(false),
         }
     }
 
@@ -279,21 +289,26 @@ impl Pdp {
         let record = record::of(id, snapshot, request, &judgement, &self.audit, started, duration);
         let until = deadline.max(Instant::now() + LAST_WORDS);
         let receipt = match timeout_at(until, self.audit.record(record)).await {
-            Ok(Ok(receipt)) => Some(receipt),
-            Ok(Err(error)) => {
-                tracing::error!(error = %error, "a decision could not be recorded");
-                None
-            }
-            Err(_elapsed) => {
-                tracing::error!("a decision could not be recorded in time");
-                None
-            }
+            Ok(Ok(receipt)) => Ok(receipt),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_elapsed) => Err("the log took too long".to_owned()),
         };
+        self.note_recording(receipt.as_ref().err());
+        let receipt = receipt.ok();
         // A refusal that is counted stands in the record of the first of its kind: that is the id to tell.
         let id = receipt.as_ref().map_or(id, palisade_audit::AuditReceipt::id);
         let decision = decision(id, snapshot, request, &judgement, receipt);
         self.metrics.decided(snapshot, request, &judgement, &decision, duration);
         decision
+    }
+
+    /// Says once when decisions cannot be recorded, and once when they can again: a log line for each would be a flood.
+    fn note_recording(&self, error: Option<&String>) {
+        match (error, self.unrecorded.swap(error.is_some(), Ordering::Relaxed)) {
+            (Some(error), false) => tracing::error!(error, "decisions cannot be recorded, and are denied"),
+            (None, true) => tracing::info!("decisions are recorded again"),
+            (Some(_), true) | (None, false) => {}
+        }
     }
 }
 

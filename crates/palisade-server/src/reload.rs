@@ -45,6 +45,9 @@ pub(crate) struct ReloadStatus {
     pub(crate) taken: String,
     /// Why the files as they are now were refused; `None` where they are in force.
     pub(crate) error: Option<String>,
+    /// What the configuration in force weakens; told beside this.
+    #[serde(skip)]
+    pub(crate) weakened: Vec<String>,
 }
 
 /// What the reload task works with.
@@ -192,7 +195,7 @@ impl Reloader {
         self.pdp.replace(built.snapshot);
         self.loaded = loaded;
         let now = self.clock.now().to_string();
-        self.status.send_replace(ReloadStatus { taken: now, error: None });
+        self.status.send_replace(ReloadStatus { taken: now, error: None, weakened: built.warnings });
         self.metric("taken");
         tracing::info!(revision = revision.as_str(), "changed files are in force");
         let previous: PolicyRevision = before.revision.clone();

@@ -14,6 +14,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
+use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     config::{self, build::Embedded, load::Loaded, types::Config, types::MetricsAccess},
@@ -81,6 +82,9 @@ const MOST_CONCURRENT: usize = 1_024;
 /// How long decisions may take whose callers are gone already.
 const SETTLE: Duration = Duration::from_millis(500);
 
+/// How long who watches the health has to hear that the service stops.
+const LAST_WATCH: Duration = Duration::from_millis(500);
+
 /// How long requests under way may take once the service stops.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -114,7 +118,7 @@ impl Service {
             clock: Arc::clone(&clock),
             most_concurrent: MOST_CONCURRENT,
         }));
-        let taken = ReloadStatus { taken: clock.now().to_string(), error: None };
+        let taken = ReloadStatus { taken: clock.now().to_string(), error: None, weakened: built.warnings };
         let (status, reload_status) = watch::channel(taken);
         let stop = CancellationToken::new();
         let mut background = vec![tokio::spawn(record_key_changes(key_changes, audit, Arc::clone(&clock)))];
@@ -131,15 +135,14 @@ impl Service {
                 drop((refreshers, status, hangup));
             }));
         }
-        let weakened = built.warnings;
         observe_gauges(&config);
         let listeners = vec![
-            decision.serve(decision_router(&pdp, &config).await, stop.clone()),
+            decision.serve(decision_router(&pdp, &config, stop.clone()).await, stop.clone()),
             public.serve_strangers(palisade_front::metadata::router(Arc::clone(&pdp)), stop.clone()),
         ];
         // The admin listener outlives the others: `/readyz` says that the service is stopping while it does.
         let stop_admin = CancellationToken::new();
-        let router = admin_router(&pdp, &config, telemetry, reload_status, weakened, stop.clone());
+        let router = admin_router(&pdp, &config, telemetry, reload_status, stop.clone());
         let admin = (stop_admin.clone(), admin.serve_strangers(router, stop_admin));
         Ok(Self { addresses, pdp, stop, listeners, admin, background })
     }
@@ -175,10 +178,12 @@ impl Service {
     }
 }
 
-async fn decision_router(pdp: &Arc<Pdp>, config: &Config) -> axum::Router {
-    let (health_reporter, health) = tonic_health::server::health_reporter();
+async fn decision_router(pdp: &Arc<Pdp>, config: &Config, stop: CancellationToken) -> axum::Router {
+    let (reporter, health) = tonic_health::server::health_reporter();
     let check = palisade_ext_authz::grpc::server(Arc::clone(pdp));
-    set_serving(&health_reporter, &check).await;
+    let services = ["", name_of(&check)];
+    set_health(&reporter, services, ServingStatus::Serving).await;
+    tokio::spawn(report_stop(reporter, services, stop));
     let grpc = tonic::service::Routes::new(check).add_service(health).prepare().into_axum_router();
     let callers = Callers {
         pdp: Arc::clone(pdp),
@@ -187,11 +192,25 @@ async fn decision_router(pdp: &Arc<Pdp>, config: &Config) -> axum::Router {
     listeners::with_callers(grpc.merge(palisade_ext_authz::http::router(Arc::clone(pdp))), callers)
 }
 
-async fn set_serving<S: tonic::server::NamedService>(
-    reporter: &tonic_health::server::HealthReporter,
-    _service: &S,
-) {
-    reporter.set_serving::<S>().await;
+const fn name_of<S: tonic::server::NamedService>(_service: &S) -> &'static str {
+    S::NAME
+}
+
+async fn set_health(reporter: &HealthReporter, services: [&str; 2], status: ServingStatus) {
+    for service in services {
+        reporter.set_service_status(service, status).await;
+    }
+}
+
+/// Tells whoever checks or watches that the service stops. Streams that watch end soon after, since they would keep
+/// the service from ending.
+async fn report_stop(mut reporter: HealthReporter, services: [&'static str; 2], stop: CancellationToken) {
+    stop.cancelled().await;
+    set_health(&reporter, services, ServingStatus::NotServing).await;
+    tokio::time::sleep(LAST_WATCH).await;
+    for service in services {
+        reporter.clear_service_status(service).await;
+    }
 }
 
 fn admin_router(
@@ -199,14 +218,13 @@ fn admin_router(
     config: &Config,
     telemetry: Arc<Telemetry>,
     reload: watch::Receiver<ReloadStatus>,
-    weakened: Vec<String>,
     stop: CancellationToken,
 ) -> axum::Router {
     let listener = &config.listen.admin;
     let detail_open = listener.address.is_local() || listener.allow_unauthenticated_callers;
     let metrics_open = detail_open || listener.metrics == MetricsAccess::Open;
     let pdp = Arc::clone(pdp);
-    let readiness = move || readiness(&pdp, &reload.borrow(), &weakened, stop.is_cancelled());
+    let readiness = move || readiness(&pdp, &reload.borrow(), stop.is_cancelled());
     palisade_front::admin::router(Admin {
         readiness: Arc::new(readiness),
         metrics: Arc::new(move || telemetry.prometheus()),
@@ -217,7 +235,7 @@ fn admin_router(
 }
 
 /// Ready means: decisions can come out as permits. A collector that is down does not make it unready.
-fn readiness(pdp: &Pdp, reload: &ReloadStatus, weakened: &[String], stopping: bool) -> Readiness {
+fn readiness(pdp: &Pdp, reload: &ReloadStatus, stopping: bool) -> Readiness {
     let snapshot = pdp.snapshot();
     let audit = pdp.audit().status();
     let issuer = |status: palisade_token::IssuerStatus| {
@@ -235,7 +253,7 @@ fn readiness(pdp: &Pdp, reload: &ReloadStatus, weakened: &[String], stopping: bo
         "reload": reload,
         "issuers": issuers,
         "audit": audit,
-        "weakened": weakened,
+        "weakened": reload.weakened,
     });
     Readiness { ready, detail }
 }

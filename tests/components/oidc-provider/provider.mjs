@@ -15,13 +15,15 @@
 //   POST /test/retire     only the signing keys stay published
 //   GET  /test/status     {"signing": kid, "published": [kid], "requests": {path: count}}
 //
-//   node provider.mjs [--port N] [--settings FILE] [--keys FILE]
+//   node provider.mjs [--port N] [--settings FILE] [--keys FILE] [--tls FILE --host NAME]
 //
-// With --keys the keys outlive a restart. Prints `ready <issuer>` once it answers.
+// With --keys the keys outlive a restart. With --tls (PEM: certificate and key) it speaks HTTPS, and
+// its issuer has the name that --host gives. Prints `ready <issuer>` once it answers.
 
 import { generateKeyPair, randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { parseArgs, promisify } from 'node:util';
 import { Provider, errors } from 'oidc-provider';
 
@@ -32,6 +34,8 @@ const { values: options } = parseArgs({
     port: { type: 'string', default: '0' },
     settings: { type: 'string' },
     keys: { type: 'string' },
+    tls: { type: 'string' },
+    host: { type: 'string', default: '127.0.0.1' },
   },
 });
 const readJson = (file) => JSON.parse(readFileSync(file, 'utf8'));
@@ -45,7 +49,8 @@ const stored = new Map();
 const requests = {};
 let provider;
 
-const server = createServer(handle);
+const pem = options.tls && readFileSync(options.tls, 'utf8');
+const server = pem ? createTlsServer({ cert: pem, key: pem }, handle) : createServer(handle);
 server.listen(Number(options.port), '127.0.0.1', async () => {
   if (keyPairs.length === 0) keyPairs = [await newKeyPair()];
   publish();
@@ -53,7 +58,7 @@ server.listen(Number(options.port), '127.0.0.1', async () => {
 });
 
 function issuer() {
-  return `http://127.0.0.1:${server.address().port}`;
+  return `${pem ? 'https' : 'http'}://${options.host}:${server.address().port}`;
 }
 
 async function handle(request, response) {

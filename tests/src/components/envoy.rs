@@ -29,6 +29,8 @@ pub enum EnvoySample {
     ExtAuthz,
     /// `envoy-mcp.yaml`: Envoy's MCP filter before it.
     Mcp,
+    /// `envoy.yaml` with the route that its comment gives for `kind: http`.
+    Http,
 }
 
 /// Where the filled sample sends requests, all on 127.0.0.1.
@@ -50,7 +52,7 @@ impl EnvoySample {
     /// If the sample no longer has what is to be replaced.
     pub fn fill(self, resource: &str, ports: EnvoyPorts) -> Result<String> {
         let file = match self {
-            Self::ExtAuthz => "envoy.yaml",
+            Self::ExtAuthz | Self::Http => "envoy.yaml",
             Self::Mcp => "envoy-mcp.yaml",
         };
         let mut text = fs::read_to_string(repository().join("deploy").join(file))?;
@@ -70,8 +72,33 @@ impl EnvoySample {
             ensure!(text.matches(&from).count() == 1, "deploy/{file} should have `{from}` once");
             text = text.replace(&from, &to);
         }
-        Ok(text)
+        if self == Self::Http { as_its_comment_says(&text, resource) } else { Ok(text) }
     }
+}
+
+/// The sample with the lines in force that a comment gives for `kind: http`, and those out that these stand for.
+fn as_its_comment_says(text: &str, resource: &str) -> Result<String> {
+    let text =
+        text.replace("path_separated_prefix: /files}", &format!("path_separated_prefix: /{resource}}}"));
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        if let Some(line) = line.split_once("# http: ").map(|(indent, rest)| format!("{indent}{rest}")) {
+            lines.push(line);
+        } else if !line.ends_with("# mcp only") {
+            lines.push(line.to_owned());
+        }
+    }
+    ensure!(lines.len() < text.lines().count(), "deploy/envoy.yaml should have lines for `kind: mcp` only");
+    Ok(lines.join("\n"))
+}
+
+/// An Envoy that tunnels to `port` on 127.0.0.1, whatever name a CONNECT asks for: an egress proxy.
+///
+/// # Errors
+/// As [`Envoy::start`].
+pub async fn egress_proxy(port: u16) -> Result<Envoy> {
+    let file = repository().join("tests/components/egress-proxy.yaml");
+    Envoy::start(&fs::read_to_string(file)?.replace("PORT", &port.to_string())).await
 }
 
 impl Envoy {
@@ -81,6 +108,14 @@ impl Envoy {
     /// # Errors
     /// If Envoy refuses the configuration or does not become live.
     pub async fn start(configuration: &str) -> Result<Self> {
+        Self::start_with(configuration, &[]).await
+    }
+
+    /// As [`Self::start`], with these variables in its environment.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(configuration: &str, environment: &[(&str, &str)]) -> Result<Self> {
         let files = TempDir::new()?;
         let file = files.path().join("envoy.yaml");
         let admin_file = files.path().join("admin");
@@ -89,6 +124,7 @@ impl Envoy {
         command.arg("-c").arg(&file).arg("--admin-address-path").arg(&admin_file);
         command.args(["--disable-hot-restart", "--concurrency", "2", "--log-level", "warning"]);
         command.args(["--file-flush-interval-msec", "50", "--drain-time-s", "1"]);
+        command.envs(environment.iter().copied());
         let mut process = Process::start("envoy", command)?;
 
         let admin = process

@@ -5,8 +5,10 @@
 //! key rotation and what was asked for go through `/test/` (see `tests/components/oidc-provider`).
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use reqwest::{Client, Url, header, redirect};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -18,6 +20,10 @@ const REDIRECT_URI: &str = "https://app.example.com/callback";
 // The pair of RFC 7636, appendix B.
 const CODE_VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CODE_CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+const AUTHORITY: &str = "authority.pem";
+const SERVER: &str = "server.pem";
+const HOST: &str = "host";
 
 /// A running identity provider with users `alice`, `bob` and `carol` and the client `agent`.
 #[derive(Debug)]
@@ -50,7 +56,39 @@ impl OidcProvider {
         Ok(Self { process, issuer, http, files })
     }
 
-    /// The issuer identifier, `http://127.0.0.1:<port>`.
+    /// Starts the provider with TLS as `https://<host>:<port>`, on 127.0.0.1 whatever the host is called, with a
+    /// certificate of an authority that nobody knows: see [`Self::authority_file`].
+    ///
+    /// # Errors
+    /// As [`Self::start_with`].
+    pub async fn start_with_tls(settings: &Value, host: &str) -> Result<Self> {
+        let files = TempDir::new()?;
+        fs::write(files.path().join("settings.json"), settings.to_string())?;
+        let authority = write_certificates(files.path(), host)?;
+        let (process, issuer) = launch(&files, "0").await?;
+        let port = Url::parse(&issuer)?.port().context("no port in the issuer")?;
+        let http = Client::builder()
+            .redirect(redirect::Policy::none())
+            .tls_certs_only([reqwest::Certificate::from_pem(authority.as_bytes())?])
+            .resolve(host, ([127, 0, 0, 1], port).into())
+            .build()?;
+        Ok(Self { process, issuer, http, files })
+    }
+
+    /// The certificate (PEM) of the authority behind a provider with TLS.
+    pub fn authority_file(&self) -> PathBuf {
+        self.files.path().join(AUTHORITY)
+    }
+
+    /// The port on 127.0.0.1.
+    ///
+    /// # Errors
+    /// If the issuer has none.
+    pub fn port(&self) -> Result<u16> {
+        Url::parse(&self.issuer)?.port().context("no port in the issuer")
+    }
+
+    /// The issuer identifier, `http://127.0.0.1:<port>` without TLS.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
@@ -198,11 +236,32 @@ impl OidcProvider {
     }
 }
 
+/// Writes the certificate and key of the provider, and the certificate of the authority that signed it, which comes back.
+fn write_certificates(folder: &Path, host: &str) -> Result<String> {
+    let key = KeyPair::generate()?;
+    let mut parameters = CertificateParams::new([])?;
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    parameters.distinguished_name.push(DnType::CommonName, "The authority of these tests");
+    let authority = parameters.self_signed(&key)?.pem();
+    let issuer = Issuer::new(parameters, key);
+    let server_key = KeyPair::generate()?;
+    let server = CertificateParams::new([host.to_owned()])?.signed_by(&server_key, &issuer)?;
+    fs::write(folder.join(SERVER), format!("{}{}", server.pem(), server_key.serialize_pem()))?;
+    fs::write(folder.join(AUTHORITY), &authority)?;
+    fs::write(folder.join(HOST), host)?;
+    Ok(authority)
+}
+
 async fn launch(files: &TempDir, port: &str) -> Result<(Process, String)> {
     let mut command = node_script("oidc-provider/provider.mjs")?;
     command.args(["--port", port]);
     command.arg("--settings").arg(files.path().join("settings.json"));
     command.arg("--keys").arg(files.path().join("keys.json"));
+    let tls = files.path().join(SERVER);
+    if tls.exists() {
+        let host = fs::read_to_string(files.path().join(HOST))?;
+        command.arg("--tls").arg(tls).args(["--host", &host]);
+    }
     let mut process = Process::start("oidc-provider", command)?;
     let ready = process.wait_for_line("ready ").await?;
     let issuer = ready.strip_prefix("ready ").context("no issuer in the ready line")?.to_owned();

@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use clap::{Args, Subcommand};
 use palisade_model::{Clock, SystemClock};
 use palisade_server::config::{self, build::Embedded, warnings};
+use serde_json::json;
 
 use crate::Outcome;
 
@@ -23,6 +24,9 @@ enum Command {
         /// The configuration file.
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Print the JSON Schema of the configuration.
     #[command(after_help = "Example:\n  palisade config schema > config.schema.json")]
@@ -32,7 +36,7 @@ enum Command {
 impl Config {
     pub(crate) fn run(self) -> anyhow::Result<Outcome> {
         match self.command {
-            Command::Check { file } => check(&file),
+            Command::Check { file, json } => check(&file, json),
             Command::Schema => {
                 println!("{}", serde_json::to_string_pretty(&config::schema())?);
                 Ok(Outcome::Yes)
@@ -41,24 +45,38 @@ impl Config {
     }
 }
 
-fn check(file: &std::path::Path) -> anyhow::Result<Outcome> {
-    let loaded = config::load::read(file)?;
+fn check(file: &std::path::Path, json: bool) -> anyhow::Result<Outcome> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let built = match config::build::snapshot(&loaded, &Embedded::default(), None, &clock) {
-        Ok(built) => built,
-        Err(error) => {
-            eprintln!("{error}");
+    let checked = config::load::read(file).map_err(anyhow::Error::from).and_then(|loaded| {
+        let built = config::build::snapshot(&loaded, &Embedded::default(), None, &clock)?;
+        Ok((loaded, built))
+    });
+    let (loaded, built) = match checked {
+        Ok(checked) => checked,
+        Err(error) if json => {
+            println!("{}", json!({ "ok": false, "error": format!("{error:#}") }));
             return Ok(Outcome::No);
         }
+        Err(error) => return Err(error),
     };
+    let timeouts = warnings::proxy_timeouts(&loaded.config);
+    let policies = built.snapshot.policies.policy_ids().count();
+    let resources = built.snapshot.resources.iter().count();
+    let revision = &built.snapshot.revision;
+    if json {
+        let report = json!({
+            "ok": true, "resources": resources, "policies": policies, "revision": revision,
+            "warnings": built.warnings, "timeouts": timeouts,
+        });
+        println!("{report}");
+        return Ok(Outcome::Yes);
+    }
     for warning in &built.warnings {
         println!("warning: {warning}");
     }
-    for timeout in warnings::proxy_timeouts(&loaded.config) {
+    for timeout in timeouts {
         println!("timeout: {timeout}");
     }
-    let policies = built.snapshot.policies.policy_ids().count();
-    let resources = built.snapshot.resources.iter().count();
-    println!("ok: {resources} resources, {policies} policies, revision {}", built.snapshot.revision);
+    println!("ok: {resources} resources, {policies} policies, revision {revision}");
     Ok(Outcome::Yes)
 }
