@@ -43,12 +43,17 @@ resources:
     identifier: https://mcp.example.com/team-tools
     tools: {{catalog: {team}}}
     scopes: {{initial: [discover], step_up: [discover, tools.read, tools.execute, chat]}}
+  payments:
+    identifier: https://mcp.example.com/payments
+    tools: {{catalog: {payments}, typed: [create-payment, get-payment]}}
+    scopes: {{step_up: [payments:read, payments:write]}}
 "#,
         path = policies.display(),
         five = catalog("five-tools"),
         shop = catalog("graphql-shop"),
         enterprise = catalog("enterprise-tools"),
         team = catalog("team-tools"),
+        payments = catalog("typed-tools"),
     )
 }
 

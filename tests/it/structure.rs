@@ -209,6 +209,14 @@ fn no_help_text_lacks_an_example() {
         vec!["policy", "check"],
         vec!["policy", "test"],
         vec!["policy", "fmt"],
+        vec!["policy", "matrix"],
+        vec!["policy", "diff"],
+        vec!["decide"],
+        vec!["why"],
+        vec!["import", "apollo"],
+        vec!["import", "agentgateway"],
+        vec!["import", "casbin"],
+        vec!["tools", "fetch"],
         vec!["audit", "query"],
     ] {
         let output = run(&[arguments.clone(), vec!["--help"]].concat()).unwrap();

@@ -1,6 +1,6 @@
 //! Events: what happened to the service itself that changes, or may change, its decisions.
 
-use palisade_model::{DecisionId, IssuerName, PolicyRevision, ResourceName, Timestamp};
+use palisade_model::{DecisionId, IssuerName, PolicyRevision, Reason, ResourceName, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +86,30 @@ pub enum Event {
         /// The resource.
         resource: ResourceName,
     },
+    /// The policies in shadow would have answered differently. Nothing was done because of that.
+    ShadowDiffers {
+        /// The decision that was made, and recorded under this id.
+        #[schemars(with = "String")]
+        decision: DecisionId,
+        /// When it was made.
+        decided_at: String,
+        /// The subject, as in decision records.
+        principal: String,
+        /// The action, as in decision records.
+        action: String,
+        /// The target, as in decision records.
+        target: String,
+        /// What the policies in force said.
+        #[schemars(with = "String")]
+        reason: Reason,
+        /// What the policies in shadow said.
+        #[schemars(with = "String")]
+        shadow_reason: Reason,
+        /// The policies that determined it, by id.
+        shadow_policies: Listed,
+        /// The revision of the policies in shadow.
+        shadow_revision: PolicyRevision,
+    },
     /// The log was opened after the process or the machine died while writing: the end of a segment was no whole
     /// line, and was moved to a file beside it.
     TornLine {
@@ -109,6 +133,7 @@ impl Event {
             Self::KeysChanged { .. } => "keys_changed",
             Self::ObserveOn { .. } => "observe_on",
             Self::ObserveOff { .. } => "observe_off",
+            Self::ShadowDiffers { .. } => "shadow_differs",
             Self::TornLine { .. } => "torn_line",
         }
     }
@@ -117,7 +142,10 @@ impl Event {
     pub(crate) fn is_warning(&self) -> bool {
         match self {
             Self::Started { weakened, .. } => weakened.count > 0,
-            Self::ReloadTaken { .. } | Self::KeysChanged { .. } | Self::ObserveOff { .. } => false,
+            Self::ReloadTaken { .. }
+            | Self::KeysChanged { .. }
+            | Self::ObserveOff { .. }
+            | Self::ShadowDiffers { .. } => false,
             Self::ReloadRefused { .. } | Self::ObserveOn { .. } | Self::TornLine { .. } => true,
         }
     }

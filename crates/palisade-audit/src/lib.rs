@@ -37,8 +37,8 @@ pub use event::{Event, EventRecord, Listed};
 pub use folder::FolderProblem;
 pub use log::{AuditError, AuditLog, AuditReceipt};
 pub use record::{
-    DecisionRecord, ItemRecord, Outcome, PolicyFailure, PolicyRef, Record, SCHEMA_VERSION, SegmentHeader,
-    decision_record_schema,
+    DecisionRecord, ItemRecord, NearPermit, Outcome, PolicyFailure, PolicyRef, Record, SCHEMA_VERSION,
+    SegmentHeader, decision_record_schema,
 };
 pub use settings::{AuditSettings, Durability, OnFull};
 pub use status::AuditStatus;

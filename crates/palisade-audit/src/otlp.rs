@@ -69,6 +69,8 @@ fn decision_attributes(record: &DecisionRecord) -> Attributes {
         .maybe("palisade.detail", record.detail.as_deref())
         .maybe("palisade.principal", record.principal.as_deref())
         .maybe("enduser.id", record.principal.as_deref().and_then(entity_id))
+        .texts("palisade.principal_in", record.principal_in.iter().cloned())
+        .maybe("palisade.acr", record.acr.as_deref())
         .texts("palisade.actors", record.actors.iter().cloned())
         .maybe("palisade.client", record.client.as_deref())
         .maybe("palisade.issuer", record.issuer.as_ref().map(|name| name.as_str()))
@@ -78,6 +80,15 @@ fn decision_attributes(record: &DecisionRecord) -> Attributes {
         .maybe("palisade.target", record.target.as_deref())
         .texts("palisade.scopes", record.scopes.iter().map(ToString::to_string))
         .texts("palisade.missing_scopes", record.missing_scopes.iter().map(ToString::to_string))
+        .texts("palisade.missing_acr", record.missing_acr.iter().cloned())
+        .maybe_number("palisade.missing_max_age", record.missing_max_age)
+        .texts(
+            "palisade.nearest_permits",
+            record
+                .nearest_permits
+                .iter()
+                .map(|near| format!("{} ({}:{}): {}", near.id, near.file, near.line, near.failed.join("; "))),
+        )
         .texts(
             "palisade.determining_policies",
             record

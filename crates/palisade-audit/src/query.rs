@@ -45,6 +45,8 @@ pub struct Filter {
     pub policy: Option<String>,
     /// The id of the record.
     pub id: Option<DecisionId>,
+    /// The name of an event: then there are events only, and of this name.
+    pub event: Option<String>,
     /// Which come first.
     pub order: Order,
 }
@@ -195,6 +197,7 @@ impl<'f> Plan<'f> {
             filter.reason.map(|reason| member("reason", reason.as_str())),
             filter.policy.as_deref().map(|id| member("id", id)),
             filter.id.map(|id| member("id", &id.to_string())),
+            filter.event.as_deref().map(|name| member("name", name)),
         ];
         let needles: Vec<_> =
             needles.iter().flatten().map(|needle| Finder::new(needle).into_owned()).collect();
@@ -283,6 +286,14 @@ struct Row<'l> {
     policy_errors: Vec<Policy<'l>>,
     #[serde(borrow, default)]
     items: Vec<ItemRow<'l>>,
+    #[serde(borrow, default)]
+    event: Option<EventRow<'l>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct EventRow<'l> {
+    #[serde(borrow)]
+    name: Text<'l>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -313,6 +324,10 @@ impl Row<'_> {
                 .action
                 .as_ref()
                 .is_none_or(|wanted| self.actions().any(|action| action.is_entity(wanted)))
+            && filter
+                .event
+                .as_ref()
+                .is_none_or(|wanted| self.event.as_ref().is_some_and(|event| event.name.is(wanted)))
             && filter.policy.as_ref().is_none_or(|wanted| self.policies().any(|id| id.is(line::cut(wanted))))
     }
 

@@ -104,6 +104,12 @@ pub struct DecisionRecord {
     /// Whose authority is used: `User::"corp/alice"`. Absent where no subject is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principal: Option<String>,
+    /// The roles, groups and the tenant that the token gives it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub principal_in: Vec<String>,
+    /// The authentication context class of the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
     /// Who exercises it: the actors of the `act` chain (RFC 8693 section 4.1), the current one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub actors: Vec<String>,
@@ -131,6 +137,15 @@ pub struct DecisionRecord {
     /// The scopes that would have turned the denial into a permit.
     #[serde(default, skip_serializing_if = "Scopes::is_empty")]
     pub missing_scopes: Scopes,
+    /// The authentication context classes that would have turned the denial into a permit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_acr: Vec<String>,
+    /// How old a login may be, in seconds, for the denial to become a permit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_max_age: Option<u64>,
+    /// The permits that came nearest to permitting it, the nearest first. Of a batch: its first denied item.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nearest_permits: Vec<NearPermit>,
     /// The policies that decided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub determining_policies: Vec<PolicyRef>,
@@ -193,6 +208,8 @@ impl DecisionRecord {
             policy_code: None,
             detail: None,
             principal: None,
+            principal_in: Vec::new(),
+            acr: None,
             actors: Vec::new(),
             client: None,
             issuer: None,
@@ -202,6 +219,9 @@ impl DecisionRecord {
             target: None,
             scopes: Scopes::new(),
             missing_scopes: Scopes::new(),
+            missing_acr: Vec::new(),
+            missing_max_age: None,
+            nearest_permits: Vec::new(),
             determining_policies: Vec::new(),
             policy_errors: Vec::new(),
             policy_revision: None,
@@ -264,6 +284,20 @@ pub struct PolicyFailure {
     pub line: u32,
     /// What failed.
     pub message: String,
+}
+
+/// A permit that did not permit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NearPermit {
+    /// Its `@id`, or the id it was given.
+    pub id: String,
+    /// The file, relative to the policy folder.
+    pub file: String,
+    /// The line its text begins on, from 1.
+    pub line: u32,
+    /// What of it did not hold, in its own words. Nothing where all of it held and a forbid won.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<String>,
 }
 
 /// One item of a batch, list or search.

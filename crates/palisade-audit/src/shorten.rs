@@ -41,6 +41,8 @@ fn with_short_lists(mut record: DecisionRecord) -> DecisionRecord {
     note("items", record.items.len());
     note("determining_policies", record.determining_policies.len());
     note("policy_errors", record.policy_errors.len());
+    note("principal_in", record.principal_in.len());
+    record.principal_in.truncate(KEPT);
     record.items.truncate(KEPT);
     record.determining_policies.truncate(KEPT);
     record.policy_errors.truncate(KEPT);

@@ -6,14 +6,13 @@
 use std::{net::IpAddr, sync::Arc};
 
 use palisade_mcp::{Reply, Unread};
-use palisade_model::{AccessRequest, Action, Asked, Credential, Item, Reason, Refusal, Target, TraceId};
+use palisade_model::{AccessRequest, Asked, Credential, Reason, Refusal, TraceId};
 use palisade_pdp::{
-    ClientIp, Kind, Pep, Peps, Resource, ResourceFrom, Resources,
+    Caller, ClientIp, Kind, Pep, Peps, Resource, ResourceFrom, Resources,
     location::{self, Location},
 };
 
 use crate::{
-    Caller,
     call::{HttpCall, Named},
     credential, mcp,
 };
@@ -145,23 +144,8 @@ fn asked(
 ) -> Result<Asked, Unread> {
     match resource.kind {
         Kind::Mcp => mcp::asked(call, believed, &resource.name),
-        Kind::Http => Ok(route(call, resource, location)?),
+        Kind::Http => Ok(Asked::one(resource.http_item(&call.method, &location.path)?)),
     }
-}
-
-fn route(call: &HttpCall, resource: &Resource, location: &Location) -> Result<Asked, Refusal> {
-    if !matches!(call.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "POST" | "PUT" | "PATCH" | "DELETE") {
-        return Err(Refusal::new(Reason::MethodUnknown, "the policy vocabulary has no such method"));
-    }
-    let route = resource.routes.find(&location.path);
-    let route =
-        route.ok_or_else(|| Refusal::new(Reason::TargetUnknown, "no route template matches the path"))?;
-    Ok(Asked::one(Item {
-        action: Action::http(&call.method),
-        target: Target::http_route(&resource.name, &route.template),
-        arguments: Some(route.arguments),
-        reply_to: None,
-    }))
 }
 
 /// The client's address, from where the PEP is believed to know it. IPv4 in IPv6 is IPv4.

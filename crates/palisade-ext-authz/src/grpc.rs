@@ -22,7 +22,7 @@ use envoy_types::{
 };
 use palisade_mcp::Attributes;
 use palisade_model::{Reason, Refusal, Surface};
-use palisade_pdp::{Pdp, answer};
+use palisade_pdp::{Caller, Pdp, answer, run_to_end};
 use serde_json::Value;
 use tonic::{
     body::Body as GrpcBody,
@@ -31,11 +31,9 @@ use tonic::{
 };
 
 use crate::{
-    Caller,
     call::{Body, Headers, HttpCall, Named},
     decode::{Believed, decode},
     encode,
-    task::run_to_end,
 };
 
 /// The context extension of a route that names its resource.

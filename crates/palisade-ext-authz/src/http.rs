@@ -21,17 +21,16 @@ use axum::{
 };
 use palisade_model::{Reason, Refusal, Surface};
 use palisade_pdp::{
-    Decision, Pdp,
+    Caller, Decision, Pdp,
     answer::{self, Answer},
+    run_to_end,
 };
 
 use crate::{
-    Caller,
     call::{Body, Headers, HttpCall, Named},
     decode::{Believed, decode},
     encode,
     identity::Passage,
-    task::run_to_end,
 };
 
 /// Where Envoy looks for headers to take from the client's request.

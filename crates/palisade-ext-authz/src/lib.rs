@@ -3,7 +3,7 @@
 //! Both entries build one `HttpCall` from what the proxy sent ([`grpc`], [`http`]). `decode` makes it an
 //! access request, the decision point decides, and `encode` makes the decision an answer of the proxy's protocol.
 //! Decoding is total: what cannot be read is in the request, as the reason for a recorded denial. Once begun, a check
-//! runs to its record, whether or not somebody still waits for the answer (`task`).
+//! runs to its record, whether or not somebody still waits for the answer ([`palisade_pdp::run_to_end`]).
 //!
 //! Nothing here evaluates a policy or looks into a token. Status code 0, which Envoy takes for an allow whatever else
 //! an answer says, is written in one place, from a permit.
@@ -16,14 +16,6 @@ pub mod grpc;
 pub mod http;
 mod identity;
 mod mcp;
-mod task;
-
-use palisade_model::PepName;
-
-/// Who calls the decision service. The server's connection layer puts it into the extensions of every request; a
-/// request without one has a caller that is not authenticated.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Caller(pub Option<PepName>);
 
 #[cfg(test)]
 mod tests;

@@ -62,7 +62,7 @@ impl Arguments {
         let Value::Object(members) = value else { return Err(ArgumentsError::NotAnObject) };
         let mut sorting = Sorting::default();
         sorting.members("", members, 1)?;
-        let canonical = canonical(value);
+        let canonical = canonical_json(value);
         if canonical.len() > Self::MAX_BYTES {
             return Err(ArgumentsError::TooLarge);
         }
@@ -155,8 +155,9 @@ impl Sorting {
     }
 }
 
-/// A number with one to four decimals whose scaled form fits 64 bits, else nothing.
-fn as_decimal(number: &serde_json::Number) -> Option<String> {
+/// A number with one to four decimals whose scaled form fits 64 bits, else nothing: the text of a decimal.
+#[must_use]
+pub fn as_decimal(number: &serde_json::Number) -> Option<String> {
     if !number.is_f64() {
         return None;
     }
@@ -175,18 +176,19 @@ fn escape(key: &str) -> String {
 
 /// JSON without white space and with members in order of their UTF-8 bytes. Integers keep every digit, which is
 /// where this differs from RFC 8785: two different 64-bit integers never share a digest.
-fn canonical(value: &Value) -> String {
+#[must_use]
+pub fn canonical_json(value: &Value) -> String {
     match value {
         Value::Object(members) => {
             let sorted: BTreeMap<&String, &Value> = members.iter().collect();
             let inner: Vec<String> = sorted
                 .into_iter()
-                .map(|(key, value)| format!("{}:{}", Value::String(key.clone()), canonical(value)))
+                .map(|(key, value)| format!("{}:{}", Value::String(key.clone()), canonical_json(value)))
                 .collect();
             format!("{{{}}}", inner.join(","))
         }
         Value::Array(elements) => {
-            format!("[{}]", elements.iter().map(canonical).collect::<Vec<_>>().join(","))
+            format!("[{}]", elements.iter().map(canonical_json).collect::<Vec<_>>().join(","))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
     }
@@ -217,6 +219,20 @@ mod tests {
     }
 
     #[test]
+    fn every_pointer_is_a_path_and_lists_are_of_strings_alone() {
+        let arguments =
+            Arguments::from_json(&json!({"l": ["x", "x"], "e": [], "n": [["a"], 1], "z": -0.5, "i": -7}))
+                .unwrap();
+        let paths: Vec<&str> = arguments.paths.iter().map(String::as_str).collect();
+        assert_eq!(paths, ["/e", "/i", "/l", "/l/0", "/l/1", "/n", "/n/0", "/n/0/0", "/n/1", "/z"]);
+        assert_eq!(arguments.list.keys().collect::<Vec<_>>(), ["/e", "/l", "/n/0"]);
+        assert_eq!(arguments.list["/l"], ["x".to_owned()].into());
+        assert_eq!(arguments.unmapped, ["/n".to_owned()].into());
+        assert_eq!((arguments.fraction["/z"].as_str(), arguments.number["/i"]), ("-0.5", -7));
+        assert_eq!(arguments.text["/l/1"], "x");
+    }
+
+    #[test]
     fn the_digest_does_not_depend_on_member_order_and_keeps_integers_apart() {
         let digest = |text: &str| Arguments::from_json(&serde_json::from_str(text).unwrap()).unwrap().digest;
         assert_eq!(digest(r#"{"a":1,"b":{"c":2,"d":3}}"#), digest(r#"{"b":{"d":3,"c":2},"a":1}"#));
@@ -227,6 +243,7 @@ mod tests {
     fn limits_hold() {
         let wide = json!({ "a": (0..1_000).collect::<Vec<_>>() });
         assert_eq!(Arguments::from_json(&wide), Err(ArgumentsError::TooManyValues));
+        assert!(Arguments::from_json(&json!({ "a": (0..999).collect::<Vec<_>>() })).is_ok());
         let mut deep = json!(1);
         for _ in 0..16 {
             deep = json!({ "a": deep });
@@ -235,6 +252,9 @@ mod tests {
         assert_eq!(Arguments::from_json(&json!({ "a": deep })), Err(ArgumentsError::TooDeep));
         let large = json!({ "a": "x".repeat(64 * 1024) });
         assert_eq!(Arguments::from_json(&large), Err(ArgumentsError::TooLarge));
+        // Around the text stand 8 bytes: `{"a":""}`.
+        assert!(Arguments::from_json(&json!({ "a": "x".repeat(64 * 1024 - 8) })).is_ok());
+        assert!(Arguments::from_json(&json!({ "a": "x".repeat(64 * 1024 - 7) })).is_err());
         assert_eq!(Arguments::from_json(&json!([])), Err(ArgumentsError::NotAnObject));
     }
 

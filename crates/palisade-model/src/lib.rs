@@ -13,7 +13,7 @@ mod request;
 mod subject;
 mod time;
 
-pub use arguments::{Arguments, ArgumentsError};
+pub use arguments::{Arguments, ArgumentsError, as_decimal, canonical_json};
 pub use names::{
     Audience, ClientId, DecisionId, Issuer, IssuerName, NameError, PepName, PolicyRevision, ResourceName,
     Scope, Scopes,

@@ -250,8 +250,10 @@ pub enum Surface {
     ExtAuthz,
     /// The HTTP check: `/authz/{resource}/...`.
     HttpAuthz,
-    /// The command line: `palisade decide`, `palisade policy test`.
+    /// Our own API, and the command line: `palisade decide`, `palisade policy test`.
     Decide,
+    /// The verification of tokens by our own API.
+    Verify,
 }
 
 impl Surface {
@@ -262,6 +264,7 @@ impl Surface {
             Self::ExtAuthz => "ext_authz",
             Self::HttpAuthz => "http_authz",
             Self::Decide => "decide",
+            Self::Verify => "verify",
         }
     }
 }

@@ -67,6 +67,14 @@ impl Subject {
     pub fn entity(&self) -> String {
         format!("{}::{:?}", self.kind.type_name(), self.id)
     }
+
+    /// The roles, groups and the tenant in the same form.
+    #[must_use]
+    pub fn parents(&self) -> Vec<String> {
+        let roles = self.roles.iter().map(|id| format!("Role::{id:?}"));
+        let groups = self.groups.iter().map(|id| format!("Group::{id:?}"));
+        roles.chain(groups).chain(self.tenant.iter().map(|id| format!("Tenant::{id:?}"))).collect()
+    }
 }
 
 /// What a token says beside who its subject is. A request without a token has none.

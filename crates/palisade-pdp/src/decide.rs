@@ -20,20 +20,21 @@ use arc_swap::ArcSwap;
 use futures::FutureExt;
 use palisade_audit::AuditLog;
 use palisade_model::{AccessRequest, Clock, DecisionId, Item, Reason, Refusal, Scopes, Timestamp};
-use palisade_policy::{Offer, StepUp, Verdict, with_implied};
+use palisade_policy::{NearPermit, Offer, StepUp, Verdict};
 use tokio::{
-    sync::Semaphore,
+    sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout_at},
 };
 use tracing::Instrument;
 
 use crate::{
-    Decision, Denial, Observed, Permit, Remedy, Reply, Resource, Snapshot,
+    Decision, Denial, Findings, Observed, Permit, Remedy, Reply, Resource, Snapshot,
     decision::Grant,
     metrics::Metrics,
     principal::{self, Principal},
-    question::{Question, circumstances, fits_catalogue, permitted_resource, readable},
+    question::{Question, about, circumstances, fits_catalogue, permitted_resource, readable},
     record,
+    shadow::Shadow,
     step_up::Challenges,
 };
 
@@ -47,6 +48,7 @@ pub struct Pdp {
     most_concurrent: usize,
     challenges: Challenges,
     metrics: Metrics,
+    shadow: Shadow,
     /// Whether the last decision could not be recorded.
     unrecorded: AtomicBool,
 }
@@ -77,7 +79,11 @@ pub(crate) struct Judgement {
     pub(crate) scopes: Scopes,
     pub(crate) verdicts: Vec<Verdict>,
     pub(crate) missing_scopes: Scopes,
+    /// The permits that came nearest to permitting the first denied item.
+    pub(crate) nearest: Vec<NearPermit>,
     pub(crate) remedy: Remedy,
+    /// Whether the steps came to their end before the deadline.
+    pub(crate) in_time: bool,
 }
 
 /// Where the steps ended.
@@ -96,6 +102,7 @@ impl Pdp {
     #[must_use]
     pub fn new(settings: PdpSettings) -> Self {
         Self {
+            shadow: Shadow::new(settings.audit.clone(), Arc::clone(&settings.clock)),
             snapshot: ArcSwap::from_pointee(settings.snapshot),
             audit: settings.audit,
             clock: settings.clock,
@@ -126,24 +133,52 @@ impl Pdp {
 
     /// Decides a question. Always answers, within the deadline and what a last record takes.
     pub async fn decide(&self, snapshot: &Arc<Snapshot>, request: &AccessRequest) -> Decision {
+        self.decide_and_explain(snapshot, request, snapshot.limits.deadline).await.0
+    }
+
+    /// The same, with what the policies said of each item, for a caller that waits no longer than `patience`.
+    pub async fn decide_and_explain(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        request: &AccessRequest,
+        patience: Duration,
+    ) -> (Decision, Findings) {
         let span =
             tracing::info_span!("pdp.decide", otel.kind = "server", decision.reason = tracing::field::Empty);
         record::continue_trace(&span, request);
-        let decision = self.decide_in_span(snapshot, request).instrument(span.clone()).await;
-        span.record("decision.reason", decision.reason().as_str());
-        decision
+        let answer = self.decide_in_span(snapshot, request, patience).instrument(span.clone()).await;
+        span.record("decision.reason", answer.0.reason().as_str());
+        answer
     }
 
-    async fn decide_in_span(&self, snapshot: &Arc<Snapshot>, request: &AccessRequest) -> Decision {
+    async fn decide_in_span(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        request: &AccessRequest,
+        patience: Duration,
+    ) -> (Decision, Findings) {
         let started = self.clock.now();
-        let deadline = Instant::now() + snapshot.limits.deadline;
+        let deadline = Instant::now() + patience.min(snapshot.limits.deadline);
         // Held until the record is written, so that `settled` waits for it, too.
-        let admitted = self.admission.try_acquire().ok();
+        let admitted = self.admit();
         let judgement = match &admitted {
             Some(_) => self.judge_in_time(snapshot, request, started, deadline).await,
             None => Judgement::denied(Reason::Overloaded),
         };
         self.conclude(snapshot, request, judgement, started, deadline).await
+    }
+
+    /// A place among what is under way, as long as it is held; none where all are taken.
+    pub(crate) fn admit(&self) -> Option<SemaphorePermit<'_>> {
+        self.admission.try_acquire().ok()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Waits until no decision is under way, for at most `limit`: a proxy that gave up on its call does not take the
@@ -152,6 +187,11 @@ impl Pdp {
         let all = u32::try_from(self.most_concurrent).unwrap_or(u32::MAX);
         if tokio::time::timeout(limit, self.admission.acquire_many(all)).await.is_err() {
             tracing::warn!("decisions were still under way when the decision log was closed");
+        }
+        if tokio::time::timeout(limit, self.shadow.settled()).await.is_err() {
+            tracing::warn!(
+                "comparisons with the shadow were still under way when the decision log was closed"
+            );
         }
     }
 
@@ -165,7 +205,10 @@ impl Pdp {
     ) -> Judgement {
         let mut judgement = Judgement::denied(Reason::InternalError);
         match within(deadline, self.judge(snapshot, request, now, deadline, &mut judgement)).await {
-            Ok(outcome) => judgement.outcome = outcome,
+            Ok(outcome) => {
+                judgement.outcome = outcome;
+                judgement.in_time = Instant::now() < deadline;
+            }
             Err(refusal) => judgement.refuse(refusal),
         }
         judgement
@@ -183,24 +226,17 @@ impl Pdp {
         let resource = permitted_resource(snapshot, request)?;
         judgement.resource = Some(Arc::clone(&resource));
         let principal = principal::authenticate(snapshot, &resource, request, now).await?;
-        judgement.scopes = principal
-            .authority()
-            .map(|authority| with_implied(&authority.scopes, &resource.scopes.implies))
-            .unwrap_or_default();
+        let asker = snapshot.askers.get(&snapshot.policies, &resource, &principal);
+        judgement.scopes.clone_from(&asker.scopes);
         judgement.principal = Some(principal.clone());
         let asked = readable(request, snapshot.limits.batch)?;
         fits_catalogue(snapshot, asked)?;
         let circumstances = circumstances(request, now);
-        let scopes = judgement.scopes.clone();
-        let question = Question {
-            resource: &resource,
-            principal: &principal,
-            scopes: &scopes,
-            circumstances: &circumstances,
-        };
+        let asking = snapshot.policies.ask(&asker.subject, &circumstances);
+        let question = Question { resource: &resource, principal: &principal, asking };
 
         for item in &asked.items {
-            judgement.verdicts.push(snapshot.policies.evaluate(&question.about(item)));
+            judgement.verdicts.push(question.asking.about(&about(item, &resource)));
             if Instant::now() >= deadline {
                 return Err(Refusal::new(Reason::DeadlineExceeded, "the deadline passed"));
             }
@@ -211,6 +247,7 @@ impl Pdp {
             return Ok(Outcome::Permit);
         };
         let denied_for = verdict.reason();
+        judgement.nearest = question.asking.nearest(&about(item, &resource));
         let reason = match self.find_remedy(snapshot, &question, item, denied_for, now, deadline) {
             Some(remedy) => remedy.apply(judgement),
             None => denied_for,
@@ -249,9 +286,8 @@ impl Pdp {
             max_age: &question.resource.max_age,
         };
         let until = (Instant::now() + snapshot.limits.deadline / 4).min(deadline);
-        let found = match palisade_policy::step_up(&snapshot.policies, &question.about(item), &offer, || {
-            Instant::now() < until
-        }) {
+        let about = about(item, question.resource);
+        let found = match question.asking.step_up(&about, &offer, || Instant::now() < until) {
             StepUp::None => None,
             StepUp::Exhausted => {
                 self.metrics.step_up_exhausted();
@@ -283,7 +319,7 @@ impl Pdp {
         judgement: Judgement,
         started: Timestamp,
         deadline: Instant,
-    ) -> Decision {
+    ) -> (Decision, Findings) {
         let id = DecisionId::new(started);
         let duration = self.clock.now().since(started);
         let record = record::of(id, snapshot, request, &judgement, &self.audit, started, duration);
@@ -295,11 +331,14 @@ impl Pdp {
         };
         self.note_recording(receipt.as_ref().err());
         let receipt = receipt.ok();
+        let recorded = receipt.is_some();
         // A refusal that is counted stands in the record of the first of its kind: that is the id to tell.
         let id = receipt.as_ref().map_or(id, palisade_audit::AuditReceipt::id);
         let decision = decision(id, snapshot, request, &judgement, receipt);
         self.metrics.decided(snapshot, request, &judgement, &decision, duration);
-        decision
+        self.shadow.compare(snapshot, request, &judgement, id, started);
+        let findings = Findings::new(judgement, &decision, recorded);
+        (decision, findings)
     }
 
     /// Says once when decisions cannot be recorded, and once when they can again: a log line for each would be a flood.
@@ -414,7 +453,9 @@ impl Judgement {
             scopes: Scopes::new(),
             verdicts: Vec::new(),
             missing_scopes: Scopes::new(),
+            nearest: Vec::new(),
             remedy: Remedy::None,
+            in_time: false,
         }
     }
 

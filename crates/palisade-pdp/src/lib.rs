@@ -8,8 +8,10 @@
 //! This crate knows no wire format. It must never answer without having tried to record.
 
 pub mod answer;
+mod askers;
 pub mod decide;
 mod decision;
+mod findings;
 pub mod location;
 mod metrics;
 mod peps;
@@ -18,15 +20,22 @@ mod question;
 mod record;
 mod resources;
 mod routes;
+mod shadow;
 mod snapshot;
 mod step_up;
+mod task;
+mod verify;
 
+pub use askers::Askers;
 pub use decide::{Pdp, PdpSettings};
 pub use decision::{Decision, Denial, Observed, Permit, Remedy, Reply};
+pub use findings::{Finding, Findings, ItemOutcome};
 pub use palisade_policy::Kind;
-pub use peps::{ClientIp, Pep, PepAuth, Peps, ResourceFrom};
+pub use peps::{Caller, ClientIp, Pep, PepAuth, Peps, ResourceFrom};
 pub use resources::{
     DenialForm, Metadata, Place, Resource, Resources, ResourcesError, ScopeSettings, UpstreamToken,
 };
 pub use routes::{Route, RouteError, Routes};
 pub use snapshot::{Limits, Snapshot};
+pub use task::run_to_end;
+pub use verify::Presented;

@@ -7,7 +7,7 @@ use opentelemetry::{
     KeyValue,
     metrics::{Counter, Histogram},
 };
-use palisade_model::{AccessRequest, Reason};
+use palisade_model::{AccessRequest, Reason, ResourceName};
 
 use crate::{Decision, Snapshot, decide::Judgement};
 
@@ -15,6 +15,7 @@ use crate::{Decision, Snapshot, decide::Judgement};
 pub(crate) struct Metrics {
     duration: Histogram<f64>,
     decisions: Counter<u64>,
+    verifications: Counter<u64>,
     auth_success: Counter<u64>,
     auth_failure: Counter<u64>,
     tool_invocations: Counter<u64>,
@@ -35,6 +36,10 @@ impl Metrics {
                 .with_boundaries(BOUNDS.to_vec())
                 .build(),
             decisions: meter.u64_counter("palisade_decisions_total").with_description("Decisions").build(),
+            verifications: meter
+                .u64_counter("palisade_token_verifications_total")
+                .with_description("Tokens that a caller asked to be verified, beside decisions")
+                .build(),
             auth_success: meter
                 .u64_counter("mcp_auth_success_total")
                 .with_description("Requests with a good token")
@@ -56,6 +61,18 @@ impl Metrics {
 
     pub(crate) fn step_up_exhausted(&self) {
         self.step_up_exhausted.add(1, &[]);
+    }
+
+    pub(crate) fn verified(
+        &self,
+        snapshot: &Snapshot,
+        resource: Option<&ResourceName>,
+        refused: Option<Reason>,
+    ) {
+        let known = resource.filter(|name| snapshot.resources.by_name(name.as_str()).is_some());
+        let resource = KeyValue::new("resource", known.map_or("other", |name| name.as_str()).to_owned());
+        let reason = refused.map_or("accepted", Reason::as_str);
+        self.verifications.add(1, &[resource, KeyValue::new("reason", reason)]);
     }
 
     pub(crate) fn decided(

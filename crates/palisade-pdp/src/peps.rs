@@ -5,6 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use palisade_model::{PepName, ResourceName, Surface};
 use serde::{Deserialize, Serialize};
 
+/// Who calls the decision service. The server's connection layer puts it into the extensions of every request; a
+/// request without one has a caller that is not authenticated.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Caller(pub Option<PepName>);
+
 /// A policy enforcement point.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pep {
@@ -55,12 +60,13 @@ impl Pep {
             && self.resources.as_ref().is_none_or(|resources| resources.contains(resource))
     }
 
-    /// The unnamed caller on loopback: it may ask for decisions on tokens, and nothing else.
+    /// The unnamed caller on loopback: it may ask for decisions on tokens, and nothing else. What a token says when it is
+    /// verified is no decision.
     #[must_use]
     pub fn local(name: PepName) -> Self {
         Self {
             name,
-            surfaces: BTreeSet::from([Surface::ExtAuthz, Surface::HttpAuthz]),
+            surfaces: BTreeSet::from([Surface::ExtAuthz, Surface::HttpAuthz, Surface::Decide]),
             resources: None,
             resource_from: ResourceFrom::Either,
             client_ip: ClientIp::Source,

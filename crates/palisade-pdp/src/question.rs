@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use palisade_model::{AccessRequest, Asked, Circumstances, Item, Reason, Refusal, Scopes, Timestamp};
-use palisade_policy::{Query, Strength};
+use palisade_model::{
+    AccessRequest, Asked, Circumstances, Item, PepName, Reason, Refusal, ResourceName, Surface, Timestamp,
+};
+use palisade_policy::{About, Asking};
 
 use crate::{Resource, Snapshot, principal::Principal};
 
@@ -12,28 +14,16 @@ use crate::{Resource, Snapshot, principal::Principal};
 pub(crate) struct Question<'a> {
     pub(crate) resource: &'a Resource,
     pub(crate) principal: &'a Principal,
-    pub(crate) scopes: &'a Scopes,
-    pub(crate) circumstances: &'a Circumstances,
+    pub(crate) asking: Asking<'a>,
 }
 
-impl<'a> Question<'a> {
-    /// The question about one item.
-    pub(crate) fn about(&self, item: &'a Item) -> Query<'a> {
-        let authority = self.principal.authority();
-        Query {
-            subject: self.principal.subject(),
-            authority: authority.map(AsRef::as_ref),
-            strength: Strength {
-                scopes: self.scopes,
-                acr: authority.and_then(|authority| authority.acr.as_deref()),
-                auth_time: authority.and_then(|authority| authority.auth_time),
-            },
-            action: &item.action,
-            target: &item.target,
-            resource: &self.resource.name,
-            arguments: item.arguments.as_ref(),
-            circumstances: self.circumstances,
-        }
+/// What the policies are asked about an item.
+pub(crate) fn about<'a>(item: &'a Item, resource: &'a Resource) -> About<'a> {
+    About {
+        action: &item.action,
+        target: &item.target,
+        resource: &resource.name,
+        arguments: item.arguments.as_ref(),
     }
 }
 
@@ -42,18 +32,27 @@ pub(crate) fn permitted_resource(
     snapshot: &Snapshot,
     request: &AccessRequest,
 ) -> Result<Arc<Resource>, Refusal> {
-    let caller = request.pep.as_ref().and_then(|name| snapshot.peps.by_name(name));
-    let Some(pep) = caller else {
+    permitted(snapshot, request.pep.as_ref(), request.resource.as_ref(), request.surface)
+}
+
+/// The resource of this name, if this caller may ask about it at this entry.
+pub(crate) fn permitted(
+    snapshot: &Snapshot,
+    pep: Option<&PepName>,
+    resource: Option<&ResourceName>,
+    surface: Surface,
+) -> Result<Arc<Resource>, Refusal> {
+    let Some(pep) = pep.and_then(|name| snapshot.peps.by_name(name)) else {
         return Err(Refusal::new(Reason::PepUnauthenticated, "the caller is not authenticated"));
     };
-    let resource = request.resource.as_ref().and_then(|name| snapshot.resources.by_name(name.as_str()));
+    let resource = resource.and_then(|name| snapshot.resources.by_name(name.as_str()));
     let Some(resource) = resource else {
         return Err(Refusal::new(
             Reason::ResourceUnknown,
             "the request names no resource, or an unknown one",
         ));
     };
-    if pep.may_ask(request.surface, &resource.name) {
+    if pep.may_ask(surface, &resource.name) {
         Ok(Arc::clone(resource))
     } else {
         Err(Refusal::new(Reason::PepNotAllowed, "the caller may not ask this"))

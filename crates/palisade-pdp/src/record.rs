@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
-use palisade_audit::{AuditLog, DecisionRecord, ItemRecord, Outcome as Recorded, PolicyFailure, PolicyRef};
+use palisade_audit::{
+    AuditLog, DecisionRecord, ItemRecord, NearPermit, Outcome as Recorded, PolicyFailure, PolicyRef,
+};
 use palisade_model::{AccessRequest, Asked, DecisionId, Item, Reason, Timestamp};
 use palisade_policy::Verdict;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::{
-    Snapshot,
+    Remedy, Snapshot,
     decide::{Judgement, Outcome},
 };
 
@@ -54,6 +56,11 @@ pub(crate) fn of(
     };
     record.resource = judgement.resource.as_ref().map(|resource| resource.name.clone());
     record.missing_scopes.clone_from(&judgement.missing_scopes);
+    if let Remedy::Authentication { acr_values, max_age } = &judgement.remedy {
+        record.missing_acr.clone_from(acr_values);
+        record.missing_max_age = max_age.map(|age| age.as_secs());
+    }
+    record.nearest_permits = judgement.nearest.iter().map(near_permit).collect();
     record.policy_revision = Some(snapshot.revision.clone());
     record.policy_source = Some(snapshot.source.clone());
     add_subject(&mut record, judgement);
@@ -67,12 +74,14 @@ pub(crate) fn of(
 fn add_subject(record: &mut DecisionRecord, judgement: &Judgement) {
     let Some(principal) = &judgement.principal else { return };
     record.principal = Some(principal.subject().entity());
+    record.principal_in = principal.subject().parents();
     record.scopes.clone_from(&judgement.scopes);
     if let Some(authority) = principal.authority() {
         let client = |id: &String| format!("Client::{id:?}");
         record.actors = authority.actors.iter().map(client).collect();
         record.client = authority.client.as_ref().map(client);
         record.issuer = Some(authority.issuer.clone());
+        record.acr.clone_from(&authority.acr);
         record.token_id = Some(authority.token_id.clone());
     }
 }
@@ -131,6 +140,11 @@ fn item_record(item: &Item, verdict: &Verdict) -> ItemRecord {
 
 fn policy_ref(policy: &palisade_policy::PolicyRef) -> PolicyRef {
     PolicyRef { id: policy.id.clone(), file: policy.file.clone(), line: line(policy) }
+}
+
+fn near_permit(near: &palisade_policy::NearPermit) -> NearPermit {
+    let (id, file) = (near.policy.id.clone(), near.policy.file.clone());
+    NearPermit { id, file, line: line(&near.policy), failed: near.failed.clone() }
 }
 
 fn failure(failure: &palisade_policy::PolicyFailure) -> PolicyFailure {

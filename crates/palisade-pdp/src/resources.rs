@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use palisade_model::{Audience, IssuerName, ResourceName, Scope, Scopes, Timestamp};
+use palisade_model::{
+    Action, Audience, IssuerName, Item, Reason, Refusal, ResourceName, Scope, Scopes, Target, Timestamp,
+};
 use palisade_policy::Kind;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -76,6 +78,28 @@ pub struct ScopeSettings {
     pub implies: BTreeMap<Scope, Vec<Scope>>,
     /// What stands before every scope when a client asks the provider for it.
     pub request_prefix: String,
+}
+
+impl Resource {
+    /// A request of an HTTP service as an item. The path is one that [`crate::location::Location`] has accepted.
+    ///
+    /// # Errors
+    /// `method_unknown` for a method that is not in the policy vocabulary, `target_unknown` where no route template
+    /// matches the path.
+    pub fn http_item(&self, method: &str, path: &str) -> Result<Item, Refusal> {
+        if !matches!(method, "GET" | "HEAD" | "OPTIONS" | "POST" | "PUT" | "PATCH" | "DELETE") {
+            return Err(Refusal::new(Reason::MethodUnknown, "the policy vocabulary has no such method"));
+        }
+        let route = self.routes.find(path);
+        let route =
+            route.ok_or_else(|| Refusal::new(Reason::TargetUnknown, "no route template matches the path"))?;
+        Ok(Item {
+            action: Action::http(method),
+            target: Target::http_route(&self.name, &route.template),
+            arguments: Some(route.arguments),
+            reply_to: None,
+        })
+    }
 }
 
 impl ScopeSettings {

@@ -6,7 +6,7 @@ use palisade_model::PolicyRevision;
 use palisade_policy::Policies;
 use palisade_token::Verifier;
 
-use crate::{Peps, Resources};
+use crate::{Askers, Peps, Resources};
 
 /// One configuration with its policies, schema, entities, catalogues and issuers, under one revision. A request uses
 /// one snapshot from start to end.
@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub source: String,
     /// The policies.
     pub policies: Arc<Policies>,
+    /// Policies that are asked beside these and never acted on.
+    pub shadow: Option<Arc<Policies>>,
     /// The protected resources.
     pub resources: Resources,
     /// The callers.
@@ -26,6 +28,8 @@ pub struct Snapshot {
     pub verifier: Arc<Verifier>,
     /// The limits.
     pub limits: Limits,
+    /// What has been prepared of those who ask; empty in a new snapshot.
+    pub askers: Askers,
 }
 
 /// What one request may cost.

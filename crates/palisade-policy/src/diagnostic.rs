@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::SourceFile;
+use crate::{SourceFile, lints::Lint};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -28,11 +28,13 @@ impl fmt::Display for Severity {
     }
 }
 
-/// One finding. Printed as `file:line:column: error: message`, with the fix on a second line.
+/// One finding. Printed as `file:line:column: warning[lint]: message`, with the fix on a second line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,
+    /// The lint that found it; none for what loading finds.
+    pub lint: Option<Lint>,
     /// The path of the file.
     pub file: String,
     /// The line, from 1; 0 where the finding is about the file as a whole.
@@ -50,7 +52,7 @@ impl Diagnostic {
     #[must_use]
     pub fn error(file: impl Into<String>, message: impl Into<String>) -> Self {
         let (file, message) = (file.into(), message.into());
-        Self { severity: Severity::Error, file, line: 0, column: 0, message, help: None }
+        Self { severity: Severity::Error, lint: None, file, line: 0, column: 0, message, help: None }
     }
 
     pub(crate) fn at(mut self, (line, column): (usize, usize)) -> Self {
@@ -66,6 +68,11 @@ impl Diagnostic {
     pub(crate) fn warning(mut self) -> Self {
         self.severity = Severity::Warning;
         self
+    }
+
+    /// A warning by a lint.
+    pub(crate) fn of(lint: Lint, file: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, lint: Some(lint), ..Self::error(file, message) }
     }
 
     /// What Cedar says about a file. Where it gives no position, `fallback` is one.
@@ -103,7 +110,11 @@ impl fmt::Display for Diagnostic {
         if self.line > 0 {
             write!(formatter, ":{}:{}", self.line, self.column)?;
         }
-        write!(formatter, ": {}: {}", self.severity, self.message)?;
+        write!(formatter, ": {}", self.severity)?;
+        if let Some(lint) = self.lint {
+            write!(formatter, "[{lint}]")?;
+        }
+        write!(formatter, ": {}", self.message)?;
         if let Some(help) = &self.help {
             write!(formatter, "\n  help: {help}")?;
         }
@@ -165,6 +176,8 @@ mod tests {
         let finding = Diagnostic::error("a.cedar", "no such thing").at((3, 7)).help("use another");
         assert_eq!(finding.to_string(), "a.cedar:3:7: error: no such thing\n  help: use another");
         assert_eq!(Diagnostic::error("b", "gone").warning().to_string(), "b: warning: gone");
+        let lint = Diagnostic::of(Lint::MissingId, "b", "has no name");
+        assert_eq!(lint.to_string(), "b: warning[missing-id]: has no name");
     }
 
     #[test]

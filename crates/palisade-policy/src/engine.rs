@@ -1,63 +1,217 @@
 //! The engine: the one place where policies meet a request.
 //!
-//! Everything around it asks [`Engine::answer`] and reads an [`Answer`]; how the policies that matter are found is
-//! known only here.
+//! [`Engine::candidates`] finds the policies whose scope holds for a request, without looking at the others;
+//! [`Engine::answer`] evaluates their conditions and comes to the decision, the determining policies and the errors
+//! that Cedar's own authorizer comes to over the whole set. Everything that can be done once is done when the engine
+//! is built; nothing of a request is kept.
 
-use std::fmt;
+mod index;
+mod looks;
+mod mentions;
+mod scopes;
 
-use cedar_policy::{AuthorizationError, Authorizer, Decision, Entities, EvaluationError, PolicySet, Request};
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use cedar_policy::EvaluationError;
+use cedar_policy_core::{
+    ast::{Effect, EntityUID, Expr, Literal, Policy, Request, SlotEnv, Template, ValueKind},
+    entities::Entities,
+    evaluator::Evaluator,
+    extensions::Extensions,
+};
+
+pub(crate) use self::index::{Atom, Index, Truths};
+use self::looks::looked_into;
+pub(crate) use self::{mentions::Mentions, scopes::is_scopes};
 
 pub(crate) struct Engine {
-    authorizer: Authorizer,
-    policies: PolicySet,
+    /// In order of id; the index has them by their place here.
+    rules: Vec<Rule>,
+    index: Index,
 }
 
-/// What Cedar says, with ids in place of policies. The ids are in no order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A policy, with what its evaluation needs taken out of it once.
+struct Rule {
+    policy: Policy,
+    /// Entities that the condition looks into by name.
+    looks_into: Box<[EntityUID]>,
+    /// What the condition hangs on.
+    mentions: Mentions,
+}
+
+/// What Cedar says, with numbers in place of policies: their places in order of id.
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) allowed: bool,
     /// The permits, or where there are any the forbids, that hold.
-    pub(crate) determining: Vec<String>,
+    pub(crate) determining: Vec<u32>,
     /// The policies that could not be evaluated, and why.
-    pub(crate) errors: Vec<(String, String)>,
+    pub(crate) errors: Vec<(u32, EvaluationError)>,
     /// How many policies were evaluated.
     pub(crate) candidates: usize,
 }
 
 impl Engine {
-    pub(crate) fn new(policies: PolicySet) -> Self {
-        Self { authorizer: Authorizer::new(), policies }
+    /// Of policies with ids of their own; links of templates are policies, too.
+    pub(crate) fn new<'a>(policies: impl IntoIterator<Item = &'a cedar_policy::Policy>) -> Self {
+        let mut sorted: Vec<&cedar_policy::Policy> = policies.into_iter().collect();
+        sorted.sort_by(|left, right| left.id().cmp(right.id()));
+        let index = Index::new((0..).zip(sorted.iter().copied()));
+        let rules = sorted.into_iter().map(|policy| Rule::new(policy.as_ref())).collect();
+        Self { rules, index }
     }
 
-    pub(crate) fn answer(&self, request: &Request, entities: &Entities) -> Answer {
-        let response = self.authorizer.is_authorized(request, &self.policies, entities);
-        let diagnostics = response.diagnostics();
-        Answer {
-            allowed: response.decision() == Decision::Allow,
-            determining: diagnostics.reason().map(ToString::to_string).collect(),
-            errors: diagnostics.errors().map(failure).collect(),
-            candidates: self.policies.num_of_policies(),
+    /// The id of every policy, in order.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().map(|rule| rule.policy.id().as_ref())
+    }
+
+    /// What is known of the policies' scopes, to be held against entities.
+    pub(crate) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The policies whose scope holds, each once, in order.
+    pub(crate) fn candidates(&self, truths: &Truths<'_>) -> Vec<u32> {
+        self.index.candidates(truths)
+    }
+
+    /// The policies that are about this action and target, whoever asks with whatever scopes; at most so many.
+    pub(crate) fn near(&self, truths: &Truths<'_>, most: usize) -> Vec<u32> {
+        self.index.some_candidates(&Truths { principal: None, scopes: None, ..*truths }, most)
+    }
+
+    pub(crate) fn policies<'a>(&'a self, numbers: &'a [u32]) -> impl Iterator<Item = (u32, &'a Policy)> {
+        self.rules_of(numbers).map(|(number, rule)| (number, &rule.policy))
+    }
+
+    /// The same with what each policy's condition mentions.
+    pub(crate) fn described<'a>(
+        &'a self,
+        numbers: &'a [u32],
+    ) -> impl Iterator<Item = (u32, &'a Policy, Mentions)> {
+        self.rules_of(numbers).map(|(number, rule)| (number, &rule.policy, rule.mentions))
+    }
+
+    /// The entities that the conditions of these policies look into by name.
+    pub(crate) fn looked_into<'a>(&'a self, candidates: &'a [u32]) -> impl Iterator<Item = &'a EntityUID> {
+        self.rules_of(candidates).flat_map(|(_, rule)| &rule.looks_into)
+    }
+
+    /// The policies that are evaluated for every request, or for every one with certain types: no index holds them.
+    pub(crate) fn unnarrowed(&self) -> impl Iterator<Item = &str> {
+        let rules =
+            self.index.unnarrowed().filter_map(|number| self.rules.get(usize::try_from(number).ok()?));
+        rules.map(|rule| rule.policy.id().as_ref())
+    }
+
+    /// Evaluates the conditions of the candidates, and nothing else.
+    pub(crate) fn answer(&self, candidates: &[u32], request: Request, entities: &Entities) -> Answer {
+        let evaluator = Evaluator::new(request, entities, Extensions::all_available());
+        let (mut permits, mut forbids, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, rule) in self.rules_of(candidates) {
+            match rule.holds(&evaluator) {
+                Ok(true) => match rule.policy.effect() {
+                    Effect::Permit => permits.push(number),
+                    Effect::Forbid => forbids.push(number),
+                },
+                Ok(false) => {}
+                Err(error) => errors.push((number, *error)),
+            }
         }
+        let allowed = forbids.is_empty() && !permits.is_empty();
+        let determining = if allowed { permits } else { forbids };
+        Answer { allowed, determining, errors, candidates: candidates.len() }
+    }
+
+    /// Answers a request that was put together elsewhere, as Cedar's authorizer does.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn answer_alone(&self, request: &Request, entities: &Entities) -> Answer {
+        use cedar_policy_core::{ast::Context, entities::Dereference};
+
+        let of = |axis: &index::Axis, entry: &cedar_policy_core::ast::EntityUIDEntry| match entry.uid() {
+            None => Vec::new(),
+            Some(uid) => match entities.entity(uid) {
+                Dereference::Data(entity) => axis.truths(uid, entity.ancestors()),
+                Dereference::NoSuchEntity | Dereference::Residual(_) => axis.truths(uid, []),
+            },
+        };
+        let scopes = match request.context() {
+            Some(Context::Value(record)) => self.index.scopes(record.get("scopes")),
+            Some(Context::RestrictedResidual(_)) | None => None,
+        };
+        let truths = Truths {
+            action: &of(self.index.actions(), request.action()),
+            resource: &of(self.index.resources(), request.resource()),
+            principal: Some(&of(self.index.principals(), request.principal())),
+            scopes: scopes.as_deref(),
+        };
+        self.answer(&self.candidates(&truths), request.clone(), entities)
+    }
+
+    fn rules_of<'a>(&'a self, numbers: &'a [u32]) -> impl Iterator<Item = (u32, &'a Rule)> {
+        numbers.iter().filter_map(|number| Some((*number, self.rules.get(usize::try_from(*number).ok()?)?)))
+    }
+}
+
+impl Rule {
+    fn new(policy: &Policy) -> Self {
+        let looks_into = policy.non_scope_constraints().map(looked_into).unwrap_or_default();
+        let mentions = policy.non_scope_constraints().map(Mentions::of).unwrap_or_default();
+        Self { policy: policy.clone(), looks_into: looks_into.into_boxed_slice(), mentions }
+    }
+
+    /// Whether the policy holds, for a request for which its scope does.
+    fn holds(&self, evaluator: &Evaluator<'_>) -> Result<bool, Box<EvaluationError>> {
+        let Some(condition) = self.policy.non_scope_constraints() else { return Ok(true) };
+        // A slot stands in a scope only, so that conditions need none.
+        let slots: SlotEnv = HashMap::new();
+        if let ValueKind::Lit(Literal::Bool(holds)) = evaluator.interpret(condition, &slots)?.value {
+            return Ok(holds);
+        }
+        // Not a truth value: an error, and Cedar has the words for it.
+        evaluator.interpret(&Expr::and(Expr::val(true), condition.clone()), &slots)?;
+        Ok(false)
+    }
+}
+
+/// A policy as evaluation knows it. Its annotations and its text take more memory than the policy itself. A template is
+/// shared by its links and stays as it is.
+pub(crate) fn without_annotations(policy: &cedar_policy::Policy) -> cedar_policy::Policy {
+    let core: &Policy = policy.as_ref();
+    if !core.is_static() {
+        return policy.clone();
+    }
+    let template = Template::new_shared(
+        core.id().clone(),
+        core.loc().cloned(),
+        Arc::default(),
+        core.effect(),
+        core.principal_constraint(),
+        core.action_constraint().clone(),
+        core.resource_constraint(),
+        core.non_scope_constraints_arc().cloned(),
+    );
+    Template::try_as_policy(Arc::new(template)).map_or_else(|_| policy.clone(), Into::into)
+}
+
+/// The cause of an error, for a record. Messages of arithmetic and of extension functions quote values of the request,
+/// which no record may hold.
+pub(crate) fn told(error: &EvaluationError) -> String {
+    if matches!(error, EvaluationError::IntegerOverflow(_)) {
+        "integer overflow".to_owned()
+    } else if matches!(error, EvaluationError::FailedExtensionFunctionExecution(_)) {
+        "an extension function refused its argument".to_owned()
+    } else {
+        error.to_string()
     }
 }
 
 impl fmt::Debug for Engine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Engine({} policies)", self.policies.num_of_policies())
+        write!(formatter, "Engine({} policies)", self.rules.len())
     }
 }
 
-/// The policy and the cause. Messages of arithmetic and of extension functions quote values of the request, which
-/// no record may hold.
-fn failure(error: &AuthorizationError) -> (String, String) {
-    let AuthorizationError::PolicyEvaluationError(error) = error;
-    let inner = error.inner();
-    let message = if matches!(inner, EvaluationError::IntegerOverflow(_)) {
-        "integer overflow".to_owned()
-    } else if matches!(inner, EvaluationError::FailedExtensionFunctionExecution(_)) {
-        "an extension function refused its argument".to_owned()
-    } else {
-        inner.to_string()
-    };
-    (error.policy_id().to_string(), message)
-}
+#[cfg(test)]
+mod tests;

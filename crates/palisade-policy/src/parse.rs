@@ -1,46 +1,97 @@
 //! Policy files to one validated set.
 //!
-//! Every file is parsed and validated by itself, so that Cedar's positions are positions in that file. Policies get
-//! stable ids: `@id`, else the stem of the file and the number of the policy in it.
+//! Every file is parsed and validated by itself, and a long one piece by piece, so that Cedar's positions are positions
+//! in that piece. Policies get stable ids: `@id`, else the stem of the file and the number of the policy in it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use cedar_policy::{
     ActionConstraint, Effect as CedarEffect, EntityUid, Policy, PolicyId, PolicySet, Template,
-    ValidationError, ValidationMode, Validator,
+    ValidationError, ValidationWarning,
 };
-use serde_json::Value;
 
 use crate::{
     Diagnostic, Effect, PolicyInfo, PolicyRef, SourceFile,
     diagnostic::{Lines, nearest},
+    engine::without_annotations,
+    lints::Lint,
+    pieces, typed,
+    validate::Validation,
     vocabulary::{Vocabulary, action_of},
 };
 
 pub(crate) struct Parsed {
-    pub(crate) set: PolicySet,
+    /// Without their annotations, of which `infos` has those with a meaning.
+    pub(crate) policies: Vec<Policy>,
     pub(crate) infos: BTreeMap<String, PolicyInfo>,
     pub(crate) warnings: Vec<Diagnostic>,
-    /// Entities that conditions look into by name.
-    pub(crate) looked_into: BTreeSet<EntityUid>,
 }
 
 pub(crate) fn policies(files: &[SourceFile], vocabulary: &Vocabulary) -> Result<Parsed, Vec<Diagnostic>> {
-    let validator = Validator::new(vocabulary.schema.clone());
+    let mut validation = Validation::new(vocabulary);
+    let groups = vocabulary.schema.action_groups();
     let mut reading = Reading {
-        parsed: Parsed {
-            set: PolicySet::new(),
-            infos: BTreeMap::new(),
-            warnings: Vec::new(),
-            looked_into: BTreeSet::new(),
-        },
+        with_children: groups.filter(|uid| vocabulary.action(&action_of(uid)).is_some()).cloned().collect(),
+        parsed: Parsed { policies: Vec::new(), infos: BTreeMap::new(), warnings: Vec::new() },
         taken: BTreeMap::new(),
         errors: Vec::new(),
+        typed_tools: vocabulary.has_typed_tools(),
     };
     for file in files {
-        reading.read(file, &validator);
+        reading.read(file, &mut validation);
     }
     if reading.errors.is_empty() { Ok(reading.parsed) } else { Err(reading.errors) }
+}
+
+/// A policy as it is written, for whatever looks at policies and asks them nothing.
+pub(crate) struct Written {
+    pub(crate) policy: Policy,
+    pub(crate) id: String,
+    /// Where its text begins in the file, in bytes.
+    pub(crate) offset: usize,
+    /// The same as line and column.
+    pub(crate) place: (usize, usize),
+}
+
+/// The policies of a file in its order; none where the file cannot be parsed, since loading says why.
+pub(crate) fn written(file: &SourceFile) -> Vec<Written> {
+    let Ok(set) = file.text.parse::<PolicySet>() else { return Vec::new() };
+    let policies = placed(&set, file, 0).into_iter().filter_map(|placed| match placed.statement {
+        Statement::Policy(policy) => {
+            Some(Written { policy, id: placed.id, offset: placed.offset, place: placed.place })
+        }
+        Statement::Template(_) => None,
+    });
+    policies.collect()
+}
+
+/// A statement with its id and its place in the file.
+struct Placed {
+    statement: Statement,
+    id: String,
+    /// Whether the id is its `@id`.
+    named: bool,
+    offset: usize,
+    place: (usize, usize),
+}
+
+/// `before` is the number of statements in the pieces before this one.
+fn placed(set: &PolicySet, file: &SourceFile, before: usize) -> Vec<Placed> {
+    let lines = Lines::of(&file.text);
+    let mut end = 0;
+    let mut all = Vec::new();
+    for (at, statement) in in_order(set).into_iter().enumerate() {
+        let text = statement.text();
+        // The text of a statement is a piece of the file, and the statements come in the file's order.
+        let rest = file.text.get(end..).unwrap_or_default();
+        let offset = end + rest.find(&text).unwrap_or_default();
+        end = offset + text.len();
+        let given = statement.annotation("id").filter(|id| !id.is_empty());
+        let named = given.is_some();
+        let id = given.unwrap_or_else(|| format!("{}#{}", stem(&file.path), before + at + 1));
+        all.push(Placed { statement, id, named, offset, place: lines.position(offset) });
+    }
+    all
 }
 
 /// A policy or a template, whichever stands in the file.
@@ -49,49 +100,80 @@ enum Statement {
     Template(Template),
 }
 
+/// What stands before a piece in its file.
+#[derive(Clone, Copy)]
+struct Before {
+    statements: usize,
+    lines: usize,
+}
+
 struct Reading {
     parsed: Parsed,
+    /// The actions that requests can have and that other actions are in.
+    with_children: HashSet<EntityUid>,
     /// Every id, and where it was given.
     taken: BTreeMap<String, (String, usize)>,
     errors: Vec<Diagnostic>,
+    /// Whether tools have actions of their own.
+    typed_tools: bool,
 }
 
 impl Reading {
-    fn read(&mut self, file: &SourceFile, validator: &Validator) {
-        let set: PolicySet = match file.text.parse() {
+    fn read(&mut self, file: &SourceFile, validation: &mut Validation) {
+        let mut pieces = pieces::of(&file.text).into_iter();
+        let (mut statements, mut lines) = (0, 0);
+        while let Some(range) = pieces.next() {
+            let begin = range.start;
+            let mut text = file.text.get(range).unwrap_or_default();
+            let mut set = text.parse::<PolicySet>();
+            if set.is_err() && pieces.next().is_some() {
+                // What is wrong is said of the rest as a whole.
+                pieces = Vec::new().into_iter();
+                text = file.text.get(begin..).unwrap_or_default();
+                set = text.parse();
+            }
+            let piece = SourceFile::new(&*file.path, text);
+            let (errors, warnings) = (self.errors.len(), self.parsed.warnings.len());
+            statements += self.read_piece(set, &piece, Before { statements, lines }, validation);
+            // Positions are those in the piece.
+            let found = self.errors.iter_mut().skip(errors);
+            for diagnostic in found.chain(self.parsed.warnings.iter_mut().skip(warnings)) {
+                diagnostic.line += if diagnostic.line > 0 { lines } else { 0 };
+            }
+            lines += text.bytes().filter(|byte| *byte == b'\n').count();
+        }
+    }
+
+    /// Gives the number of statements.
+    fn read_piece(
+        &mut self,
+        set: Result<PolicySet, cedar_policy::ParseErrors>,
+        piece: &SourceFile,
+        before: Before,
+        validation: &mut Validation,
+    ) -> usize {
+        let set = match set {
             Ok(set) => set,
             Err(errors) => {
-                let errors: &cedar_policy::ParseErrors = &errors;
-                let found = errors.iter().map(|error| Diagnostic::from_cedar(error, file, (1, 1)));
-                return self.errors.extend(found);
+                let found = errors.iter().map(|error| Diagnostic::from_cedar(error, piece, (1, 1)));
+                self.errors.extend(found);
+                return 0;
             }
         };
         let mut own = PolicySet::new();
-        let lines = Lines::of(&file.text);
-        let mut offset = 0;
-        for (at, statement) in in_order(&set).into_iter().enumerate() {
-            let text = statement.text();
-            // The text of a statement is a piece of the file, and the statements come in the file's order.
-            let rest = file.text.get(offset..).unwrap_or_default();
-            let begin = offset + rest.find(&text).unwrap_or_default();
-            offset = begin + text.len();
-            self.take(statement, at + 1, lines.position(begin), file, &mut own);
+        let placed = placed(&set, piece, before.statements);
+        let statements = placed.len();
+        for placed in placed {
+            self.take(placed, piece, before.lines, &mut own);
         }
-        self.validate(&own, file, validator);
+        self.validate(&own, piece, before.lines, validation);
+        statements
     }
 
-    fn take(
-        &mut self,
-        statement: Statement,
-        number: usize,
-        place: (usize, usize),
-        file: &SourceFile,
-        own: &mut PolicySet,
-    ) {
-        let given = statement.annotation("id").filter(|id| !id.is_empty());
-        let id = given.clone().unwrap_or_else(|| format!("{}#{number}", stem(&file.path)));
-        if given.is_none() {
-            let lint = Diagnostic::error(&file.path, "the policy has no `@id`").warning().at(place);
+    fn take(&mut self, placed: Placed, file: &SourceFile, lines: usize, own: &mut PolicySet) {
+        let Placed { statement, id, named, place, .. } = placed;
+        if !named {
+            let lint = Diagnostic::of(Lint::MissingId, &file.path, "the policy has no `@id`").at(place);
             let help = format!("give it one, or it is known as `{id}` and renamed when the file changes");
             self.parsed.warnings.push(lint.help(help));
         }
@@ -100,15 +182,18 @@ impl Reading {
                 Diagnostic::error(&file.path, format!("the policy id `{id}` is taken by {other}:{line}"));
             return self.errors.push(error.at(place).help("give every policy an `@id` of its own"));
         }
-        self.taken.insert(id.clone(), (file.path.clone(), place.0));
+        self.taken.insert(id.clone(), (file.path.clone(), lines + place.0));
         let added = match statement {
             Statement::Policy(policy) => {
                 let policy = policy.new_id(PolicyId::new(&id));
-                self.parsed.infos.insert(id.clone(), info(&policy, &id, &file.path, place.0));
-                self.parsed.warnings.extend(lint_action(&policy, file, place));
-                looked_into(&policy, &mut self.parsed.looked_into);
-                let first = own.add(policy.clone()).map_err(Box::new);
-                first.and_then(|()| self.parsed.set.add(policy).map_err(Box::new))
+                self.parsed.infos.insert(id.clone(), info(&policy, &id, &file.path, lines + place.0));
+                if self.typed_tools {
+                    self.errors.extend(passes_typed_tools_by(&policy, file, place));
+                } else {
+                    self.parsed.warnings.extend(lint_action(&policy, &self.with_children, file, place));
+                }
+                self.parsed.policies.push(without_annotations(&policy));
+                own.add(policy).map_err(Box::new)
             }
             Statement::Template(_) => {
                 let error =
@@ -122,30 +207,55 @@ impl Reading {
         }
     }
 
-    fn validate(&mut self, own: &PolicySet, file: &SourceFile, validator: &Validator) {
-        let result = validator.validate(own, ValidationMode::Strict);
+    fn validate(&mut self, own: &PolicySet, file: &SourceFile, lines: usize, validation: &mut Validation) {
+        let result = validation.validate(own);
         let place = |taken: &BTreeMap<String, (String, usize)>, id: &PolicyId| {
-            taken.get(AsRef::<str>::as_ref(id)).map_or((1, 1), |(_, line)| (*line, 1))
+            taken.get(AsRef::<str>::as_ref(id)).map_or((1, 1), |(_, line)| (line.saturating_sub(lines), 1))
         };
         for error in result.validation_errors() {
             let fallback = place(&self.taken, error.policy_id());
             let mut diagnostic = Diagnostic::from_cedar(error, file, fallback);
             if matches!(error, ValidationError::UnrecognizedActionId(_)) {
-                diagnostic.help = nearest_action(&diagnostic.message, validator);
+                diagnostic.help = nearest_action(&diagnostic.message, validation);
             }
             self.errors.push(diagnostic);
         }
+        let mut without_request = BTreeSet::new();
         for warning in result.validation_warnings() {
-            let fallback = place(&self.taken, warning.policy_id());
-            self.parsed.warnings.push(Diagnostic::from_cedar(warning, file, fallback).warning());
+            let (name, help) = lint_of(warning);
+            let id: &str = warning.policy_id().as_ref();
+            // What no request fits is impossible, too; once is enough.
+            if name == Lint::NoRequest {
+                without_request.insert(id.to_owned());
+            } else if name == Lint::NeverHolds && without_request.contains(id) {
+                continue;
+            }
+            let mut lint =
+                Diagnostic::from_cedar(warning, file, place(&self.taken, warning.policy_id())).warning();
+            (lint.lint, lint.help) = (Some(name), lint.help.or_else(|| Some(help.to_owned())));
+            self.parsed.warnings.push(lint);
         }
     }
 }
 
+/// Cedar's warnings are lints, too.
+fn lint_of(warning: &ValidationWarning) -> (Lint, &'static str) {
+    if matches!(warning, ValidationWarning::InvalidActionApplication(_)) {
+        (
+            Lint::NoRequest,
+            "compare the types in the head with what the schema's `appliesTo` says of the action",
+        )
+    } else if matches!(warning, ValidationWarning::ImpossiblePolicy(_)) {
+        (Lint::NeverHolds, "remove the policy, or the part of its condition that contradicts the rest")
+    } else {
+        (Lint::ConfusableText, "write the text in one script and without control characters")
+    }
+}
+
 /// Cedar's own proposal prefers the shortest action.
-fn nearest_action(message: &str, validator: &Validator) -> Option<String> {
+fn nearest_action(message: &str, validation: &Validation) -> Option<String> {
     let unknown = message.rsplit('`').nth(1)?;
-    let actions: Vec<String> = validator.schema().actions().map(ToString::to_string).collect();
+    let actions: Vec<String> = validation.schema().actions().map(ToString::to_string).collect();
     nearest(unknown, actions.iter().map(String::as_str)).map(|known| format!("did you mean `{known}`?"))
 }
 
@@ -194,74 +304,38 @@ fn info(policy: &Policy, id: &str, file: &str, line: usize) -> PolicyInfo {
     }
 }
 
-/// A tool with typed arguments has an action of its own *in* `tools/call`, which `==` passes by.
-fn lint_action(policy: &Policy, file: &SourceFile, place: (usize, usize)) -> Option<Diagnostic> {
+/// A tool with typed arguments has an action of its own *in* `tools/call`, which `==` passes by; today or tomorrow.
+fn lint_action(
+    policy: &Policy,
+    with_children: &HashSet<EntityUid>,
+    file: &SourceFile,
+    place: (usize, usize),
+) -> Option<Diagnostic> {
     let ActionConstraint::Eq(uid) = policy.action_constraint() else { return None };
     let action = action_of(&uid);
-    (action.namespace == "Mcp" && action.name == "tools/call").then(|| {
-        Diagnostic::error(&file.path, "`action ==` misses the calls of tools with an action of their own")
-            .warning()
-            .at(place)
-            .help(r#"write `action in Mcp::Action::"tools/call"`"#)
+    let message = if action.namespace == "Mcp" && action.name == "tools/call" {
+        "`action ==` misses the calls of tools with an action of their own"
+    } else if with_children.contains(&uid) {
+        "`action ==` misses the actions that are in this one"
+    } else {
+        return None;
+    };
+    let help = format!("write `action in {uid}`");
+    Some(Diagnostic::of(Lint::ActionEquals, &file.path, message).at(place).help(help))
+}
+
+/// With typed tools the lint is an error: their calls would pass such a policy by today.
+fn passes_typed_tools_by(policy: &Policy, file: &SourceFile, place: (usize, usize)) -> Option<Diagnostic> {
+    // A policy that cannot be read as JSON is not sure to reach the calls of typed tools.
+    let passes_by = policy.to_json().map_or(true, |policy| typed::passes_by(&policy));
+    passes_by.then(|| {
+        Diagnostic::error(
+            &file.path,
+            "`==` with `tools/call` misses the calls of typed tools, which have actions of their own",
+        )
+        .at(place)
+        .help(r#"write `action in Mcp::Action::"tools/call"`"#)
     })
-}
-
-/// Collects the entities that a policy's conditions look into by name, so that they are there when it is evaluated.
-/// An entity that is only compared, or only stands right of `in`, is not looked into.
-fn looked_into(policy: &Policy, found: &mut BTreeSet<EntityUid>) {
-    if !policy.has_non_scope_constraint() {
-        return;
-    }
-    let conditions = policy.to_json().ok().and_then(|mut json| Some(json.get_mut("conditions")?.take()));
-    let mut literals = BTreeSet::new();
-    if let Some(conditions) = conditions {
-        literals_in(&conditions, &mut literals);
-    }
-    found.extend(
-        policy
-            .entity_literals()
-            .into_iter()
-            .filter(|uid| literals.contains(&(uid.type_name().to_string(), uid.id().unescaped().to_owned()))),
-    );
-}
-
-fn literals_in(expression: &Value, found: &mut BTreeSet<(String, String)>) {
-    match expression {
-        Value::Object(members) => {
-            for (operator, operand) in members {
-                match operator.as_str() {
-                    "__entity" => found.extend(entity(expression)),
-                    "==" | "!=" => {
-                        ["left", "right"].into_iter().for_each(|side| unless_bare(operand, side, found))
-                    }
-                    "in" => {
-                        unless_bare(operand, "right", found);
-                        operand.get("left").into_iter().for_each(|left| literals_in(left, found));
-                    }
-                    _ => literals_in(operand, found),
-                }
-            }
-        }
-        Value::Array(elements) => elements.iter().for_each(|element| literals_in(element, found)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-/// Descends into one side of an operator, unless it is a bare entity or a set of such.
-fn unless_bare(operand: &Value, side: &str, found: &mut BTreeSet<(String, String)>) {
-    let Some(operand) = operand.get(side) else { return };
-    let bare = |expression: &Value| expression.get("Value").is_some_and(|value| entity(value).is_some());
-    let set = operand.get("Set").and_then(Value::as_array);
-    if !bare(operand) && !set.is_some_and(|elements| elements.iter().all(bare)) {
-        literals_in(operand, found);
-    }
-}
-
-/// `{"__entity": {"type": .., "id": ..}}`
-fn entity(value: &Value) -> Option<(String, String)> {
-    let entity = value.get("__entity")?;
-    let text = |member: &str| entity.get(member)?.as_str().map(str::to_owned);
-    Some((text("type")?, text("id")?))
 }
 
 fn stem(path: &str) -> &str {

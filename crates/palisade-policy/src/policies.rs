@@ -1,25 +1,29 @@
 //! A policy set in force: loaded whole, never changed, shared by reference.
 //!
 //! [`Policies::load`] parses every file, validates it strictly against the schema, merges the entities and gives back
-//! either a set that is right in every part or everything that is wrong with it. [`Policies::evaluate`] is pure,
-//! synchronous and total: whatever is asked, there is a verdict, and what cannot be answered is denied.
+//! either a set that is right in every part or everything that is wrong with it. [`Policies::prepare`] and
+//! [`Policies::ask`] lead to verdicts in steps of which the longer-lived are shared; [`Policies::evaluate`] takes all at
+//! once. All are pure, synchronous and total: whatever is asked, there is a verdict, and what cannot be answered is
+//! denied.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{collections::HashMap, sync::Arc};
 
-use cedar_policy::EntityUid;
+use cedar_policy_core::ast::{Entity, EntityUIDEntry, Request};
 use jsonschema::Validator;
-use palisade_model::{Arguments, PolicyRevision, Reason, Target};
+use palisade_model::{Arguments, Authority, Circumstances, PolicyRevision, Reason, Subject, Target};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Diagnostic, Effect, PolicyFailure, PolicyInfo, PolicyRef, Query, SourceFile, Sources, Verdict, WhatIf,
-    World,
-    engine::{Answer, Engine},
+    Asking, Diagnostic, Effect, PolicyFailure, PolicyInfo, PolicyRef, PreparedSubject, Query, SourceFile,
+    Sources, Strength, Verdict, World, arguments,
+    asking::Put,
+    engine::{self, Answer, Engine},
     parse::{self, Parsed},
-    query::Question,
+    sets,
     store::Store,
+    subject::Workshop,
     verdict::by_id,
     vocabulary::{VOCABULARY, Vocabulary},
 };
@@ -43,9 +47,12 @@ pub struct Policies {
     engine: Engine,
     vocabulary: Vocabulary,
     store: Store,
-    infos: BTreeMap<String, PolicyInfo>,
-    /// Entities that conditions look into by name.
-    looked_into: Vec<EntityUid>,
+    /// In the order of the engine's policies.
+    infos: Vec<PolicyInfo>,
+    /// The entities of a call without arguments.
+    no_arguments: Vec<Arc<Entity>>,
+    /// What this set has prepared bears this mark.
+    mark: Arc<()>,
     input_schemas: HashMap<Target, Validator>,
     on_error: OnError,
     revision: PolicyRevision,
@@ -59,7 +66,7 @@ impl Policies {
     /// # Errors
     /// Everything that is wrong, with its place and fix.
     pub fn load(sources: &Sources, world: &World, on_error: OnError) -> Result<Self, Vec<Diagnostic>> {
-        let (vocabulary, mut warnings) = Vocabulary::load(&sources.schema)?;
+        let (vocabulary, mut warnings) = Vocabulary::load(&sources.schema, world)?;
         let parsed = parse::policies(&sources.policies, &vocabulary);
         let stored = Store::load(world, &sources.entities, &vocabulary);
         let (parsed, (store, notes)) = match (parsed, stored) {
@@ -68,19 +75,27 @@ impl Policies {
                 return Err([parsed.err(), stored.err()].into_iter().flatten().flatten().collect());
             }
         };
+        let beyond = sets::violations(&parsed, sources, world);
+        if !beyond.is_empty() {
+            return Err(beyond);
+        }
         let input_schemas = input_schemas(world)?;
-        let Parsed { set, infos, warnings: lints, looked_into } = parsed;
+        let no_arguments = arguments::none(&vocabulary)
+            .map_err(|error| vec![Diagnostic::error("palisade.cedarschema", error.to_string())])?;
+        let Parsed { policies, mut infos, warnings: lints, .. } = parsed;
+        let engine = Engine::new(&policies);
         warnings.extend(lints);
         warnings.extend(notes);
         Ok(Self {
-            looked_into: looked_into.into_iter().filter(|uid| store.get(uid).is_some()).collect(),
-            engine: Engine::new(set),
+            infos: engine.ids().map(|id| infos.remove(id).unwrap_or_else(|| unknown(id))).collect(),
+            engine,
+            no_arguments,
+            mark: Arc::new(()),
             input_schemas,
             revision: revision(sources, world, on_error),
             source: common_folder(&sources.policies),
             vocabulary,
             store,
-            infos,
             on_error,
             warnings,
         })
@@ -107,13 +122,15 @@ impl Policies {
 
     /// Every policy, in order of id.
     pub fn policy_ids(&self) -> impl Iterator<Item = &PolicyInfo> {
-        self.infos.values()
+        self.infos.iter()
     }
 
     /// Whether the target is in the catalogue, the routes or the entity files.
     #[must_use]
     pub fn knows_target(&self, target: &Target) -> bool {
-        self.vocabulary.uid(&target.type_name, &target.id).is_ok_and(|uid| self.store.get(&uid).is_some())
+        self.vocabulary
+            .uid(&target.type_name, &target.id)
+            .is_ok_and(|uid| self.store.get(uid.as_ref()).is_some())
     }
 
     /// Whether the arguments of a call are what the tool's catalogue says they must be. True for a target without an
@@ -126,24 +143,46 @@ impl Policies {
         }
     }
 
-    /// Answers a question. Total: what cannot be put to the policies is denied.
+    /// Prepares a subject with what its token says. Worth keeping as long as the token and this policy set are in
+    /// use: every question of the subject shares it.
     #[must_use]
-    pub fn evaluate(&self, query: &Query<'_>) -> Verdict {
-        match Question::new(query, &self.vocabulary, &self.store, &self.looked_into) {
-            Ok(question) => self.verdict(self.engine.answer(&question.request, &question.entities)),
-            Err(error) => Verdict::refusal(error.reason(), error.to_string()),
-        }
+    pub fn prepare(
+        &self,
+        subject: &Subject,
+        authority: Option<&Authority>,
+        strength: Strength<'_>,
+    ) -> PreparedSubject {
+        let Self { vocabulary, store, no_arguments, mark, .. } = self;
+        let workshop = Workshop { vocabulary, store, index: self.engine.index(), no_arguments, mark };
+        PreparedSubject::new(workshop, subject, authority, strength)
     }
 
-    /// Answers what a stronger token would get. Nothing can be let in by it.
+    /// Begins a request of a prepared subject; its items are then asked about one by one.
     #[must_use]
-    pub fn what_if(&self, query: &Query<'_>) -> WhatIf {
-        WhatIf::new(self.evaluate(query))
+    pub fn ask<'a>(&'a self, subject: &'a PreparedSubject, circumstances: &'a Circumstances) -> Asking<'a> {
+        Asking::new(self, subject, circumstances)
+    }
+
+    /// Answers a single question. Total: what cannot be put to the policies is denied.
+    #[must_use]
+    pub fn evaluate(&self, query: &Query<'_>) -> Verdict {
+        let subject = self.prepare(query.subject, query.authority, query.strength);
+        self.ask(&subject, query.circumstances).about(&query.about())
+    }
+
+    /// Whether this set prepared the subject.
+    pub(crate) fn made(&self, subject: &PreparedSubject) -> bool {
+        Arc::ptr_eq(&self.mark, &subject.made_by)
+    }
+
+    /// Evaluates what [`Asking`] has put together.
+    pub(crate) fn decide(&self, put: Put) -> Verdict {
+        self.verdict(self.engine.answer(&put.candidates, put.request, &put.entities))
     }
 
     fn verdict(&self, answer: Answer) -> Verdict {
         let mut determining: Vec<&PolicyInfo> =
-            answer.determining.iter().filter_map(|id| self.infos.get(id)).collect();
+            answer.determining.iter().filter_map(|number| self.info(*number)).collect();
         determining.sort_by(|left, right| by_id(&left.policy, &right.policy));
         let reason = self.reason(&answer);
         // A permit that an error has undone determines nothing.
@@ -152,8 +191,11 @@ impl Policies {
         }
         let mut errors: Vec<PolicyFailure> = answer
             .errors
-            .into_iter()
-            .map(|(id, message)| PolicyFailure { policy: self.policy(id), message })
+            .iter()
+            .filter_map(|(number, error)| {
+                let policy = self.info(*number)?.policy.clone();
+                Some(PolicyFailure { policy, message: engine::told(error) })
+            })
             .collect();
         errors.sort_by(|left, right| by_id(&left.policy, &right.policy));
         let values = |of: fn(&PolicyInfo) -> &Option<String>| {
@@ -184,28 +226,63 @@ impl Policies {
             OnError::Forbid => answer
                 .errors
                 .iter()
-                .any(|(id, _)| self.infos.get(id).is_none_or(|info| info.effect == Effect::Forbid)),
+                .any(|(number, _)| self.info(*number).is_none_or(|info| info.effect == Effect::Forbid)),
             OnError::Any => !answer.errors.is_empty(),
             OnError::Skip => false,
         };
         if undone { Reason::PolicyError } else { Reason::Permitted }
     }
 
-    fn policy(&self, id: String) -> PolicyRef {
-        match self.infos.get(&id) {
-            Some(info) => info.policy.clone(),
-            None => PolicyRef { id, file: String::new(), line: 0 },
-        }
+    /// A policy by the engine's number for it.
+    pub(crate) fn policy(&self, number: u32) -> Option<&PolicyRef> {
+        self.info(number).map(|info| &info.policy)
+    }
+
+    fn info(&self, number: u32) -> Option<&PolicyInfo> {
+        self.infos.get(usize::try_from(number).ok()?)
+    }
+
+    pub(crate) fn on_error(&self) -> OnError {
+        self.on_error
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn no_arguments(&self) -> &[Arc<Entity>] {
+        &self.no_arguments
+    }
+
+    /// Whether a request fits the schema.
+    pub(crate) fn is_valid(&self, request: &Request) -> bool {
+        let uid = |entry: &EntityUIDEntry| entry.uid().cloned().map(cedar_policy::EntityUid::from);
+        let parts =
+            (uid(request.principal()), uid(request.action()), uid(request.resource()), request.context());
+        let (Some(principal), Some(action), Some(resource), Some(context)) = parts else { return false };
+        let schema = Some(&self.vocabulary.schema);
+        cedar_policy::Request::new(principal, action, resource, context.clone().into(), schema).is_ok()
     }
 
     /// The vocabulary, for what reads tests.
     pub(crate) fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
     }
+}
 
-    #[cfg(test)]
-    pub(crate) fn question(&self, query: &Query<'_>) -> Option<Question> {
-        Question::new(query, &self.vocabulary, &self.store, &self.looked_into).ok()
+/// A policy that no file is known to hold. INVARIANT: it counts as a forbid, so that its error lets nothing by.
+fn unknown(id: &str) -> PolicyInfo {
+    PolicyInfo {
+        policy: PolicyRef { id: id.to_owned(), file: String::new(), line: 0 },
+        effect: Effect::Forbid,
+        description: None,
+        deny_code: None,
+        obligation: None,
+        advice: None,
     }
 }
 

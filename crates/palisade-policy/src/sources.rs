@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::Diagnostic;
+use crate::{Diagnostic, sets::SetFiles};
 
 /// One file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub struct Sources {
     pub schema: Vec<SourceFile>,
     /// Entities in Cedar's JSON form.
     pub entities: Vec<SourceFile>,
+    /// Which files are limited to which resources.
+    pub sets: Vec<SetFiles>,
 }
 
 /// Reads a policy tree: every `*.cedar`, `*.cedarschema` and `entities.json` below `policies` in sorted order, and the
@@ -67,6 +69,7 @@ pub fn read_tree(
         policies: found.read(|path| has_extension(path, "cedar")),
         schema: found.read(is_schema),
         entities: found.read(is_entities),
+        sets: Vec::new(),
     };
     let known: Vec<PathBuf> =
         found.files.iter().filter(|path| is_schema(path) || is_entities(path)).cloned().collect();

@@ -4,6 +4,8 @@
 //! what turns the denial into a permit is the answer. So a forbid that stands whatever the token has is never
 //! stepped over, and nothing is offered that would not help. The search is bounded; past a bound nothing is offered.
 
+mod ladder;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -11,12 +13,13 @@ use std::{
 
 use palisade_model::{Scope, Scopes};
 
-use crate::{Policies, Query, Strength};
+pub(crate) use self::ladder::Ladder;
+use crate::{About, Asking, Policies, Query, Strength};
 
 /// The most scopes a step-up asks for.
 const MAX_SCOPES: usize = 3;
 /// The most questions a search asks.
-const MAX_EVALUATIONS: usize = 64;
+pub(crate) const MAX_EVALUATIONS: usize = 64;
 /// How many of these a search leaves to the login where scopes are not likely to help.
 const FOR_LOGIN: usize = 16;
 
@@ -73,82 +76,58 @@ pub fn step_up(
     offer: &Offer<'_>,
     budget: impl FnMut() -> bool,
 ) -> StepUp {
-    if query.authority.is_none() || !policies.knows_target(query.target) {
-        return StepUp::None;
-    }
-    let mut search = Search { policies, query, budget, evaluations: 0, exhausted: false };
-    let found = search.scopes(offer).or_else(|| search.authentication(offer));
-    match found {
-        Some(found) => found,
-        None if search.exhausted => StepUp::Exhausted,
-        None => StepUp::None,
+    let subject = policies.prepare(query.subject, query.authority, query.strength);
+    policies.ask(&subject, query.circumstances).step_up(&query.about(), offer, budget)
+}
+
+impl Asking<'_> {
+    /// The same search for an item of this request: see [`step_up`].
+    pub fn step_up(&self, about: &About<'_>, offer: &Offer<'_>, budget: impl FnMut() -> bool) -> StepUp {
+        if !self.subject().proven || !self.policies().knows_target(about.target) {
+            return StepUp::None;
+        }
+        let ladder = Ladder::new(self.subject().strength(), offer, self.circumstances().now);
+        let mut search = Search { asking: self, about, ladder, budget, evaluations: 0, exhausted: false };
+        let found = search.scopes().or_else(|| search.authentication());
+        match found {
+            Some(found) => found,
+            None if search.exhausted => StepUp::Exhausted,
+            None => StepUp::None,
+        }
     }
 }
 
 struct Search<'a, B> {
-    policies: &'a Policies,
-    query: &'a Query<'a>,
+    asking: &'a Asking<'a>,
+    about: &'a About<'a>,
+    ladder: Ladder<'a>,
     budget: B,
     evaluations: usize,
     exhausted: bool,
 }
 
 impl<B: FnMut() -> bool> Search<'_, B> {
-    fn scopes(&mut self, offer: &Offer<'_>) -> Option<StepUp> {
-        let held = self.query.strength.scopes;
-        let candidates: Vec<&Scope> = offer.step_up.iter().filter(|scope| !held.contains(*scope)).collect();
-        if candidates.is_empty() {
+    fn scopes(&mut self) -> Option<StepUp> {
+        let held = self.asking.subject().strength();
+        if self.ladder.choices() == 0 {
             return None;
         }
-        // Where all of them together do not help, the login is the likelier remedy, and a part of the bound is its own.
-        // The choices are tried all the same: a policy may hold one of the scopes against a token.
-        let all = held.iter().chain(candidates.iter().copied()).cloned().collect();
-        let all = with_implied(&all, offer.implies);
-        let all_help = self.helps(Strength { scopes: &all, ..self.query.strength }, MAX_EVALUATIONS)?;
-        let offers_login = !offer.acr_values.is_empty() || !offer.max_age.is_empty();
-        let reserved = if offers_login && !all_help { FOR_LOGIN } else { 0 };
-        for size in 1..=MAX_SCOPES.min(candidates.len()) {
-            let mut chosen: Vec<usize> = (0..size).collect();
-            loop {
-                let set: Vec<&Scope> = chosen.iter().filter_map(|at| candidates.get(*at).copied()).collect();
-                let wanted = held.iter().chain(set.iter().copied()).cloned().collect();
-                let scopes = with_implied(&wanted, offer.implies);
-                let strength = Strength { scopes: &scopes, ..self.query.strength };
-                match self.helps(strength, MAX_EVALUATIONS - reserved) {
-                    Some(true) => return Some(StepUp::Scopes(set.into_iter().cloned().collect())),
-                    Some(false) => {}
-                    None => return None,
-                }
-                if !advance(&mut chosen, candidates.len()) {
-                    break;
-                }
+        let all_help = self.helps(Strength { scopes: &self.ladder.all(), ..held }, MAX_EVALUATIONS)?;
+        let bound = self.ladder.bound(all_help);
+        for choice in 0..self.ladder.choices() {
+            if self.helps(Strength { scopes: &self.ladder.scopes(choice), ..held }, bound)? {
+                return Some(self.ladder.challenge(choice));
             }
         }
         None
     }
 
-    fn authentication(&mut self, offer: &Offer<'_>) -> Option<StepUp> {
-        let held = self.query.strength;
-        let classes: Vec<&String> =
-            offer.acr_values.iter().filter(|acr| held.acr != Some(acr.as_str())).collect();
-        let class_only = classes.iter().map(|acr| (Some(*acr), None));
-        let age_only = offer.max_age.iter().map(|age| (None, Some(*age)));
-        let both = classes.iter().flat_map(|acr| offer.max_age.iter().map(|age| (Some(*acr), Some(*age))));
-        for (acr, age) in class_only.chain(age_only).chain(both) {
-            // Who logs in because of this challenge comes back with a login that is at most `age` old.
-            let oldest = age.map(|age| self.query.circumstances.now.minus(age));
-            if oldest.is_some_and(|oldest| acr.is_none() && held.auth_time.is_some_and(|time| time >= oldest))
-            {
-                continue;
-            }
-            let strength = Strength {
-                scopes: held.scopes,
-                acr: acr.map(String::as_str).or(held.acr),
-                auth_time: oldest.or(held.auth_time),
-            };
+    fn authentication(&mut self) -> Option<StepUp> {
+        for login in 0..self.ladder.logins() {
+            // Who logs in because of this challenge comes back with a login that is at most that old.
+            let strength = self.ladder.after(login, self.asking.circumstances().now);
             if self.helps(strength, MAX_EVALUATIONS)? {
-                let acr_values = acr.cloned().into_iter().collect();
-                return Some(StepUp::Authentication { acr_values, max_age: age });
+                return Some(self.ladder.login_challenge(login));
             }
         }
         None
@@ -161,19 +140,8 @@ impl<B: FnMut() -> bool> Search<'_, B> {
             return None;
         }
         self.evaluations += 1;
-        Some(self.policies.what_if(&Query { strength, ..*self.query }).would_permit())
+        Some(self.asking.what_if(strength, self.about).would_permit())
     }
-}
-
-/// The next choice of the same size, in lexical order; false after the last.
-fn advance(chosen: &mut [usize], of: usize) -> bool {
-    let size = chosen.len();
-    let movable = chosen.iter().enumerate().rev().find(|(at, index)| **index + size < of + *at);
-    let Some((at, next)) = movable.map(|(at, index)| (at, *index + 1)) else { return false };
-    for (step, index) in chosen.iter_mut().skip(at).enumerate() {
-        *index = next + step;
-    }
-    true
 }
 
 #[cfg(test)]

@@ -1,28 +1,40 @@
 //! The entities that stand still between reloads: the configuration's resources and the entity files, merged.
 //!
-//! A request never changes the store and never copies it: [`Store::slice`] puts together the few entities that the
-//! evaluation of one request can look at.
+//! A request never changes the store and never copies it: what one evaluation can look at is put together from shared
+//! entities, by [`Store::around`].
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     fmt,
+    sync::Arc,
 };
 
-use cedar_policy::{Entities, Entity, EntityUid, EvalResult, entities_errors::EntitiesError};
+use cedar_policy_core::{
+    ast::{Entity, EntityType, EntityUID, PartialValue},
+    entities::{Dereference, Entities, NoEntitiesSchema, TCComputation},
+    extensions::Extensions,
+};
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::{Map, Value, json};
 
 use crate::{
     Diagnostic, SourceFile, World,
     diagnostic::nearest,
+    query::RequestError,
     vocabulary::Vocabulary,
     world::{place_of, read_json},
 };
 
 #[derive(Debug)]
 pub(crate) struct Store {
-    entities: Entities,
-    /// The entities that an entity's attributes and tags name.
-    references: HashMap<EntityUid, Vec<EntityUid>>,
+    entities: FxHashMap<EntityUID, Stored>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    entity: Arc<Entity>,
+    /// The entities that the attributes and tags name.
+    references: Box<[EntityUID]>,
 }
 
 impl Store {
@@ -41,80 +53,104 @@ impl Store {
         drafts.inherit_tenants();
         let mut entities = Vec::new();
         for (uid, draft) in &drafts.entities {
-            match Entity::from_json_value(draft.to_json(uid), Some(&vocabulary.schema)) {
-                Ok(entity) => entities.push(entity),
-                Err(error) => drafts.errors.push(draft.complain(uid, &error)),
+            match cedar_policy::Entity::from_json_value(draft.to_json(uid), Some(&vocabulary.schema)) {
+                Ok(entity) => {
+                    let other = references(entity.as_ref()).find(is_of_a_call);
+                    drafts.errors.extend(other.map(|other| draft.refers_to_a_call(uid, &other)));
+                    entities.push(entity);
+                }
+                Err(error) => drafts.errors.push(draft.complain(uid, with_causes(&error))),
             }
         }
         if !drafts.errors.is_empty() {
             return Err(drafts.errors);
         }
-        let entities = Entities::from_entities(entities, Some(&vocabulary.schema)).map_err(|error| {
+        let entities = cedar_policy::Entities::from_entities(entities, Some(&vocabulary.schema));
+        let entities = entities.map_err(|error| {
             let path = files.first().map_or("the configuration", |file| file.path.as_str());
             vec![Diagnostic::error(path, with_causes(&error))]
         })?;
-        let references = entities
-            .iter()
-            .map(|entity| (entity.uid(), references(entity)))
-            .filter(|(_, named)| !named.is_empty())
-            .collect();
-        Ok((Self { entities, references }, drafts.warnings))
+        Ok((Self::new(entities.iter().map(|entity| entity.as_ref().clone())), drafts.warnings))
     }
 
-    pub(crate) fn get(&self, uid: &EntityUid) -> Option<&Entity> {
-        self.entities.get(uid)
+    fn new(entities: impl Iterator<Item = Entity>) -> Self {
+        let stored = entities.map(|entity| {
+            let references = references(&entity).collect();
+            (entity.uid().clone(), Stored { entity: Arc::new(entity), references })
+        });
+        Self { entities: stored.collect() }
+    }
+
+    pub(crate) fn get(&self, uid: &EntityUID) -> Option<&Arc<Entity>> {
+        self.entities.get(uid).map(|stored| &stored.entity)
+    }
+
+    /// The ids of all entities of a type, in no order.
+    pub(crate) fn ids(&self, type_name: &str) -> impl Iterator<Item = &str> {
+        // Names of types are compared as they are, and not as texts, which takes long for many entities.
+        let wanted: Option<EntityType> = type_name.parse().ok();
+        let all = self.entities.keys().filter(move |uid| Some(uid.entity_type()) == wanted.as_ref());
+        all.map(|uid| uid.eid().as_ref())
     }
 
     /// Everything the entity is in, however far up.
-    pub(crate) fn ancestors(&self, uid: &EntityUid) -> impl Iterator<Item = &EntityUid> {
-        self.entities.ancestors(uid).into_iter().flatten()
+    pub(crate) fn ancestors(&self, uid: &EntityUID) -> impl Iterator<Item = &EntityUID> {
+        self.get(uid).into_iter().flat_map(|entity| entity.ancestors())
     }
 
     /// Every entity there is, to test slices against.
     #[cfg(test)]
-    pub(crate) fn uids(&self) -> Vec<EntityUid> {
-        self.entities.iter().map(Entity::uid).collect()
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Entity>> {
+        self.entities.values().map(|stored| &stored.entity)
     }
 
-    /// The entities of one request: its own, and of the store those that `also` names or that can be reached by
-    /// attributes. What an entity is *in* is part of the entity itself, so its ancestors need not be there.
-    pub(crate) fn slice(
-        &self,
-        own: Vec<Entity>,
-        also: impl IntoIterator<Item = EntityUid>,
-    ) -> Result<Entities, Box<EntitiesError>> {
-        let mut seen: HashSet<EntityUid> = own.iter().map(Entity::uid).collect();
-        let mut wanted: Vec<EntityUid> = own.iter().flat_map(references).chain(also).collect();
-        let mut slice = own;
+    /// Adds to `there` the entities of a request: its `own`, and of the store those that `also` names and those that
+    /// can be reached from these by attributes. What is there already stays as it is. What an entity is *in* is part of
+    /// the entity itself, so its ancestors need not be there.
+    ///
+    /// INVARIANT: whatever the attributes of `own` name is in `own` itself, or in `also`.
+    pub(crate) fn around<'a>(
+        &'a self,
+        there: Entities,
+        own: &'a [Arc<Entity>],
+        also: impl IntoIterator<Item = &'a EntityUID>,
+    ) -> Result<Entities, RequestError> {
+        let mut added = Vec::new();
+        let mut seen: FxHashSet<&EntityUID> = own.iter().map(|entity| entity.uid()).collect();
+        let mut wanted: Vec<&EntityUID> = also.into_iter().collect();
         while let Some(uid) = wanted.pop() {
-            if let Some(entity) = self.entities.get(&uid).filter(|_| !seen.contains(&uid)) {
-                slice.push(entity.clone());
-                wanted.extend(self.references.get(&uid).into_iter().flatten().cloned());
-                seen.insert(uid);
+            let is_there = matches!(there.entity(uid), Dereference::Data(_));
+            let Some(stored) = self.entities.get(uid).filter(|_| !is_there) else { continue };
+            if seen.insert(uid) {
+                added.push(Arc::clone(&stored.entity));
+                wanted.extend(&stored.references);
             }
         }
-        Entities::from_entities(slice, None).map_err(Box::new)
+        added.extend(own.iter().cloned());
+        if added.is_empty() {
+            return Ok(there);
+        }
+        // Whatever is in the store has its ancestors in full, and so has what requests bring.
+        let closed = TCComputation::AssumeAlreadyComputed;
+        there
+            .add_entities(added, None::<&NoEntitiesSchema>, closed, Extensions::all_available())
+            .map_err(|_| RequestError::Build("entities"))
     }
+}
+
+/// Whether an entity is made for each call of its arguments. Lists leave these open, and see only conditions that name
+/// them.
+fn is_of_a_call(uid: &EntityUID) -> bool {
+    uid.entity_type().name().as_ref().namespace() == "Palisade"
 }
 
 /// The entities that the attributes and tags of an entity name.
-fn references(entity: &Entity) -> Vec<EntityUid> {
-    let mut found = Vec::new();
-    let attributes = entity.attrs().filter_map(|(_, value)| value.ok());
-    for value in attributes.chain(entity.tags().filter_map(|(_, value)| value.ok())) {
-        collect(&value, &mut found);
-    }
-    found
-}
-
-fn collect(value: &EvalResult, found: &mut Vec<EntityUid>) {
-    match value {
-        EvalResult::EntityUid(uid) => found.push(uid.clone()),
-        EvalResult::Set(set) => set.iter().for_each(|element| collect(element, found)),
-        EvalResult::Record(record) => record.iter().for_each(|(_, element)| collect(element, found)),
-        EvalResult::Bool(_) | EvalResult::Long(_) | EvalResult::String(_) | EvalResult::ExtensionValue(_) => {
-        }
-    }
+pub(crate) fn references(entity: &Entity) -> impl Iterator<Item = EntityUID> {
+    let values = entity.attrs().chain(entity.tags()).filter_map(|(_, value)| match value {
+        PartialValue::Value(value) => Some(value),
+        PartialValue::Residual(_) => None,
+    });
+    values.flat_map(cedar_policy_core::ast::Value::all_literal_uids)
 }
 
 /// Type and id.
@@ -166,8 +202,13 @@ impl Draft<'_> {
         json!({ "uid": uid.to_json(), "attrs": self.attributes, "parents": self.parents, "tags": self.tags })
     }
 
-    fn complain(&self, uid: &Uid, error: &EntitiesError) -> Diagnostic {
-        let message = format!("`{uid}`: {}", with_causes(error));
+    fn refers_to_a_call(&self, uid: &Uid, other: &EntityUID) -> Diagnostic {
+        let help = "write conditions on `context.args`; no entity may lead there";
+        self.complain(uid, format!("refers to `{other}`, which every call has for itself")).help(help)
+    }
+
+    fn complain(&self, uid: &Uid, error: impl fmt::Display) -> Diagnostic {
+        let message = format!("`{uid}`: {error}");
         match self.file {
             Some(file) => Diagnostic::error(&file.path, message).at(place_of(&file.text, &uid.1)),
             None => Diagnostic::error("the configuration", message),

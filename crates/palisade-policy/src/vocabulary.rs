@@ -1,17 +1,24 @@
 //! The schema that policies are validated against: the built-in vocabulary and a deployment's own fragments.
 //!
 //! A fragment brings namespaces of its own. It may not touch the built-in ones, because these grow with minor
-//! releases, nor define one of the six names of the empty namespace, which Cedar forbids to shadow.
+//! releases, nor define one of the six names of the empty namespace, which Cedar forbids to shadow. Typed tools add to
+//! the schema, too: the service writes that fragment itself. Their actions stand for `tools/call` of one tool, so no
+//! request can name them.
 
 use std::collections::{BTreeSet, HashMap};
 
 use cedar_policy::{
     Context, EntityId, EntityTypeName, EntityUid, RestrictedExpression, Schema, SchemaFragment,
 };
-use palisade_model::Action;
+use palisade_model::{Action, Target};
 use serde_json::Value;
 
-use crate::{Diagnostic, SourceFile, diagnostic::position, query::RequestError};
+use crate::{
+    Diagnostic, SourceFile, World,
+    diagnostic::position,
+    query::RequestError,
+    typed::{self, TypedTool, TypedTools},
+};
 
 /// The built-in vocabulary, `schemas/palisade.cedarschema`.
 pub const VOCABULARY: &str = include_str!("../../../schemas/palisade.cedarschema");
@@ -28,6 +35,10 @@ pub(crate) struct Vocabulary {
     pub(crate) schema: Schema,
     types: HashMap<String, EntityTypeName>,
     actions: HashMap<Action, Act>,
+    /// Typed tools, by the ids of their entities.
+    typed: TypedTools,
+    /// What the schema is made of.
+    pub(crate) fragments: Vec<SchemaFragment>,
 }
 
 /// An action that applies to something.
@@ -51,7 +62,11 @@ pub(crate) enum Carries {
 }
 
 impl Vocabulary {
-    pub(crate) fn load(files: &[SourceFile]) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+    /// `world` has the typed tools.
+    pub(crate) fn load(
+        files: &[SourceFile],
+        world: &World,
+    ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
         let built_in = SourceFile::new("palisade.cedarschema", VOCABULARY);
         let (mut errors, mut warnings) = (Vec::new(), Vec::new());
         let mut fragments = Vec::new();
@@ -70,19 +85,26 @@ impl Vocabulary {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let schema = Schema::from_schema_fragments(fragments)
+        let (typed, generated) = typed_fragment(world, fragments.first())?;
+        fragments.extend(generated);
+        let schema = Schema::from_schema_fragments(fragments.iter().cloned())
             .map_err(|error| vec![place_in_fragments(&error, files.iter().chain([&built_in]))])?;
-        let vocabulary = Self::index(schema);
+        let vocabulary = Self::index(schema, typed, fragments);
         errors.extend(vocabulary.undecidable(files));
         if errors.is_empty() { Ok((vocabulary, warnings)) } else { Err(errors) }
     }
 
-    fn index(schema: Schema) -> Self {
+    fn index(schema: Schema, typed: TypedTools, fragments: Vec<SchemaFragment>) -> Self {
         let types = schema.entity_types().map(|name| (name.to_string(), name.clone())).collect();
-        let mut vocabulary = Self { schema, types, actions: HashMap::new() };
+        let of_typed: BTreeSet<&str> = typed.values().map(|tool| tool.action.id().unescaped()).collect();
+        let is_typed = |action: &Action| action.namespace == "Mcp" && of_typed.contains(action.name.as_str());
+        let mut vocabulary =
+            Self { schema, types, actions: HashMap::new(), typed: TypedTools::new(), fragments };
         vocabulary.actions = vocabulary
             .schema
             .actions()
+            // INVARIANT: the action of a typed tool is reached through the tool alone, with its input.
+            .filter(|uid| !is_typed(&action_of(uid)))
             .filter_map(|uid| {
                 let names = |types: &mut dyn Iterator<Item = &EntityTypeName>| {
                     types.map(ToString::to_string).collect::<BTreeSet<String>>()
@@ -97,13 +119,20 @@ impl Vocabulary {
                 })
             })
             .collect();
+        vocabulary.typed = typed;
         vocabulary
     }
 
     /// Finds out by trying, because the public schema does not tell the type of a context.
     fn carries(&self, action: &EntityUid) -> Carries {
         let fits = |arguments: bool| {
-            probe(self, arguments).is_some_and(|context| context.validate(&self.schema, action).is_ok())
+            let valid = |optional: bool| {
+                probe(self, arguments, optional)
+                    .is_some_and(|context| context.validate(&self.schema, action).is_ok())
+            };
+            // INVARIANT: a context with everything and one with the least fit, so every one between them does, and
+            // requests need not be validated one by one.
+            valid(true) && valid(false)
         };
         if fits(true) {
             Carries::Arguments
@@ -139,28 +168,77 @@ impl Vocabulary {
         self.actions.get(action)
     }
 
+    /// The typed tool that is called, if it is one.
+    pub(crate) fn typed_tool(&self, action: &Action, target: &Target) -> Option<&TypedTool> {
+        let called =
+            action.namespace == "Mcp" && action.name == "tools/call" && target.type_name == "Mcp::Tool";
+        self.typed.get(&target.id).filter(|_| called)
+    }
+
+    /// Whether any tool is typed.
+    pub(crate) fn has_typed_tools(&self) -> bool {
+        !self.typed.is_empty()
+    }
+
+    /// The actions that are done to a type, in order.
+    pub(crate) fn actions_on(&self, type_name: &str) -> Vec<Action> {
+        let done = self.actions.iter().filter(|(_, act)| act.resources.contains(type_name));
+        let mut actions: Vec<Action> = done.map(|(action, _)| action.clone()).collect();
+        actions.sort();
+        actions
+    }
+
     pub(crate) fn uid(&self, type_name: &str, id: &str) -> Result<EntityUid, RequestError> {
         let name = self.types.get(type_name).ok_or_else(|| RequestError::Type(type_name.to_owned()))?;
         Ok(EntityUid::from_type_name_and_id(name.clone(), EntityId::new(id)))
     }
 }
 
-/// The smallest context of the vocabulary's two kinds.
-fn probe(vocabulary: &Vocabulary, arguments: bool) -> Option<Context> {
+/// The typed tools of a world, and the fragment for them if there are any.
+fn typed_fragment(
+    world: &World,
+    built_in: Option<&SchemaFragment>,
+) -> Result<(TypedTools, Option<SchemaFragment>), Vec<Diagnostic>> {
+    let Some(built_in) = built_in.filter(|_| typed::is_used(world)) else {
+        return Ok((TypedTools::new(), None));
+    };
+    let wrong = |why: String| vec![Diagnostic::error("palisade.cedarschema", format!("typed tools: {why}"))];
+    let built_in = built_in.clone().to_json_value().map_err(|error| wrong(error.to_string()))?;
+    let (typed, schema) =
+        typed::fragment(world, &built_in).ok_or_else(|| wrong("no `tools/call`".to_owned()))?;
+    let fragment = SchemaFragment::from_json_value(schema).map_err(|error| wrong(error.to_string()))?;
+    Ok((typed, Some(fragment)))
+}
+
+/// A context of one of the vocabulary's two kinds: the smallest, or one with every optional attribute and no empty set,
+/// which would fit any type of elements.
+fn probe(vocabulary: &Vocabulary, arguments: bool, everything: bool) -> Option<Context> {
     let text = || RestrictedExpression::new_string(String::new());
-    let empty = || RestrictedExpression::new_set([]);
+    let client = || Some(RestrictedExpression::new_entity_uid(vocabulary.uid("Client", "").ok()?));
+    let texts = || RestrictedExpression::new_set(everything.then(text));
     let mut pairs = vec![
-        ("scopes", empty()),
+        ("scopes", texts()),
         ("issuer", text()),
-        ("audience", empty()),
-        ("actors", empty()),
+        ("audience", texts()),
+        ("actors", RestrictedExpression::new_set(client().filter(|_| everything))),
         ("delegation_depth", RestrictedExpression::new_long(0)),
-        ("amr", empty()),
+        ("amr", texts()),
         ("now", RestrictedExpression::new_datetime("1970-01-01")),
         ("surface", text()),
         ("groups_complete", RestrictedExpression::new_bool(true)),
         ("asserted", RestrictedExpression::new_bool(false)),
     ];
+    if everything {
+        pairs.extend([
+            ("client", client()?),
+            ("actor", client()?),
+            ("acr", text()),
+            ("auth_time", RestrictedExpression::new_datetime("1970-01-01")),
+            ("ip", RestrictedExpression::new_ip("127.0.0.1")),
+            ("host", text()),
+            ("path", text()),
+        ]);
+    }
     if arguments {
         let uid = vocabulary.uid("Palisade::Arguments", "").ok()?;
         pairs.push(("args", RestrictedExpression::new_entity_uid(uid)));

@@ -1,8 +1,8 @@
 //! The resources of the configuration, as far as policies see them: servers with the tools of their catalogue, and
 //! services with their routes.
 //!
-//! A catalogue is an MCP `tools/list` result as a file. It is read leniently where the protocol leaves room (unknown
-//! members belong to the protocol) and strictly where a decision hangs on it: names and hints.
+//! Whoever reads the configuration fills a [`World`]; loading turns it into entities and, for typed tools, into a part
+//! of the schema. Nothing here looks at a policy.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{Diagnostic, SourceFile, Sources};
+use crate::{Diagnostic, InputType, SourceFile, Sources};
 
 /// The resources of the configuration.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -64,76 +64,9 @@ pub struct Tool {
     pub tags: BTreeMap<String, BTreeSet<String>>,
     /// The JSON Schema of its arguments.
     pub input_schema: Option<Value>,
-}
-
-/// The members of a listed tool that matter here. MCP defines more, so unknown ones are left alone.
-#[derive(Deserialize)]
-struct ListedTool {
-    name: String,
-    #[serde(default)]
-    annotations: Hints,
-    #[serde(default, rename = "inputSchema")]
-    input_schema: Option<Value>,
-    #[serde(default)]
-    groups: Vec<String>,
-    #[serde(default)]
-    tags: BTreeMap<String, BTreeSet<String>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-struct Hints {
-    read_only_hint: Option<bool>,
-    destructive_hint: Option<bool>,
-    idempotent_hint: Option<bool>,
-    open_world_hint: Option<bool>,
-}
-
-/// Reads a catalogue: an MCP `tools/list` result (`{"tools": [..]}`) or its bare array. A tool may carry two members
-/// of ours: `groups`, names of tool groups, and `tags`, sets of strings.
-///
-/// # Errors
-/// When the file is not strict JSON, is no such list, or names a tool twice.
-pub fn read_catalog(file: &SourceFile) -> Result<Vec<Tool>, Diagnostic> {
-    let value = read_json(file)?;
-    let listed = match value {
-        Value::Array(tools) => tools,
-        Value::Object(mut result) => match result.remove("tools") {
-            Some(Value::Array(tools)) => tools,
-            Some(_) | None => return Err(not_a_catalog(file)),
-        },
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            return Err(not_a_catalog(file));
-        }
-    };
-    let mut tools = Vec::with_capacity(listed.len());
-    let mut names = BTreeSet::new();
-    for (at, value) in listed.into_iter().enumerate() {
-        let tool: ListedTool = serde_json::from_value(value).map_err(|error| {
-            Diagnostic::error(&file.path, format!("tool {} of the list: {error}", at + 1))
-        })?;
-        if tool.name.is_empty() || !names.insert(tool.name.clone()) {
-            let message = format!("tool {} of the list: the name `{}` is empty or taken", at + 1, tool.name);
-            return Err(Diagnostic::error(&file.path, message).at(place_of(&file.text, &tool.name)));
-        }
-        tools.push(tool.into());
-    }
-    Ok(tools)
-}
-
-impl From<ListedTool> for Tool {
-    fn from(tool: ListedTool) -> Self {
-        Self {
-            name: tool.name,
-            groups: tool.groups,
-            read_only: tool.annotations.read_only_hint,
-            destructive: tool.annotations.destructive_hint,
-            idempotent: tool.annotations.idempotent_hint,
-            open_world: tool.annotations.open_world_hint,
-            tags: tool.tags,
-            input_schema: tool.input_schema,
-        }
-    }
+    /// The exact type of its arguments, for a tool that the configuration lists as typed: see
+    /// [`with_types`](crate::with_types).
+    pub input: Option<InputType>,
 }
 
 impl Tool {
@@ -263,45 +196,9 @@ fn uid(entry: &Value) -> Option<(String, String)> {
     Some((uid.get("type")?.as_str()?.to_owned(), uid.get("id")?.as_str()?.to_owned()))
 }
 
-fn not_a_catalog(file: &SourceFile) -> Diagnostic {
-    Diagnostic::error(&file.path, "is no tool catalogue")
-        .help("save the result of the server's `tools/list`: an object with the member `tools`, or the array itself")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn catalog(text: &str) -> Result<Vec<Tool>, Diagnostic> {
-        read_catalog(&SourceFile::new("tools.json", text))
-    }
-
-    #[test]
-    fn a_list_result_and_its_bare_array_are_read_alike() {
-        let array = r#"[{"name": "echo", "title": "Echo", "annotations": {"readOnlyHint": true}, "groups": ["open"]}]"#;
-        let tools = catalog(array).unwrap();
-        assert_eq!(tools, catalog(&format!(r#"{{"tools": {array}, "nextCursor": "x"}}"#)).unwrap());
-        assert_eq!(tools[0].read_only, Some(true));
-        assert_eq!(tools[0].destructive, None);
-        assert_eq!(tools[0].groups, ["open"]);
-    }
-
-    #[test]
-    fn what_is_no_catalogue_is_refused_with_its_place() {
-        for (text, says) in [
-            ("{}", "no tool catalogue"),
-            ("3", "no tool catalogue"),
-            (r#"[{"name": "a"}, {"name": "a"}]"#, "tool 2 of the list: the name `a` is empty or taken"),
-            (r#"[{"name": ""}]"#, "empty or taken"),
-            (r#"[{"title": "a"}]"#, "missing field `name`"),
-            (r#"[{"name": "a", "annotations": {"readOnlyHint": "yes"}}]"#, "expected a boolean"),
-            (r#"[{"name": "a", "name": "b"}]"#, "same member twice"),
-            ("[", "not one JSON value"),
-        ] {
-            let error = catalog(text).unwrap_err();
-            assert!(error.to_string().contains(says), "{text}: {error}");
-        }
-    }
 
     #[test]
     fn a_check_without_configuration_assumes_what_entity_files_add_to() {

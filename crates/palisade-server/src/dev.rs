@@ -262,11 +262,11 @@ fn sample_policies() -> Sources {
             "policies/five-tools/policy.cedar",
             include_str!("../../../policies/five-tools/policy.cedar"),
         )],
-        schema: Vec::new(),
         entities: vec![file(
             "policies/five-tools/entities.json",
             include_str!("../../../policies/five-tools/entities.json"),
         )],
+        ..Sources::default()
     }
 }
 

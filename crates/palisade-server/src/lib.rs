@@ -10,6 +10,7 @@ pub mod environment;
 mod listeners;
 mod reload;
 mod service;
+pub mod single;
 pub mod telemetry;
 
 pub use service::{Service, StartError, StartSettings};

@@ -17,8 +17,7 @@ use axum::{
     response::Response,
     serve::{IncomingStream, Listener},
 };
-use palisade_ext_authz::Caller;
-use palisade_pdp::Pdp;
+use palisade_pdp::{Caller, Pdp};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::{

@@ -48,6 +48,9 @@ pub enum StartError {
     /// The decision log cannot be opened.
     #[error("the decision log cannot be opened")]
     Audit(#[from] palisade_audit::AuditError),
+    /// The descriptors of the gRPC services cannot be served.
+    #[error("the gRPC services cannot be described")]
+    Reflection(#[from] tonic_reflection::server::Error),
     /// Signals cannot be listened for.
     #[error("signals cannot be listened for")]
     Signal(#[source] std::io::Error),
@@ -137,7 +140,7 @@ impl Service {
         }
         observe_gauges(&config);
         let listeners = vec![
-            decision.serve(decision_router(&pdp, &config, stop.clone()).await, stop.clone()),
+            decision.serve(decision_router(&pdp, &config, stop.clone()).await?, stop.clone()),
             public.serve_strangers(palisade_front::metadata::router(Arc::clone(&pdp)), stop.clone()),
         ];
         // The admin listener outlives the others: `/readyz` says that the service is stopping while it does.
@@ -178,25 +181,42 @@ impl Service {
     }
 }
 
-async fn decision_router(pdp: &Arc<Pdp>, config: &Config, stop: CancellationToken) -> axum::Router {
+async fn decision_router(
+    pdp: &Arc<Pdp>,
+    config: &Config,
+    stop: CancellationToken,
+) -> Result<axum::Router, StartError> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let check = palisade_ext_authz::grpc::server(Arc::clone(pdp));
-    let services = ["", name_of(&check)];
+    let decisions = palisade_front::grpc::decisions(Arc::clone(pdp));
+    let tokens = palisade_front::grpc::tokens(Arc::clone(pdp));
+    let services = ["", name_of(&check), name_of(&decisions), name_of(&tokens)];
     set_health(&reporter, services, ServingStatus::Serving).await;
     tokio::spawn(report_stop(reporter, services, stop));
-    let grpc = tonic::service::Routes::new(check).add_service(health).prepare().into_axum_router();
+    // Envoy's own service is not described: the crate that has its messages has no descriptors of them.
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(palisade_proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let grpc = tonic::service::Routes::new(check)
+        .add_service(decisions)
+        .add_service(tokens)
+        .add_service(health)
+        .add_service(reflection)
+        .prepare()
+        .into_axum_router();
     let callers = Callers {
         pdp: Arc::clone(pdp),
         allow_unauthenticated: config.listen.decision.allow_unauthenticated_callers,
     };
-    listeners::with_callers(grpc.merge(palisade_ext_authz::http::router(Arc::clone(pdp))), callers)
+    Ok(listeners::with_callers(grpc.merge(palisade_ext_authz::http::router(Arc::clone(pdp))), callers))
 }
 
 const fn name_of<S: tonic::server::NamedService>(_service: &S) -> &'static str {
     S::NAME
 }
 
-async fn set_health(reporter: &HealthReporter, services: [&str; 2], status: ServingStatus) {
+async fn set_health(reporter: &HealthReporter, services: [&str; 4], status: ServingStatus) {
     for service in services {
         reporter.set_service_status(service, status).await;
     }
@@ -204,7 +224,7 @@ async fn set_health(reporter: &HealthReporter, services: [&str; 2], status: Serv
 
 /// Tells whoever checks or watches that the service stops. Streams that watch end soon after, since they would keep
 /// the service from ending.
-async fn report_stop(mut reporter: HealthReporter, services: [&'static str; 2], stop: CancellationToken) {
+async fn report_stop(mut reporter: HealthReporter, services: [&'static str; 4], stop: CancellationToken) {
     stop.cancelled().await;
     set_health(&reporter, services, ServingStatus::NotServing).await;
     tokio::time::sleep(LAST_WATCH).await;

@@ -15,11 +15,11 @@ use envoy_types::ext_authz::v3::pb::{Authorization as _, CheckRequest, CheckResp
 use http_body_util::{BodyExt as _, Full};
 use libfuzzer_sys::fuzz_target;
 use palisade_audit::{AuditLog, AuditSettings, Durability, OnFull};
-use palisade_ext_authz::{Caller, grpc};
+use palisade_ext_authz::grpc;
 use palisade_fuzz::{RUNTIME, Signer, key_set};
 use palisade_model::{Audience, Clock, Issuer, PolicyRevision, SystemClock};
 use palisade_pdp::{
-    ClientIp, DenialForm, Kind, Limits, Metadata, Pdp, PdpSettings, Pep, PepAuth, Peps, Place, Resource,
+    Askers, Caller, ClientIp, DenialForm, Kind, Limits, Metadata, Pdp, PdpSettings, Pep, PepAuth, Peps, Place, Resource,
     ResourceFrom, Resources, Routes, ScopeSettings, Snapshot, UpstreamToken,
 };
 use palisade_policy::{OnError, Policies, SourceFile, Sources, Tool, World, WorldResource};
@@ -80,11 +80,13 @@ static SETUP: LazyLock<Setup> = LazyLock::new(|| {
         revision: PolicyRevision::from("fuzz"),
         source: "embedded".to_owned(),
         policies: Arc::new(policies()),
+        shadow: None,
         resources: resources(),
         peps: peps(),
         verifier: Arc::new(Verifier::new(vec![corp], 16 * 1024, Arc::clone(&clock)).expect("a verifier")),
         // A deadline that passes would hide what it cuts short.
         limits: Limits { deadline: Duration::from_secs(20), batch: 4, ..Limits::default() },
+        askers: Askers::default(),
     };
     let tokens = (0..SUBJECTS).map(|subject| token(&key, subject, clock.now().unix_seconds())).collect();
     let audit = AuditLog::open(audit, Arc::clone(&clock)).expect("a decision log");

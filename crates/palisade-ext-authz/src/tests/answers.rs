@@ -1,12 +1,11 @@
 //! Answers to Envoy, whole.
 
 use palisade_model::{DecisionId, Reason, Scope, Subject, SubjectKind, Timestamp};
-use palisade_pdp::{Denial, Kind, Remedy};
+use palisade_pdp::{Caller, Denial, Kind, Remedy};
 use serde_json::{Value, json};
 
 use super::fixture::*;
 use crate::{
-    Caller,
     call::Headers,
     grpc,
     identity::{Passage, subject_text},

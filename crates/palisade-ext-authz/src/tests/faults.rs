@@ -9,6 +9,7 @@ use envoy_types::{
 use futures::FutureExt as _;
 use palisade_audit::Outcome;
 use palisade_model::Reason;
+use palisade_pdp::{Caller, run_to_end};
 use proptest::prelude::*;
 use prost::Message as _;
 use tonic::{
@@ -18,11 +19,9 @@ use tonic::{
 
 use super::fixture::*;
 use crate::{
-    Caller,
     call::HttpCall,
     decode::{Believed, decode},
     encode, grpc,
-    task::run_to_end,
 };
 
 const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";

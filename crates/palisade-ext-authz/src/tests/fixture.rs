@@ -28,8 +28,8 @@ use palisade_model::{
     ResourceName, Surface, Timestamp,
 };
 use palisade_pdp::{
-    ClientIp, DenialForm, Kind, Limits, Metadata, Pdp, PdpSettings, Pep, PepAuth, Peps, Place, Resource,
-    ResourceFrom, Resources, Routes, ScopeSettings, Snapshot, UpstreamToken,
+    Askers, Caller, ClientIp, DenialForm, Kind, Limits, Metadata, Pdp, PdpSettings, Pep, PepAuth, Peps,
+    Place, Resource, ResourceFrom, Resources, Routes, ScopeSettings, Snapshot, UpstreamToken,
 };
 use palisade_policy::{OnError, Policies, SourceFile, Sources, Tool, World, WorldResource};
 use palisade_token::{IssuerSettings, KeySource, Verifier, install_crypto_provider};
@@ -37,7 +37,6 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    Caller,
     decode::{Believed, Decoded, decode},
     grpc,
 };
@@ -104,10 +103,12 @@ pub(super) fn fixture_with(limits: Limits) -> Fixture {
             revision: PolicyRevision::from("r1"),
             source: "test".to_owned(),
             policies: Arc::new(policies()),
+            shadow: None,
             resources: resources(),
             peps: peps(),
             verifier: Arc::new(verifier(Arc::clone(&clock))),
             limits,
+            askers: Askers::default(),
         },
         audit: AuditLog::open(settings, Arc::clone(&clock)).unwrap(),
         clock,

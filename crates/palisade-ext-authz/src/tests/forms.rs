@@ -1,10 +1,10 @@
 //! What is read from a check: resource, body, metadata, client, trace.
 
 use palisade_model::{Action, Reason, Target};
+use palisade_pdp::Caller;
 use serde_json::json;
 
 use super::fixture::*;
-use crate::Caller;
 
 #[test]
 fn the_resource_is_named_as_the_caller_is_configured_and_in_no_other_way() {

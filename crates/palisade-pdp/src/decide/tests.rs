@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use palisade_audit::{AuditSettings, Durability, OnFull, Record, query};
+use palisade_audit::{AuditSettings, Durability, Event, OnFull, Record, query};
 use palisade_model::{
     Action, Asked, Credential, ManualClock, PolicyRevision, RawToken, ResourceName, Surface, Target,
 };
@@ -13,7 +13,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    DenialForm, Kind, Limits, Metadata, Pep, PepAuth, Peps, Resources, Routes, ScopeSettings, UpstreamToken,
+    Askers, DenialForm, ItemOutcome, Kind, Limits, Metadata, Pep, PepAuth, Peps, Presented, Resources,
+    Routes, ScopeSettings, UpstreamToken,
 };
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_700_000_000);
@@ -27,6 +28,8 @@ struct Setup {
     limits: Limits,
     most_concurrent: usize,
     observe_until: Option<Timestamp>,
+    shadow: Option<&'static str>,
+    local: Pep,
 }
 
 impl Setup {
@@ -37,6 +40,8 @@ impl Setup {
             limits: Limits { deadline: Duration::from_secs(5), ..Limits::default() },
             most_concurrent: 8,
             observe_until: None,
+            shadow: None,
+            local: Pep::local("local".parse().unwrap()),
         }
     }
 
@@ -50,7 +55,11 @@ impl Setup {
             tools: vec![tool("open"), tool("shut")],
             routes: Vec::new(),
         };
-        let sources = Sources { policies: vec![SourceFile::new("p.cedar", POLICIES)], ..Sources::default() };
+        let world = World { resources: vec![world] };
+        let load = |text: &str| {
+            let sources = Sources { policies: vec![SourceFile::new("p.cedar", text)], ..Sources::default() };
+            Policies::load(&sources, &world, OnError::Forbid).unwrap()
+        };
         let resource = Resource {
             name,
             identifier: "https://files.example.com".to_owned(),
@@ -84,13 +93,13 @@ impl Setup {
             snapshot: Snapshot {
                 revision: PolicyRevision::from("r1"),
                 source: "test".to_owned(),
-                policies: Arc::new(
-                    Policies::load(&sources, &World { resources: vec![world] }, OnError::Forbid).unwrap(),
-                ),
+                policies: Arc::new(load(POLICIES)),
+                shadow: self.shadow.map(|text| Arc::new(load(text))),
                 resources: Resources::new([(resource, Vec::new())]).unwrap(),
-                peps: Peps::new([(Pep::local("local".parse().unwrap()), PepAuth::Loopback)]),
+                peps: Peps::new([(self.local.clone(), PepAuth::Loopback)]),
                 verifier: Arc::new(Verifier::new(vec![issuer], 16 * 1024, Arc::clone(&clock)).unwrap()),
                 limits: self.limits,
+                askers: Askers::default(),
             },
             audit: AuditLog::open(settings, Arc::clone(&clock)).unwrap(),
             clock,
@@ -174,7 +183,7 @@ async fn callers_and_resources_that_nobody_knows_are_denied() {
     assert_eq!(reason(&Setup::new(), &unconfigured).await, Reason::PepUnauthenticated);
     let nowhere = AccessRequest { resource: None, ..request(&["open"]) };
     assert_eq!(reason(&Setup::new(), &nowhere).await, Reason::ResourceUnknown);
-    let not_its_entry = AccessRequest { surface: Surface::Decide, ..request(&["open"]) };
+    let not_its_entry = AccessRequest { surface: Surface::Verify, ..request(&["open"]) };
     assert_eq!(reason(&Setup::new(), &not_its_entry).await, Reason::PepNotAllowed);
 }
 
@@ -243,4 +252,132 @@ async fn an_observation_ends_on_its_date_and_is_no_permit() {
         Reason::PepUnauthenticated,
         "only policy denials are observed"
     );
+}
+
+/// How the items of a request came out, where any may be let by; and the reason of the whole.
+async fn items(pdp: &Pdp, request: &AccessRequest, patience: Duration) -> (Reason, Vec<ItemOutcome>) {
+    let (decision, findings) = pdp.decide_and_explain(&pdp.snapshot(), request, patience).await;
+    (decision.reason(), findings.items().map(|finding| finding.outcome).collect())
+}
+
+#[tokio::test]
+async fn items_are_let_by_only_by_what_is_on_the_record() {
+    let (setup, patience) = (Setup::new(), Duration::from_secs(5));
+    let pdp = setup.pdp();
+    let both = request(&["open", "open"]);
+    let permitted = (Reason::Permitted, vec![ItemOutcome::Permit; 2]);
+    assert_eq!(items(&pdp, &both, patience).await, permitted);
+    // Denials of anonymous callers are counted, so nothing of them can be let by.
+    let mixed = request(&["open", "shut"]);
+    assert_eq!(items(&pdp, &mixed, patience).await, (Reason::Forbidden, Vec::new()));
+    assert_eq!(items(&pdp, &both, Duration::ZERO).await, (Reason::DeadlineExceeded, Vec::new()));
+    let stranger = AccessRequest { pep: None, ..both.clone() };
+    assert_eq!(items(&pdp, &stranger, patience).await, (Reason::PepUnauthenticated, Vec::new()));
+    pdp.audit().shutdown().await;
+    assert_eq!(items(&pdp, &both, patience).await, (Reason::AuditUnavailable, Vec::new()));
+
+    let mut watched = Setup::new();
+    watched.observe_until = Some(NOW.plus(Duration::from_secs(1)));
+    let observed = (Reason::Observed, vec![ItemOutcome::Permit, ItemOutcome::Observed]);
+    assert_eq!(items(&watched.pdp(), &mixed, patience).await, observed);
+}
+
+#[tokio::test]
+async fn a_caller_is_told_what_the_policies_said_of_the_item_that_decided() {
+    let pdp = Setup::new().pdp();
+    let patience = Duration::from_secs(5);
+    let mixed = request(&["open", "shut", "other"]);
+    let (_, findings) = pdp.decide_and_explain(&pdp.snapshot(), &mixed, patience).await;
+    let deciding = findings.deciding().unwrap();
+    assert_eq!(deciding.determining().iter().map(|policy| policy.id.as_str()).collect::<Vec<_>>(), ["never"]);
+    assert_eq!(findings.detail(), None);
+    let (_, findings) = pdp.decide_and_explain(&pdp.snapshot(), &request(&["open"; 51]), patience).await;
+    assert_eq!(findings.detail(), Some("the batch is empty or has too many items"));
+    assert!(findings.deciding().is_none());
+}
+
+#[tokio::test]
+async fn who_may_not_verify_is_told_so_before_the_token_is_looked_at() {
+    let (local, files) = ("local".parse().unwrap(), "files".parse().unwrap());
+    let ask = async |setup: &Setup, pep, resource| {
+        let pdp = setup.pdp();
+        let presented = Presented { pep, resource, token: &RawToken::new("x") };
+        let refusal = pdp.verify(&pdp.snapshot(), &presented, Duration::from_secs(5)).await.unwrap_err();
+        pdp.audit().shutdown().await;
+        assert_eq!(setup.recorded(), [], "it is no decision");
+        refusal.reason
+    };
+    let setup = Setup::new();
+    assert_eq!(ask(&setup, None, Some(&files)).await, Reason::PepUnauthenticated);
+    assert_eq!(ask(&setup, Some(&local), None).await, Reason::ResourceUnknown);
+    assert_eq!(ask(&setup, Some(&local), Some(&files)).await, Reason::PepNotAllowed);
+    let mut verifies = Setup::new();
+    verifies.local.surfaces.insert(Surface::Verify);
+    assert_eq!(ask(&verifies, Some(&local), Some(&files)).await, Reason::TokenMalformed);
+    verifies.most_concurrent = 0;
+    assert_eq!(ask(&verifies, Some(&local), Some(&files)).await, Reason::Overloaded);
+}
+
+/// The events that say how the shadow would have answered, once the queue is through.
+async fn shadow_events(
+    setup: &Setup,
+    pdp: &Pdp,
+    asked: &[AccessRequest],
+) -> Vec<(Reason, Reason, String, u64)> {
+    for request in asked {
+        pdp.decide(&pdp.snapshot(), request).await;
+    }
+    pdp.shadow.settled().await;
+    pdp.audit().shutdown().await;
+    let mut found = Vec::new();
+    query::run(&setup.folder.path().join("audit"), &query::Filter::default(), |record| {
+        if let Record::Event(event) = record
+            && let Event::ShadowDiffers { reason, shadow_reason, target, shadow_policies, .. } = event.event
+        {
+            found.push((reason, shadow_reason, target, shadow_policies.count));
+        }
+        std::ops::ControlFlow::Continue(())
+    })
+    .unwrap();
+    found
+}
+
+#[tokio::test]
+async fn a_shadow_changes_no_answer_and_its_differences_are_recorded() {
+    let mut setup = Setup::new();
+    setup.shadow = Some(
+        "@id(\"open\") permit (principal, action in Mcp::Action::\"tools/call\", resource == Mcp::Tool::\"files/shut\");",
+    );
+    let asked = [request(&["open"]), request(&["shut"]), request(&["open", "shut"]), request(&["other"])];
+    let reasons = [Reason::Permitted, Reason::Forbidden, Reason::Forbidden, Reason::NoPermit];
+    let pdp = setup.pdp();
+    for (request, expected) in asked.iter().zip(reasons) {
+        assert_eq!(pdp.decide(&pdp.snapshot(), request).await.reason(), expected);
+    }
+    let mut events = shadow_events(&setup, &pdp, &[]).await;
+    events.sort_by(|left, right| left.2.cmp(&right.2));
+    let (open, shut) = ("Mcp::Tool::\"files/open\"".to_owned(), "Mcp::Tool::\"files/shut\"".to_owned());
+    let opened = (Reason::Permitted, Reason::NoPermit, open, 0);
+    let closed = (Reason::Forbidden, Reason::Permitted, shut, 1);
+    assert_eq!(events, [opened.clone(), opened, closed.clone(), closed]);
+}
+
+#[tokio::test]
+async fn what_the_policies_were_not_asked_the_shadow_is_not_asked_either() {
+    let mut setup = Setup::new();
+    setup.shadow = Some("@id(\"all\") permit (principal, action, resource);");
+    let stranger = AccessRequest { pep: None, ..request(&["open"]) };
+    let forged = AccessRequest { credential: Credential::Token(RawToken::new("x")), ..request(&["shut"]) };
+    let pdp = setup.pdp();
+    assert_eq!(shadow_events(&setup, &pdp, &[stranger, forged, request(&["open"; 51])]).await, []);
+}
+
+#[tokio::test]
+async fn a_flood_of_differences_is_bounded() {
+    let mut setup = Setup::new();
+    setup.shadow = Some("@id(\"none\") forbid (principal, action, resource);");
+    let pdp = setup.pdp();
+    let asked: Vec<AccessRequest> = (0..200).map(|_| request(&["open"])).collect();
+    // The clock stands still: all of this is one second.
+    assert_eq!(shadow_events(&setup, &pdp, &asked).await.len(), 50);
 }

@@ -2,13 +2,10 @@
 
 use std::fmt::Write as _;
 
-use palisade_model::{
-    Action, Arguments, Audience, Authority, Circumstances, IssuerName, Reason, ResourceName, Scope, Subject,
-    SubjectKind, Surface, Target,
-};
+use palisade_model::{Action, Arguments, Circumstances, ResourceName, Surface, Target};
 
-use super::file::{Age, Case, Expect, TestFile, TestPrincipal, TestResource};
-use crate::{Kind, Offer, Policies, Query, StepUp, Strength, Verdict, step_up, with_implied};
+use super::file::{Age, Case, TestFile, TestResource};
+use crate::{Inquiry, Kind, Outcome, Policies, Verdict};
 
 /// What a case came to.
 pub(super) struct Checked {
@@ -25,7 +22,7 @@ impl Case {
     pub(super) fn check(&self, tests: &TestFile, policies: &Policies) -> Result<Checked, String> {
         let (name, resource) = self.resource(tests)?;
         let subject = self.principal.subject()?;
-        let authority = self.authority(&subject, resource)?;
+        let authority = self.token.authority(&subject, &resource.identifier, self.at.0)?;
         let action = self.action(resource.kind);
         let target = self.target(name, resource.kind, &action, policies)?;
         let arguments = self
@@ -33,32 +30,24 @@ impl Case {
             .as_ref()
             .map(|value| Arguments::from_json(value).map_err(|error| format!("arguments: {error}")))
             .transpose()?;
-        let circumstances = Circumstances {
-            now: self.at.0,
-            ip: self.ip,
-            host: self.host.clone(),
-            path: self.path.clone(),
-            surface: Surface::Decide,
-            asserted: false,
-        };
-        let scopes = with_implied(&self.token.scopes, &resource.scopes.implies);
-        let query = Query {
-            subject: &subject,
-            authority: authority.as_ref(),
-            strength: Strength {
-                scopes: &scopes,
-                acr: self.token.acr.as_deref(),
-                auth_time: self.token.auth_time.map(|time| time.0),
+        let inquiry = Inquiry {
+            who: subject.entity(),
+            subject,
+            authority,
+            action,
+            target,
+            resource: name.clone(),
+            arguments,
+            circumstances: Circumstances {
+                now: self.at.0,
+                ip: self.ip,
+                host: self.host.clone(),
+                path: self.path.clone(),
+                surface: Surface::Decide,
+                asserted: false,
             },
-            action: &action,
-            target: &target,
-            resource: name,
-            arguments: arguments.as_ref(),
-            circumstances: &circumstances,
         };
-        let verdict = policies.evaluate(&query);
-        let offered = if verdict.permits() { StepUp::None } else { offer(policies, &query, resource) };
-        let outcome = Outcome::new(&verdict, offered);
+        let (outcome, verdict) = inquiry.verdict(policies, &resource.settings());
         Ok(Checked {
             failure: self.compare(&outcome, &verdict),
             determined: verdict.determining().iter().map(|policy| policy.id.clone()).collect(),
@@ -76,28 +65,6 @@ impl Case {
                 (Some(_) | None, _) => Err("name the `resource`: there is not exactly one".to_owned()),
             },
         }
-    }
-
-    fn authority(&self, subject: &Subject, resource: &TestResource) -> Result<Option<Authority>, String> {
-        if subject.kind == SubjectKind::Anonymous {
-            return Ok(None);
-        }
-        let token = &self.token;
-        let issuer = subject.id.split('/').next().unwrap_or_default();
-        let issuer: IssuerName = issuer.parse().map_err(|error| format!("principal: {error}"))?;
-        Ok(Some(Authority {
-            issuer,
-            audience: [Audience::from(resource.identifier.as_str())].into(),
-            scopes: token.scopes.clone(),
-            client: token.client.clone(),
-            actors: token.actors.clone(),
-            acr: token.acr.clone(),
-            amr: token.amr.clone(),
-            auth_time: token.auth_time.map(|time| time.0),
-            groups_complete: true,
-            token_id: "jti:test".to_owned(),
-            expires_at: self.at.0.plus(std::time::Duration::from_secs(3_600)),
-        }))
     }
 
     /// `tools/call` of the resource's own protocol, or `Own::Action::"name"`.
@@ -152,8 +119,8 @@ impl Case {
             // Writing to a string does not fail.
             let _ = writeln!(lines, "- {key}: {expected}\n+ {key}: {found}");
         };
-        if self.expect != outcome.expect {
-            differ("expect", &self.expect.as_str(), &outcome.expect.as_str());
+        if self.expect != outcome.decision {
+            differ("expect", &self.expect.as_str(), &outcome.decision.as_str());
         }
         if let Some(reason) = self.reason.filter(|reason| *reason != outcome.reason) {
             differ("reason", &reason, &outcome.reason);
@@ -166,8 +133,10 @@ impl Case {
         if let Some(code) = self.policy_code.as_deref().filter(|code| Some(*code) != verdict.policy_code()) {
             differ("policy_code", &code, &verdict.policy_code().unwrap_or("none"));
         }
-        if let Some(expected) = self.missing_scopes.as_ref().filter(|expected| **expected != outcome.scopes) {
-            differ("missing_scopes", &list(expected), &list(&outcome.scopes));
+        if let Some(expected) =
+            self.missing_scopes.as_ref().filter(|expected| **expected != outcome.missing_scopes)
+        {
+            differ("missing_scopes", &list(expected), &list(&outcome.missing_scopes));
         }
         if let Some(expected) = self.acr_values.as_ref().filter(|expected| **expected != outcome.acr_values) {
             differ("acr_values", &list(expected), &list(&outcome.acr_values));
@@ -181,45 +150,6 @@ impl Case {
         let _ = write!(lines, "{}", circumstances_of(outcome, verdict));
         Some(lines.trim_end().to_owned())
     }
-}
-
-/// The decision that the service would come to.
-struct Outcome {
-    expect: Expect,
-    reason: Reason,
-    scopes: Vec<Scope>,
-    acr_values: Vec<String>,
-    max_age: Option<std::time::Duration>,
-}
-
-impl Outcome {
-    fn new(verdict: &Verdict, offered: StepUp) -> Self {
-        let (expect, reason) = match (verdict.permits(), &offered) {
-            (true, _) => (Expect::Permit, Reason::Permitted),
-            (false, StepUp::Scopes(_)) => (Expect::StepUp, Reason::InsufficientScope),
-            (false, StepUp::Authentication { .. }) => {
-                (Expect::StepUp, Reason::InsufficientUserAuthentication)
-            }
-            (false, StepUp::None | StepUp::Exhausted) => (Expect::Deny, verdict.reason()),
-        };
-        let (scopes, acr_values, max_age) = match offered {
-            StepUp::Scopes(scopes) => (scopes, Vec::new(), None),
-            StepUp::Authentication { acr_values, max_age } => (Vec::new(), acr_values, max_age),
-            StepUp::None | StepUp::Exhausted => (Vec::new(), Vec::new(), None),
-        };
-        Self { expect, reason, scopes, acr_values, max_age }
-    }
-}
-
-fn offer(policies: &Policies, query: &Query<'_>, resource: &TestResource) -> StepUp {
-    let max_age: Vec<_> = resource.max_age.iter().map(|age| age.0).collect();
-    let offer = Offer {
-        step_up: &resource.scopes.step_up,
-        implies: &resource.scopes.implies,
-        acr_values: &resource.acr_values,
-        max_age: &max_age,
-    };
-    step_up(policies, query, &offer, || true)
 }
 
 /// What else is known, for whoever has to find out why.
@@ -243,29 +173,4 @@ fn circumstances_of(outcome: &Outcome, verdict: &Verdict) -> String {
 
 fn list<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     format!("[{}]", items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", "))
-}
-
-impl TestPrincipal {
-    fn subject(&self) -> Result<Subject, String> {
-        let (kind, id) = match (&self.user, &self.client, self.anonymous) {
-            (Some(id), None, false) => (SubjectKind::User, id),
-            (None, Some(id), false) => (SubjectKind::Client, id),
-            (None, None, true) => return Ok(Subject::anonymous()),
-            (Some(_) | None, Some(_) | None, true | false) => {
-                return Err("principal: give one of `user`, `client` and `anonymous: true`".to_owned());
-            }
-        };
-        let named = self.roles.iter().chain(&self.groups).chain(&self.tenant).chain([id]);
-        if let Some(bare) = named.into_iter().find(|name| !name.contains('/')) {
-            return Err(format!("principal: `{bare}` has no issuer: tokens give `<issuer>/{bare}`"));
-        }
-        Ok(Subject {
-            kind,
-            id: id.clone(),
-            roles: self.roles.clone(),
-            groups: self.groups.clone(),
-            tenant: self.tenant.clone(),
-            tags: self.tags.clone(),
-        })
-    }
 }

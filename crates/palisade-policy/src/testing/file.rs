@@ -6,13 +6,17 @@ use std::{
     time::Duration,
 };
 
-use palisade_model::{Reason, ResourceName, Scope, Scopes};
+use palisade_model::{Reason, ResourceName, Scope};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
+use super::principal::{TestPrincipal, TestToken};
 use super::time;
-use crate::{Diagnostic, Kind, OnError, SourceFile, World, WorldResource, diagnostic::nearest, read_catalog};
+use crate::{
+    Decided, Diagnostic, Kind, OnError, ResourceSettings, SourceFile, Tool, World, WorldResource,
+    diagnostic::nearest, read_catalog, with_types,
+};
 
 /// A file of cases, and the configuration they assume.
 #[derive(Debug, Deserialize)]
@@ -25,6 +29,9 @@ pub(super) struct TestFile {
     pub(super) on_error: OnError,
     pub(super) resources: BTreeMap<ResourceName, TestResource>,
     pub(super) cases: Vec<Case>,
+    /// Who asks in the matrix of these resources.
+    #[serde(default)]
+    pub(super) matrix: TestMatrix,
 }
 
 fn here() -> PathBuf {
@@ -40,6 +47,9 @@ pub(super) struct TestResource {
     /// The catalogue, relative to the file.
     #[serde(default)]
     pub(super) catalog: Option<PathBuf>,
+    /// The tools of the catalogue that are typed.
+    #[serde(default)]
+    pub(super) typed: Vec<String>,
     #[serde(default)]
     pub(super) routes: Vec<String>,
     #[serde(default)]
@@ -57,6 +67,30 @@ pub(super) struct TestScopes {
     pub(super) step_up: Vec<Scope>,
     #[serde(default)]
     pub(super) implies: BTreeMap<Scope, Vec<Scope>>,
+}
+
+/// Who asks, and with which arguments where a tool needs some.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TestMatrix {
+    /// In the order of the rows; without any, everybody that the cases speak of.
+    #[serde(default)]
+    pub(super) personas: Vec<TestPersona>,
+    /// By the id of the target, `demo/delete_file`.
+    #[serde(default)]
+    pub(super) arguments: BTreeMap<String, Value>,
+}
+
+/// Somebody with a name, whom the matrix has a row for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TestPersona {
+    pub(super) name: Spanned<String>,
+    pub(super) principal: TestPrincipal,
+    #[serde(default)]
+    pub(super) token: TestToken,
+    #[serde(default)]
+    pub(super) at: Time,
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,7 +117,7 @@ pub(super) struct Case {
     pub(super) host: Option<String>,
     #[serde(default)]
     pub(super) path: Option<String>,
-    pub(super) expect: Expect,
+    pub(super) expect: Decided,
     #[serde(default)]
     pub(super) reason: Option<Reason>,
     #[serde(default)]
@@ -98,65 +132,8 @@ pub(super) struct Case {
     pub(super) max_age: Option<Age>,
 }
 
-/// One of `user`, `client` and `anonymous`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct TestPrincipal {
-    #[serde(default)]
-    pub(super) user: Option<String>,
-    #[serde(default)]
-    pub(super) client: Option<String>,
-    #[serde(default)]
-    pub(super) anonymous: bool,
-    #[serde(default)]
-    pub(super) roles: BTreeSet<String>,
-    #[serde(default)]
-    pub(super) groups: BTreeSet<String>,
-    #[serde(default)]
-    pub(super) tenant: Option<String>,
-    #[serde(default)]
-    pub(super) tags: BTreeMap<String, BTreeSet<String>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct TestToken {
-    #[serde(default)]
-    pub(super) scopes: Scopes,
-    #[serde(default)]
-    pub(super) acr: Option<String>,
-    #[serde(default)]
-    pub(super) amr: BTreeSet<String>,
-    #[serde(default)]
-    pub(super) auth_time: Option<Time>,
-    #[serde(default)]
-    pub(super) client: Option<String>,
-    /// The current actor first.
-    #[serde(default)]
-    pub(super) actors: Vec<String>,
-}
-
-/// The three outcomes of a decision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Expect {
-    Permit,
-    Deny,
-    StepUp,
-}
-
-impl Expect {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Permit => "permit",
-            Self::Deny => "deny",
-            Self::StepUp => "step-up",
-        }
-    }
-}
-
 /// A time as Cedar writes it: `2026-01-01`, `2026-01-01T08:00:00Z`, `2026-01-01T08:00:00+0200`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Time(pub(super) palisade_model::Timestamp);
 
 impl Default for Time {
@@ -188,6 +165,20 @@ impl<'de> Deserialize<'de> for Age {
     }
 }
 
+impl TestResource {
+    pub(super) fn settings(&self) -> ResourceSettings {
+        let implies = &self.scopes.implies;
+        let named = self.scopes.step_up.iter().chain(implies.keys()).chain(implies.values().flatten());
+        ResourceSettings {
+            scopes: named.cloned().collect(),
+            step_up: self.scopes.step_up.clone(),
+            implies: implies.clone(),
+            acr_values: self.acr_values.clone(),
+            max_age: self.max_age.iter().map(|age| age.0).collect(),
+        }
+    }
+}
+
 impl TestFile {
     pub(super) fn read(file: &SourceFile) -> Result<Self, Diagnostic> {
         serde_saphyr::from_str(&file.text).map_err(|error| complain(&error, file))
@@ -203,19 +194,34 @@ impl TestFile {
                 problems.push(Diagnostic::error(&file.path, message).help("list its `routes`"));
                 continue;
             }
-            let catalog = resource.catalog.as_ref().map(|path| SourceFile::read(&folder.join(path)));
-            match catalog.map(|file| file.and_then(|file| read_catalog(&file))).transpose() {
+            match resource.tools(folder, file) {
                 Ok(tools) => world.resources.push(WorldResource {
                     name: name.clone(),
                     kind: resource.kind,
                     identifier: resource.identifier.clone(),
-                    tools: tools.unwrap_or_default(),
+                    tools,
                     routes: resource.routes.clone(),
                 }),
-                Err(problem) => problems.push(problem),
+                Err(found) => problems.extend(found),
             }
         }
         if problems.is_empty() { Ok(world) } else { Err(problems) }
+    }
+}
+
+impl TestResource {
+    fn tools(&self, folder: &Path, file: &SourceFile) -> Result<Vec<Tool>, Vec<Diagnostic>> {
+        let Some(path) = &self.catalog else {
+            if self.typed.is_empty() {
+                return Ok(Vec::new());
+            }
+            let problem =
+                Diagnostic::error(&file.path, "`typed` names tools of a `catalog`, and there is none");
+            return Err(vec![problem.help("add `catalog: tools.json`")]);
+        };
+        let catalog = SourceFile::read(&folder.join(path)).map_err(|problem| vec![problem])?;
+        let tools = read_catalog(&catalog).map_err(|problem| vec![problem])?;
+        with_types(tools, &self.typed, &catalog)
     }
 }
 

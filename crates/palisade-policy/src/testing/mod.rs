@@ -5,10 +5,12 @@
 //! [`TestReport`] says what failed and which policies no case was decided by. No network, no clock: a case names its
 //! time.
 
+mod bed;
 mod case;
 mod file;
 mod junit;
-mod time;
+mod principal;
+pub(crate) mod time;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +20,8 @@ use std::{
 
 use serde::Serialize;
 
-use self::file::TestFile;
+pub use self::bed::{Deployment, Persona, TestBed};
+use self::file::{TestFile, TestResource};
 use crate::{Diagnostic, Policies, PolicyInfo, PolicyRef, SourceFile, World, read_tree};
 
 /// What a run of policy tests found.

@@ -105,6 +105,20 @@ fn principals_and_targets_that_mean_nothing_fail_their_case() {
 }
 
 #[test]
+fn arguments_that_the_catalogue_refuses_are_denied_before_policies() {
+    let folder = tempfile::tempdir().unwrap();
+    let tools = r#"[{"name": "echo", "inputSchema": {"type": "object", "required": ["message"]}}]"#;
+    fs::write(folder.path().join("a.cedar"), POLICY).unwrap();
+    fs::write(folder.path().join("tools.json"), tools).unwrap();
+    let cases = case("    token: {scopes: [a]}\n    arguments: {message: x}\n    expect: permit\n")
+        + "  - name: two\n    principal: {user: corp/a}\n    token: {scopes: [a]}\n    action: tools/call\n    target: echo\n    \
+           arguments: {text: x}\n    expect: deny\n    reason: arguments_invalid\n";
+    fs::write(folder.path().join("a.test.yaml"), cases).unwrap();
+    let report = run_tests(folder.path());
+    assert!(report.passed(), "{report}");
+}
+
+#[test]
 fn whole_entities_name_actions_and_targets_too() {
     let report = run(&format!(
         "{RESOURCES}cases:\n  - name: one\n    principal: {{user: corp/a}}\n    token: {{scopes: [a]}}\n    \
@@ -163,26 +177,31 @@ fn blocks(language: &str) -> Vec<String> {
 fn what_the_guide_shows_is_right() {
     let sources = crate::Sources {
         policies: vec![SourceFile::new("README.md", blocks("cedar").join("\n"))],
-        schema: Vec::new(),
         entities: blocks("json").into_iter().map(|text| SourceFile::new("README.md", text)).collect(),
+        ..crate::Sources::default()
     };
     let policies = Policies::load(&sources, &World::default(), crate::OnError::Forbid).unwrap();
     assert_eq!(policies.warnings(), []);
     assert_eq!(policies.policy_ids().count(), 2);
-    let [tests] = &blocks("yaml")[..] else { panic!("one sample of a test file") };
-    TestFile::read(&SourceFile::new("README.md", tests)).unwrap();
+    // The samples of a test file are parts of one.
+    let tests = TestFile::read(&SourceFile::new("README.md", blocks("yaml").join("\n"))).unwrap();
+    assert!(!tests.cases.is_empty() && !tests.matrix.personas.is_empty());
+    for lint in crate::Lint::ALL {
+        assert!(GUIDE.contains(&format!("`{lint}`")), "{lint}");
+    }
 }
 
 #[test]
 fn the_ready_made_sets_are_laid_out_and_give_no_warning() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../policies");
     let sources = read_tree(&root, &[], &[]).unwrap();
-    assert_eq!(sources.policies.len(), 4);
+    assert_eq!(sources.policies.len(), 5);
     for file in &sources.policies {
         assert!(crate::format(file).unwrap() == file.text, "`policy fmt` would change {}", file.path);
     }
     // All sets together, as a deployment would load them that copies the whole folder.
-    let world = World::assumed_by(&sources);
+    let mut world = World::assumed_by(&sources);
+    world.resources.extend(TestBed::read(&root.join("typed-tools")).unwrap().deployment.world.resources);
     let policies = Policies::load(&sources, &world, crate::OnError::Forbid).unwrap();
     assert_eq!(policies.warnings(), []);
 }

@@ -1,4 +1,4 @@
-//! Times and durations of a test, read by Cedar itself, so that they are written as in a policy.
+//! Times and durations as policies write them, read by Cedar itself.
 
 use std::time::Duration;
 
@@ -6,15 +6,23 @@ use cedar_policy::{Context, Entities, EntityUid, EvalResult, Expression, Request
 use palisade_model::Timestamp;
 
 pub(super) fn timestamp(text: &str) -> Option<Timestamp> {
-    let millis = evaluate(text, |text| {
-        format!(r#"datetime("{text}").durationSince(datetime("1970-01-01")).toMilliseconds()"#)
-    })?;
-    Some(Timestamp::from_unix_micros(millis.checked_mul(1_000)?))
+    Some(Timestamp::from_unix_micros(unix_millis(text)?.checked_mul(1_000)?))
 }
 
 pub(super) fn duration(text: &str) -> Option<Duration> {
-    let millis = evaluate(text, |text| format!(r#"duration("{text}").toMilliseconds()"#))?;
-    u64::try_from(millis).ok().map(Duration::from_millis)
+    u64::try_from(duration_millis(text)?).ok().map(Duration::from_millis)
+}
+
+/// The milliseconds since 1970 of the argument of `datetime(..)`.
+pub(crate) fn unix_millis(text: &str) -> Option<i64> {
+    evaluate(text, |text| {
+        format!(r#"datetime("{text}").durationSince(datetime("1970-01-01")).toMilliseconds()"#)
+    })
+}
+
+/// The milliseconds of the argument of `duration(..)`.
+pub(crate) fn duration_millis(text: &str) -> Option<i64> {
+    evaluate(text, |text| format!(r#"duration("{text}").toMilliseconds()"#))
 }
 
 fn evaluate(text: &str, expression: impl Fn(&str) -> String) -> Option<i64> {

@@ -6,7 +6,7 @@
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use palisade_model::{Clock, PolicyRevision, ResourceName, Timestamp};
-use palisade_pdp::{Limits, Resources, Snapshot};
+use palisade_pdp::{Askers, Limits, Resources, Snapshot};
 use palisade_policy::{Policies, SourceFile, Sources, World};
 use palisade_token::{IssuerSettings, Verifier};
 use sha2::{Digest, Sha256};
@@ -76,6 +76,8 @@ pub fn snapshot(
     builder.listeners();
     builder.audit();
     let policies = builder.policies(&world);
+    let mut shadow_warnings = Vec::new();
+    let shadow = builder.shadow(&world, &mut shadow_warnings);
     let revision = builder.revision(loaded, policies.as_ref());
     let limits = builder.limits();
     let observed = std::mem::take(&mut builder.observed);
@@ -86,18 +88,21 @@ pub fn snapshot(
     };
     let mut warnings = super::warnings::of(&loaded.config);
     warnings.extend(policies.warnings().iter().map(ToString::to_string));
+    warnings.extend(shadow_warnings);
     let source = match embedded.sources {
         Some(_) => "embedded".to_owned(),
-        None => loaded.config.policies.path.display().to_string(),
+        None => policies.source().to_owned(),
     };
     let snapshot = Snapshot {
         revision,
         source,
         policies: Arc::new(policies),
+        shadow,
         resources,
         peps,
         verifier: Arc::new(verifier),
         limits,
+        askers: Askers::default(),
     };
     Ok(Built { snapshot, warnings, observed })
 }
@@ -128,7 +133,9 @@ pub fn token_checks(loaded: &Loaded, clock: &Arc<dyn Clock>) -> Result<(Verifier
 pub fn roots(loaded: &Loaded) -> Vec<PathBuf> {
     let config = &loaded.config;
     let mut roots = loaded.files.clone();
-    roots.push(config.policies.path.clone());
+    roots.extend(config.policies.path.clone());
+    roots.extend(config.policies.sets.values().map(|set| set.path.clone()));
+    roots.extend(config.policies.shadow.as_ref().map(|shadow| shadow.path.clone()));
     roots.extend(config.policies.schema.iter().chain(&config.policies.entities).cloned());
     let resources = config.resources.values().chain(std::iter::once(&config.defaults));
     roots.extend(resources.filter_map(|resource| resource.tools.as_ref()?.catalog.clone()));
@@ -228,12 +235,54 @@ impl Builder<'_> {
 
     fn policies(&mut self, world: &World) -> Option<Policies> {
         let settings = &self.config.policies;
-        let sources = match &self.embedded.sources {
-            Some(sources) => Ok(sources.clone()),
-            None => palisade_policy::read_tree(&settings.path, &settings.schema, &settings.entities),
+        let sources = match (&self.embedded.sources, &settings.path) {
+            (Some(sources), _) => Ok(sources.clone()),
+            (None, Some(path)) => {
+                if !settings.sets.is_empty() {
+                    self.problem(
+                        "policies: `path` and `sets` exclude each other: make the folder of `path` a set",
+                    );
+                }
+                palisade_policy::read_tree(path, &settings.schema, &settings.entities)
+            }
+            (None, None) => palisade_policy::read_sets(&self.sets(), &settings.schema, &settings.entities),
         };
         let loaded = sources.and_then(|sources| Policies::load(&sources, world, settings.on_error));
         loaded.map_err(|diagnostics| self.problems.extend(diagnostics.iter().map(ToString::to_string))).ok()
+    }
+
+    /// The limited policy sets.
+    fn sets(&mut self) -> Vec<palisade_policy::PolicySet> {
+        let mut sets = Vec::new();
+        for (name, set) in &self.config.policies.sets {
+            if set.resources.is_empty() {
+                self.problems.push(format!("policies.sets.{name}.resources: name at least one resource"));
+            }
+            for unknown in set.resources.iter().filter(|name| !self.config.resources.contains_key(*name)) {
+                let problem = format!("policies.sets.{name}.resources: there is no resource `{unknown}`");
+                self.problems.push(problem);
+            }
+            let resources = set.resources.iter().cloned().collect();
+            sets.push(palisade_policy::PolicySet { name: name.clone(), path: set.path.clone(), resources });
+        }
+        sets
+    }
+
+    /// The policies in shadow. What is wrong with them is a warning: nothing in force may depend on them.
+    fn shadow(&self, world: &World, warnings: &mut Vec<String>) -> Option<Arc<Policies>> {
+        let settings = &self.config.policies;
+        let path = &settings.shadow.as_ref()?.path;
+        let loaded = palisade_policy::read_tree(path, &settings.schema, &settings.entities)
+            .and_then(|sources| Policies::load(&sources, world, settings.on_error));
+        match loaded {
+            Ok(policies) => Some(Arc::new(policies)),
+            Err(diagnostics) => {
+                let why = diagnostics.first().map(ToString::to_string).unwrap_or_default();
+                warnings
+                    .push(format!("policies.shadow: nothing is compared, since it cannot be loaded: {why}"));
+                None
+            }
+        }
     }
 
     /// A hash over what can change a decision: policies, schema, entities and catalogues by their own revision, and

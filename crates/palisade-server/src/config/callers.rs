@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use palisade_model::{PepName, Surface};
+use palisade_model::PepName;
 use palisade_pdp::{Pep, PepAuth, Peps};
 use sha2::{Digest, Sha256};
 
@@ -48,11 +48,6 @@ impl Builder<'_> {
             if !self.config.resources.contains_key(resource) {
                 self.problem(format!("peps.{name}.resources: there is no resource `{resource}`"));
             }
-        }
-        if pep.surfaces.contains(&Surface::Decide) {
-            self.problem(format!(
-                "peps.{name}.surfaces: `decide` is not an entry of the decision listener yet"
-            ));
         }
         if pep.client_ip == palisade_pdp::ClientIp::XForwardedFor(0) {
             self.problem(format!("peps.{name}.client_ip: `x_forwarded_for` counts from 1"));

@@ -171,7 +171,14 @@ fn resolve(path: &mut PathBuf, base: &Path) {
 
 fn resolve_all(config: &mut Config, base: &Path) {
     config.include.iter_mut().for_each(|path| resolve(path, base));
-    resolve(&mut config.policies.path, base);
+    let policies = &mut config.policies;
+    if policies.path.is_none() && policies.sets.is_empty() {
+        policies.path = Some(PathBuf::from("policies"));
+    }
+    let folders = policies.sets.values_mut().map(|set| &mut set.path);
+    let folders =
+        folders.chain(&mut policies.path).chain(policies.shadow.as_mut().map(|shadow| &mut shadow.path));
+    folders.for_each(|path| resolve(path, base));
     config.policies.schema.iter_mut().for_each(|path| resolve(path, base));
     config.policies.entities.iter_mut().for_each(|path| resolve(path, base));
     resolve(&mut config.audit.path, base);

@@ -3,6 +3,7 @@
 //! [`load::read`] reads files into [`types::Config`]; [`build::snapshot`] turns that into what decisions are made with,
 //! and reports every problem at once. Nothing here listens, fetches or decides.
 
+pub mod author;
 pub mod build;
 mod callers;
 mod issuers;

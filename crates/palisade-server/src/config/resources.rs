@@ -31,7 +31,7 @@ impl Builder<'_> {
             let merged = with_defaults(own, &self.config.defaults);
             let before = self.problems.len();
             let Some((resource, places)) = self.resource(&name, &merged) else { continue };
-            let tools = self.catalog(&name, &merged, resource.kind);
+            let tools = self.tools(&name, &merged, resource.kind);
             world.push(WorldResource {
                 name: name.clone(),
                 kind: resource.kind,
@@ -217,16 +217,17 @@ impl Builder<'_> {
             .or_else(|| self.config.issuers.get(name).map(|issuer| issuer.issuer.clone()))
     }
 
-    fn catalog(&mut self, name: &ResourceName, own: &types::Resource, kind: Kind) -> Vec<Tool> {
-        let configured = own.tools.as_ref().and_then(|tools| tools.catalog.as_ref());
+    /// The tools of the catalogue, those that are listed as typed with their types.
+    fn tools(&mut self, name: &ResourceName, own: &types::Resource, kind: Kind) -> Vec<Tool> {
+        let configured = own.tools.clone().unwrap_or_default();
         if kind != Kind::Mcp {
-            if configured.is_some() {
+            if configured.catalog.is_some() || !configured.typed.is_empty() {
                 self.problem(format!("resources.{name}.tools: only for kind mcp"));
             }
             return Vec::new();
         }
-        let file = match (configured, &self.embedded.catalog) {
-            (Some(path), _) => match std::fs::read_to_string(path) {
+        let file = match (configured.catalog, &self.embedded.catalog) {
+            (Some(path), _) => match std::fs::read_to_string(&path) {
                 Ok(text) => SourceFile { path: path.display().to_string(), text },
                 Err(error) => {
                     self.problem(format!("resources.{name}.tools.catalog: {}: {error}", path.display()));
@@ -234,10 +235,20 @@ impl Builder<'_> {
                 }
             },
             (None, Some(embedded)) => embedded.clone(),
-            (None, None) => return Vec::new(),
+            (None, None) => {
+                if !configured.typed.is_empty() {
+                    self.problem(format!(
+                        "resources.{name}.tools.typed: names tools of a catalogue, and there is none: write one with \
+                         `palisade tools fetch` and name it under `tools.catalog`"
+                    ));
+                }
+                return Vec::new();
+            }
         };
-        palisade_policy::read_catalog(&file).unwrap_or_else(|diagnostic| {
-            self.problem(diagnostic.to_string());
+        let tools = palisade_policy::read_catalog(&file).map_err(|diagnostic| vec![diagnostic]);
+        let typed = tools.and_then(|tools| palisade_policy::with_types(tools, &configured.typed, &file));
+        typed.unwrap_or_else(|diagnostics| {
+            diagnostics.iter().for_each(|diagnostic| self.problem(diagnostic.to_string()));
             Vec::new()
         })
     }

@@ -182,3 +182,35 @@ fn the_proxies_timeouts_follow_the_deadline() {
     let loaded = load::read_text(Path::new("a.yaml"), "version: 1\nlimits: {deadline: 300ms}\n").unwrap();
     assert!(warnings::proxy_timeouts(&loaded.config)[0].contains("0.350s"));
 }
+
+#[tokio::test]
+async fn typed_tools_are_tools_of_a_catalogue_with_types() {
+    let with = |tools: &str| problem("kind: mcp", &format!("kind: mcp, tools: {{{tools}}}"));
+    let error = with("typed: [delete_file]");
+    assert!(
+        error.contains("resources.files.tools.typed") && error.contains("palisade tools fetch"),
+        "{error}"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = folder.path().join("tools.json");
+    let text = r#"[{"name": "delete_file", "inputSchema": {"type": "object", "properties": {"path": {"type": "string"}}}},
+        {"name": "any", "inputSchema": {"type": "object", "properties": {"path": {}}}}]"#;
+    std::fs::write(&catalog, text).unwrap();
+    let catalog = catalog.display();
+    let error = with(&format!("catalog: {catalog}, typed: [delete_fil]"));
+    assert!(
+        error.contains("tools.json: error: lists no tool `delete_fil`")
+            && error.contains("did you mean `delete_file`?"),
+        "{error}"
+    );
+    let error = with(&format!("catalog: {catalog}, typed: [any]"));
+    assert!(error.contains("tools.json:2:") && error.contains("`/properties/path` has no `type`"), "{error}");
+    let good = SAMPLE.replacen(
+        "kind: mcp",
+        &format!("kind: mcp, tools: {{catalog: {catalog}, typed: [delete_file]}}"),
+        1,
+    );
+    assert!(check(&good).is_ok(), "{:?}", check(&good).err());
+    let service = SAMPLE.replacen("kind: mcp", "kind: http, tools: {typed: [a]}", 1);
+    assert!(check(&service).err().unwrap().contains("resources.files.tools: only for kind mcp"));
+}

@@ -399,8 +399,10 @@ fn root() -> String {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tools {
-    /// The server's `tools/list` result, as a file.
+    /// The server's tools, as a file: what `palisade tools fetch` writes, or a saved `tools/list` result.
     pub catalog: Option<PathBuf>,
+    /// The tools of the catalogue whose arguments policies see with names and types, as `context.input`.
+    pub typed: Vec<String>,
 }
 
 /// Which browsers may read a resource's answers.
@@ -425,8 +427,10 @@ pub enum Observe {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policies {
-    /// A folder of `*.cedar` files, or one file.
-    pub path: PathBuf,
+    /// A folder of `*.cedar` files. Default: `policies`, where there are no sets.
+    pub path: Option<PathBuf>,
+    /// Instead of one folder: folders whose policies can reach only the resources that each is for.
+    pub sets: BTreeMap<String, PolicySet>,
     /// Extra `*.cedarschema` fragments.
     pub schema: Vec<PathBuf>,
     /// Entity files, Cedar's JSON format.
@@ -435,16 +439,38 @@ pub struct Policies {
     pub reload: Reload,
     /// What an erroring policy does.
     pub on_error: OnError,
+    /// Policies that are asked about the same requests, and whose differing answers are recorded and never acted on.
+    pub shadow: Option<ShadowPolicies>,
+}
+
+/// A folder whose policies can reach only these resources.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicySet {
+    /// A folder of `*.cedar` files.
+    pub path: PathBuf,
+    /// The resources that they may be about.
+    pub resources: Vec<ResourceName>,
+}
+
+/// The policies in shadow.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShadowPolicies {
+    /// A folder of `*.cedar` files. Schema fragments and entity files of `policies` go with it.
+    pub path: PathBuf,
 }
 
 impl Default for Policies {
     fn default() -> Self {
         Self {
-            path: PathBuf::from("policies"),
+            path: None,
+            sets: BTreeMap::new(),
             schema: Vec::new(),
             entities: Vec::new(),
             reload: Reload::default(),
             on_error: OnError::default(),
+            shadow: None,
         }
     }
 }

@@ -32,12 +32,8 @@ enum Command {
     palisade audit query --config palisade.yaml --count-by reason"
 )]
 struct Query {
-    /// The configuration whose decision log to read.
-    #[arg(long, value_name = "FILE", conflicts_with = "path")]
-    config: Option<PathBuf>,
-    /// The folder of the decision log; default: the one of `palisade dev`.
-    #[arg(long, value_name = "FOLDER")]
-    path: Option<PathBuf>,
+    #[command(flatten)]
+    log: Log,
     /// Not older than this: `15m`, `24h`, or a time such as 2026-11-21T08:00:00Z.
     #[arg(long, value_parser = point_in_time)]
     since: Option<Timestamp>,
@@ -62,6 +58,9 @@ struct Query {
     /// The id of the decision.
     #[arg(long)]
     id: Option<DecisionId>,
+    /// Events of this name instead of decisions: `reload_refused`, `shadow_differs`.
+    #[arg(long, value_name = "NAME")]
+    event: Option<String>,
     /// Print counts instead of records.
     #[arg(long, value_name = "FIELD")]
     count_by: Option<CountArgument>,
@@ -104,13 +103,30 @@ impl Audit {
     }
 }
 
-impl Query {
-    fn run(self) -> anyhow::Result<Outcome> {
-        let path = match (&self.config, &self.path) {
+/// Which decision log to read.
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// The configuration whose decision log to read.
+    #[arg(long, value_name = "FILE", conflicts_with = "path")]
+    config: Option<PathBuf>,
+    /// The folder of the decision log; default: the one of `palisade dev`.
+    #[arg(long, value_name = "FOLDER")]
+    path: Option<PathBuf>,
+}
+
+impl Log {
+    pub(crate) fn path(&self) -> anyhow::Result<PathBuf> {
+        Ok(match (&self.config, &self.path) {
             (Some(config), _) => config::load::read(config)?.config.audit.path,
             (None, Some(path)) => path.clone(),
             (None, None) => dev::state_folder().join("audit"),
-        };
+        })
+    }
+}
+
+impl Query {
+    fn run(self) -> anyhow::Result<Outcome> {
+        let path = self.log.path()?;
         let filter = self.filter();
         let found = match self.count_by {
             Some(by) => self.print_counts(&path, &filter, by)?,
@@ -134,6 +150,7 @@ impl Query {
             reason: self.reason,
             policy: self.policy.clone(),
             id: self.id,
+            event: self.event.clone(),
             ..Filter::default()
         }
     }
@@ -199,7 +216,10 @@ impl Query {
 fn human(record: &Record) -> String {
     match record {
         Record::Decision(record) => human_decision(record),
-        Record::Event(event) => format!("{}  event    {}", event.time, event.event.name()),
+        Record::Event(event) => {
+            let what = serde_json::to_string(&event.event).unwrap_or_default();
+            printable(&format!("{}  event    {}  {what}", event.time, event.event.name()))
+        }
         Record::Segment(header) => format!("{}  segment  {} {}", header.time, header.series, header.sequence),
     }
 }

@@ -156,3 +156,65 @@ fn a_fragment_may_not_touch_what_is_built_in() {
         assert!(shown.starts_with("own.cedarschema") && shown.contains(says), "{fragment}\n{shown}");
     }
 }
+
+/// A file of several pieces: a comment and a policy, again and again, each on lines of its own.
+fn long_file(last: &str) -> (Sources, usize) {
+    const TIMES: usize = 2_000;
+    let policy = "// \"quoted; and odd\npermit (principal is User, action in Mcp::Action::\"tools/call\", resource);\n";
+    (sources(&format!("{}{last}", policy.repeat(TIMES)), "[]"), TIMES)
+}
+
+#[test]
+fn a_long_file_is_read_as_if_it_were_one_piece() {
+    let (long, times) = long_file("@id(\"last\") forbid (principal, action, resource);\n");
+    assert!(crate::pieces::of(&long.policies[0].text).len() > 2);
+    let policies = Policies::load(&long, &world(), OnError::Forbid).unwrap();
+    let lines: BTreeMap<&str, usize> =
+        policies.policy_ids().map(|info| (info.policy.id.as_str(), info.policy.line)).collect();
+    assert_eq!(lines.len(), times + 1);
+    for number in 1..=times {
+        assert_eq!(lines[format!("a#{number}").as_str()], 2 * number, "policy {number}");
+    }
+    assert_eq!(lines["last"], 2 * times + 1);
+    assert!(policies.warnings().iter().all(|warning| warning.line % 2 == 0), "{:?}", policies.warnings());
+}
+
+#[test]
+fn what_is_wrong_at_the_end_of_a_long_file_is_said_with_its_place() {
+    for (last, says) in [
+        ("permit (principal, action, resource", "unexpected end of input"),
+        ("@id(\"p\") permit (principal, action, resource) when { context.scope == 1 };", "`scope`"),
+        (
+            "@id(\"a#7\") permit (principal, action, resource);",
+            "the policy id `a#7` is taken by set/a.cedar:14",
+        ),
+        ("@id(\"t\") permit (principal == ?principal, action, resource);", "is a template"),
+    ] {
+        let (long, times) = long_file(last);
+        let errors = Policies::load(&long, &world(), OnError::Forbid).unwrap_err();
+        assert!(errors.iter().all(|error| error.line == 2 * times + 1), "{}", errors[0]);
+        assert!(errors[0].to_string().contains(says), "{}", errors[0]);
+    }
+}
+
+#[test]
+fn an_action_whose_context_not_every_request_fits_is_refused() {
+    for context in [
+        // No `ip`, which a request may have.
+        "{ scopes: Set<String>, issuer: String, audience: Set<String>, client?: Client, actor?: Client, actors: Set<Client>,
+           delegation_depth: Long, acr?: String, amr: Set<String>, auth_time?: datetime, now: datetime, host?: String,
+           path?: String, surface: String, groups_complete: Bool, asserted: Bool }",
+        // An empty set of scopes fits this, and no other.
+        "{ scopes: Set<Long>, issuer: String, audience: Set<String>, client?: Client, actor?: Client, actors: Set<Client>,
+           delegation_depth: Long, acr?: String, amr: Set<String>, auth_time?: datetime, now: datetime, ip?: ipaddr,
+           host?: String, path?: String, surface: String, groups_complete: Bool, asserted: Bool }",
+    ] {
+        let mut sources = sources("", "[]");
+        let schema = format!(
+            "namespace Own {{ entity Door; action \"open\" appliesTo {{ principal: [User], resource: [Door], context: {context} }}; }}"
+        );
+        sources.schema.push(SourceFile::new("own.cedarschema", schema));
+        let error = finding(&sources);
+        assert!(error.to_string().contains("is not one that requests have"), "{error}");
+    }
+}

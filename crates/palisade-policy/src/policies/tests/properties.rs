@@ -91,17 +91,25 @@ proptest! {
         let skip = load(OnError::Skip);
         let query = asking.query();
         let verdict = skip.evaluate(&query);
-        let question = skip.question(&query).unwrap();
-        let everything = skip.store.slice(question.entities.iter().cloned().collect(), skip.store.uids()).unwrap();
+        let subject = skip.prepare(query.subject, query.authority, query.strength);
+        let put = skip.ask(&subject, query.circumstances).put(&query.about()).unwrap();
+        prop_assert!(skip.is_valid(&put.request), "{}", put.request);
+        let there: BTreeSet<String> = put.entities.iter().map(|entity| entity.uid().to_string()).collect();
+        let rest = skip.store.all().filter(|entity| !there.contains(&entity.uid().to_string()));
+        let all = put.entities.iter().chain(rest.map(AsRef::as_ref)).cloned().map(cedar_policy::Entity::from);
+        let everything = cedar_policy::Entities::from_entities(all, None).unwrap();
         let plain: cedar_policy::PolicySet = text.parse().unwrap();
-        let response = cedar_policy::Authorizer::new().is_authorized(&question.request, &plain, &everything);
+        let request = put.request.into();
+        let response = cedar_policy::Authorizer::new().is_authorized(&request, &plain, &everything);
         prop_assert_eq!(verdict.permits(), response.decision() == cedar_policy::Decision::Allow, "{}", text);
         prop_assert_eq!(verdict.errors().len(), response.diagnostics().errors().count());
         prop_assert_eq!(verdict.determining().len(), response.diagnostics().reason().count());
 
         let forbid = load(OnError::Forbid);
         let strict = forbid.evaluate(&query);
-        let erroring_forbid = strict.errors().iter().any(|error| forbid.infos[&error.policy.id].effect == Effect::Forbid);
+        let erroring_forbid = strict.errors().iter().any(|error| {
+            forbid.policy_ids().any(|info| info.policy.id == error.policy.id && info.effect == Effect::Forbid)
+        });
         prop_assert_eq!(strict.permits(), verdict.permits() && !erroring_forbid);
         let any = load(OnError::Any).evaluate(&query);
         prop_assert_eq!(any.permits(), verdict.permits() && verdict.errors().is_empty());

@@ -125,7 +125,7 @@ fn a_route_is_one_of_the_configuration_or_unknown() {
 fn what_does_not_fit_the_schema_is_denied_with_its_reason() {
     let policies = load("@id(\"p\") permit (principal, action, resource);");
     let demo: ResourceName = "demo".parse().unwrap();
-    let cases: [(&str, Asking, Reason); 8] = [
+    let cases: [(&str, Asking, Reason); 9] = [
         (
             "no such method",
             Asking::call("echo").with(|a| a.action = Action::mcp("tools/delete")),
@@ -159,6 +159,14 @@ fn what_does_not_fit_the_schema_is_denied_with_its_reason() {
                 a.target = Target::mcp_tool(&a.resource, "echo");
             }),
             Reason::TargetUnknown,
+        ),
+        (
+            "nobody by another name",
+            Asking::call("echo").with(|a| {
+                a.subject = Subject { id: "somebody".to_owned(), ..Subject::anonymous() };
+                a.authority = None;
+            }),
+            Reason::InternalError,
         ),
         (
             "a time no calendar has",
@@ -249,4 +257,16 @@ fn a_fragment_brings_entities_and_actions_of_its_own() {
     };
     assert!(policies.evaluate(&open("d").query()).permits());
     assert_eq!(policies.evaluate(&open("e").query()).reason(), Reason::TargetUnknown);
+}
+
+#[test]
+fn an_action_whose_context_nobody_fills_reaches_no_policy() {
+    let audience =
+        r#"[{"uid": {"type": "OAuth::Audience", "id": "corp"}, "attrs": {"audience": "https://a"}}]"#;
+    let policies = load_with("@id(\"p\") permit (principal, action, resource);", audience, OnError::Forbid);
+    let exchange = Asking::call("").with(|asking| {
+        asking.action = Action { namespace: "OAuth".to_owned(), name: "exchange".to_owned() };
+        asking.target = Target { type_name: "OAuth::Audience".to_owned(), id: "corp".to_owned() };
+    });
+    assert_eq!(policies.evaluate(&exchange.query()).reason(), Reason::InternalError);
 }

@@ -1,0 +1,103 @@
+//! `palisade.v1`: decisions and the verification of tokens, over gRPC.
+//!
+//! A call becomes a question (`decode`), the decision point decides it, and the decision becomes an answer (`encode`).
+//! Decoding is total: what cannot be read is in the question, as the reason for a recorded denial. A denial is an answer
+//! and never a gRPC status; a status is left for what is no message of this API. Once begun, a decision runs to its
+//! record, whether or not somebody still waits for it.
+//!
+//! Nothing here evaluates a policy or looks into a token. `OUTCOME_PERMIT` is written in two places of `encode`, from a
+//! permit and from what the decision point says of an item.
+
+use std::sync::Arc;
+
+use palisade_model::{RawToken, Surface};
+use palisade_pdp::{Pdp, Presented, run_to_end};
+use palisade_proto::v1::{
+    DecideBatchRequest, DecideBatchResponse, DecideRequest, DecideResponse, VerifyRequest, VerifyResponse,
+    decisions_server::{Decisions, DecisionsServer},
+    tokens_server::{Tokens, TokensServer},
+};
+use tonic::{Request, Response, Status};
+
+mod call;
+mod decode;
+mod encode;
+
+use call::Call;
+
+/// The services of the API on a decision point.
+#[derive(Debug, Clone)]
+pub struct Api {
+    pdp: Arc<Pdp>,
+}
+
+/// `palisade.v1.Decisions`, for a gRPC server.
+#[must_use]
+pub fn decisions(pdp: Arc<Pdp>) -> DecisionsServer<Api> {
+    DecisionsServer::new(Api { pdp })
+}
+
+/// `palisade.v1.Tokens`, for a gRPC server.
+#[must_use]
+pub fn tokens(pdp: Arc<Pdp>) -> TokensServer<Api> {
+    TokensServer::new(Api { pdp })
+}
+
+#[tonic::async_trait]
+impl Decisions for Api {
+    async fn decide(&self, request: Request<DecideRequest>) -> Result<Response<DecideResponse>, Status> {
+        let (pdp, call) = (Arc::clone(&self.pdp), Call::of(&request));
+        let asked = request.into_inner();
+        let answer = async move { decide(&pdp, &call, &asked).await };
+        Ok(Response::new(run_to_end(answer, encode::outage).await))
+    }
+
+    async fn decide_batch(
+        &self,
+        request: Request<DecideBatchRequest>,
+    ) -> Result<Response<DecideBatchResponse>, Status> {
+        let (pdp, call) = (Arc::clone(&self.pdp), Call::of(&request));
+        let asked = request.into_inner();
+        let answer = async move { decide_batch(&pdp, &call, &asked).await };
+        Ok(Response::new(run_to_end(answer, encode::batch_outage).await))
+    }
+}
+
+async fn decide(pdp: &Pdp, call: &Call, asked: &DecideRequest) -> DecideResponse {
+    let snapshot = pdp.snapshot();
+    let resource = decode::resource(&snapshot, call, &asked.resource);
+    let question = decode::one(&snapshot, resource.as_deref(), asked.item.as_ref());
+    let request = call.access_request(Surface::Decide, resource.as_deref(), asked.token.as_deref(), question);
+    let (decision, findings) = pdp.decide_and_explain(&snapshot, &request, call.patience).await;
+    encode::decided(&decision, &findings, &snapshot.revision, asked.explain)
+}
+
+async fn decide_batch(pdp: &Pdp, call: &Call, asked: &DecideBatchRequest) -> DecideBatchResponse {
+    let snapshot = pdp.snapshot();
+    let resource = decode::resource(&snapshot, call, &asked.resource);
+    let question = decode::several(&snapshot, resource.as_deref(), &asked.items);
+    let request = call.access_request(Surface::Decide, resource.as_deref(), asked.token.as_deref(), question);
+    let (decision, findings) = pdp.decide_and_explain(&snapshot, &request, call.patience).await;
+    let whole = encode::decided(&decision, &findings, &snapshot.revision, asked.explain);
+    encode::batch(whole, &findings, asked.items.len(), asked.explain)
+}
+
+#[tonic::async_trait]
+impl Tokens for Api {
+    async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<VerifyResponse>, Status> {
+        let call = Call::of(&request);
+        let VerifyRequest { resource, token } = request.into_inner();
+        let snapshot = self.pdp.snapshot();
+        let resource = decode::resource(&snapshot, &call, &resource);
+        let presented = Presented {
+            pep: call.caller.0.as_ref(),
+            resource: resource.as_deref().map(|resource| &resource.name),
+            token: &RawToken::new(token),
+        };
+        let verified = self.pdp.verify(&snapshot, &presented, call.patience).await;
+        Ok(Response::new(encode::verified(&verified)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! The messages of a call as a question. Total: what cannot be read is the reason for a denial.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use palisade_model::{Asked, Reason, Refusal};
+use palisade_pdp::{Resource, Snapshot};
+use palisade_proto::v1::Item;
+
+use super::call::Call;
+use crate::wording::{Worded, Wording};
+
+/// The deepest nesting of arguments that is read, as in a body.
+const MAX_DEPTH: usize = 32;
+
+/// What is asked, and the path that it is asked about.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) asked: Result<Asked, Refusal>,
+    pub(super) path: Option<String>,
+}
+
+/// The resource that a call names; where it names none, the only one of its caller.
+pub(super) fn resource(snapshot: &Snapshot, call: &Call, named: &str) -> Option<Arc<Resource>> {
+    if !named.is_empty() {
+        return snapshot.resources.by_name(named).cloned();
+    }
+    let pep = call.caller.0.as_ref().and_then(|name| snapshot.peps.by_name(name))?;
+    let mut own = pep.resources.iter().flatten();
+    let only = own.next().filter(|_| own.next().is_none())?;
+    snapshot.resources.by_name(only.as_str()).cloned()
+}
+
+/// One item.
+pub(super) fn one(snapshot: &Snapshot, resource: Option<&Resource>, item: Option<&Item>) -> Question {
+    let item = item.ok_or_else(|| malformed("no item came"));
+    let worded = item.and_then(|item| worded(snapshot, resource, std::slice::from_ref(item)));
+    question(worded, false)
+}
+
+/// Several items.
+pub(super) fn several(snapshot: &Snapshot, resource: Option<&Resource>, items: &[Item]) -> Question {
+    question(worded(snapshot, resource, items), true)
+}
+
+fn question(worded: Result<Vec<Worded>, Refusal>, batch: bool) -> Question {
+    let worded = match worded {
+        Ok(worded) => worded,
+        Err(refusal) => return Question { asked: Err(refusal), path: None },
+    };
+    // Policies see one path of a request: with several, a policy about one of them would not hold for its item.
+    let mut paths: BTreeSet<String> = worded.iter().filter_map(|worded| worded.path.clone()).collect();
+    if paths.len() > 1 {
+        return Question { asked: Err(malformed("the items have more than one path")), path: None };
+    }
+    let items = worded.into_iter().map(|worded| worded.item).collect();
+    Question { asked: Ok(Asked { items, batch }), path: paths.pop_first() }
+}
+
+fn worded(snapshot: &Snapshot, resource: Option<&Resource>, items: &[Item]) -> Result<Vec<Worded>, Refusal> {
+    let Some(resource) = resource else {
+        return Err(Refusal::new(Reason::ResourceUnknown, "the call names no configured resource"));
+    };
+    // Before anything is read of them, so that reading costs no more than a body may.
+    if items.len() > snapshot.limits.batch {
+        return Err(malformed("the batch has too many items"));
+    }
+    let size = |item: &Item| {
+        item.action.len()
+            + [&item.target, &item.arguments].into_iter().flatten().map(String::len).sum::<usize>()
+    };
+    if items.iter().map(size).sum::<usize>() > snapshot.limits.body {
+        return Err(malformed("what is asked is larger than `limits.body`"));
+    }
+    items.iter().map(|item| read(item, resource)).collect()
+}
+
+fn read(item: &Item, resource: &Resource) -> Result<Worded, Refusal> {
+    let arguments = item.arguments.as_deref().map(|text| palisade_json::read(text.as_bytes(), MAX_DEPTH));
+    let arguments = arguments.transpose().map_err(|error| malformed(format!("the arguments: {error}")))?;
+    let wording =
+        Wording { action: &item.action, target: item.target.as_deref(), arguments: arguments.as_ref() };
+    wording.read(resource)
+}
+
+fn malformed(detail: impl Into<String>) -> Refusal {
+    Refusal::new(Reason::RequestMalformed, detail)
+}

@@ -1,0 +1,203 @@
+//! A decision as an answer: exhaustive over [`Decision`], and the place that says what a caller may learn.
+//!
+//! `OUTCOME_PERMIT` is written in [`outcome`] from a permit, and in [`item`] from an item that the decision point says
+//! is permitted. What the policies said is told where it was asked for, and only to the callers of this API, which are
+//! configured to be.
+
+use palisade_model::{PolicyRevision, Reason, Refusal};
+use palisade_pdp::{Decision, Denial, Finding, Findings, ItemOutcome as Passed, Remedy};
+use palisade_policy::{PolicyRef, Verdict};
+use palisade_proto::v1::{
+    DecideBatchResponse, DecideResponse, Explanation, ItemOutcome, NearPermit, Outcome, Policy,
+    PolicyFailure, StepUp, VerifyResponse,
+};
+use palisade_token::VerifiedToken;
+
+/// The answer to one item; of a batch, the part that is about the whole.
+pub(super) fn decided(
+    decision: &Decision,
+    findings: &Findings,
+    revision: &PolicyRevision,
+    explain: bool,
+) -> DecideResponse {
+    let mut answer = DecideResponse {
+        decision_id: decision.id().to_string(),
+        outcome: outcome(decision).into(),
+        reason: decision.reason().as_str().to_owned(),
+        policy_revision: revision.as_str().to_owned(),
+        explanation: explain.then(|| explanation(findings)),
+        ..DecideResponse::default()
+    };
+    match decision {
+        Decision::Permit(permit) => {
+            answer.subject = Some(permit.subject().entity());
+            let verdicts = || findings.items().map(|finding| finding.verdict);
+            answer.obligations = verdicts().flat_map(Verdict::obligations).cloned().collect();
+            answer.advice = verdicts().flat_map(Verdict::advice).cloned().collect();
+        }
+        Decision::Observed(observed) => {
+            answer.subject = Some(observed.subject().entity());
+            answer.policy_code = findings.deciding().and_then(Verdict::policy_code).map(str::to_owned);
+            answer.would_be = Some(observed.would_be().as_str().to_owned());
+        }
+        Decision::Deny(denial) => {
+            answer.policy_code.clone_from(&denial.policy_code);
+            answer.step_up = step_up(denial, findings).filter(|_| is_step_up(denial.reason));
+        }
+    }
+    answer
+}
+
+/// The answer to a batch: what is said of the whole, and each of so many items.
+pub(super) fn batch(
+    whole: DecideResponse,
+    findings: &Findings,
+    asked: usize,
+    explain: bool,
+) -> DecideBatchResponse {
+    let DecideResponse { decision_id, outcome, reason, subject, policy_code, step_up, .. } = whole;
+    let mut items: Vec<ItemOutcome> = findings.items().map(|finding| item(&finding, explain)).collect();
+    if items.len() != asked {
+        let denied =
+            ItemOutcome { outcome: Outcome::Deny.into(), reason: reason.clone(), ..ItemOutcome::default() };
+        items = vec![denied; asked];
+    }
+    DecideBatchResponse {
+        decision_id,
+        outcome,
+        reason,
+        subject,
+        policy_code,
+        step_up,
+        items,
+        policy_revision: whole.policy_revision,
+        explanation: whole.explanation,
+        would_be: whole.would_be,
+    }
+}
+
+/// The answer where there is no decision, because this service failed.
+pub(super) fn outage() -> DecideResponse {
+    DecideResponse {
+        outcome: Outcome::Deny.into(),
+        reason: Reason::InternalError.as_str().to_owned(),
+        ..DecideResponse::default()
+    }
+}
+
+/// The same for a batch: none of its items came out as anything.
+pub(super) fn batch_outage() -> DecideBatchResponse {
+    batch(outage(), &Findings::default(), 0, false)
+}
+
+/// The answer to the presentation of a token.
+pub(super) fn verified(verified: &Result<VerifiedToken, Refusal>) -> VerifyResponse {
+    match verified {
+        Err(refusal) => {
+            VerifyResponse { reason: Some(refusal.reason.as_str().to_owned()), ..VerifyResponse::default() }
+        }
+        Ok(token) => {
+            let authority = token.authority();
+            let expires_at = prost_types::Timestamp {
+                seconds: authority.expires_at.unix_seconds(),
+                nanos: i32::try_from(authority.expires_at.subsec_nanos()).unwrap_or_default(),
+            };
+            VerifyResponse {
+                accepted: true,
+                reason: None,
+                subject: Some(token.subject().entity()),
+                scopes: authority.scopes.iter().map(ToString::to_string).collect(),
+                expires_at: Some(expires_at),
+            }
+        }
+    }
+}
+
+fn outcome(decision: &Decision) -> Outcome {
+    match decision {
+        Decision::Permit(_) => Outcome::Permit,
+        Decision::Observed(_) => Outcome::Observed,
+        Decision::Deny(denial) if is_step_up(denial.reason) => Outcome::StepUp,
+        Decision::Deny(_) => Outcome::Deny,
+    }
+}
+
+/// Whether a stronger token would be permitted.
+const fn is_step_up(reason: Reason) -> bool {
+    matches!(reason, Reason::InsufficientScope | Reason::InsufficientUserAuthentication)
+}
+
+fn item(finding: &Finding<'_>, explain: bool) -> ItemOutcome {
+    let verdict = finding.verdict;
+    let mut item = ItemOutcome {
+        outcome: match finding.outcome {
+            Passed::Permit => Outcome::Permit,
+            Passed::Observed => Outcome::Observed,
+            Passed::Deny => Outcome::Deny,
+        }
+        .into(),
+        reason: verdict.reason().as_str().to_owned(),
+        policy_code: verdict.policy_code().map(str::to_owned),
+        ..ItemOutcome::default()
+    };
+    if finding.outcome == Passed::Permit {
+        item.obligations = verdict.obligations().to_vec();
+        item.advice = verdict.advice().to_vec();
+    }
+    if explain {
+        item.determining_policies = verdict.determining().iter().map(policy).collect();
+    }
+    item
+}
+
+fn step_up(denial: &Denial, findings: &Findings) -> Option<StepUp> {
+    match &denial.remedy {
+        Remedy::None => None,
+        Remedy::Scopes(scopes) => {
+            let prefix = denial.resource.as_ref().map_or("", |resource| &resource.scopes.request_prefix);
+            Some(StepUp {
+                missing_scopes: findings.missing_scopes().iter().map(ToString::to_string).collect(),
+                scopes: scopes.iter().map(|scope| format!("{prefix}{scope}")).collect(),
+                ..StepUp::default()
+            })
+        }
+        Remedy::Authentication { acr_values, max_age } => Some(StepUp {
+            acr_values: acr_values.clone(),
+            max_age: max_age.and_then(|age| age.try_into().ok()),
+            ..StepUp::default()
+        }),
+    }
+}
+
+fn explanation(findings: &Findings) -> Explanation {
+    let verdict = findings.deciding();
+    let failures = verdict.map(Verdict::errors).unwrap_or_default();
+    let nearest = findings.nearest().iter();
+    Explanation {
+        detail: findings.detail().map(str::to_owned),
+        determining_policies: verdict
+            .map(Verdict::determining)
+            .unwrap_or_default()
+            .iter()
+            .map(policy)
+            .collect(),
+        policy_errors: failures
+            .iter()
+            .map(|failure| PolicyFailure {
+                policy: Some(policy(&failure.policy)),
+                message: failure.message.clone(),
+            })
+            .collect(),
+        nearest_permits: nearest
+            .map(|near| NearPermit { policy: Some(policy(&near.policy)), failed: near.failed.clone() })
+            .collect(),
+    }
+}
+
+fn policy(policy: &PolicyRef) -> Policy {
+    Policy {
+        id: policy.id.clone(),
+        file: policy.file.clone(),
+        line: u32::try_from(policy.line).unwrap_or(u32::MAX),
+    }
+}

@@ -1,0 +1,6 @@
+//! Questions in, answers out; and that nothing but a permit is ever answered as one.
+
+mod answers;
+mod batch;
+mod fixture;
+mod nothing_else_permits;

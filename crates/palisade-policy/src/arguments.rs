@@ -1,0 +1,58 @@
+//! The arguments of a call as entities: one that stands for them all, and its bags.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+use cedar_policy_core::ast::{Entity, Value};
+use palisade_model::Arguments;
+use smol_str::SmolStr;
+
+use crate::{
+    query::RequestError,
+    values::{self, Record},
+    vocabulary::Vocabulary,
+};
+
+/// The entities of arguments; the first is the one that `context.args` names.
+pub(crate) fn entities(
+    arguments: &Arguments,
+    vocabulary: &Vocabulary,
+) -> Result<Vec<Arc<Entity>>, RequestError> {
+    let text = |text: &String| Ok(values::text(text));
+    let bags = [
+        ("text", "Palisade::Text", bag(&arguments.text, text)?),
+        ("number", "Palisade::Number", bag(&arguments.number, |number| Ok((*number).into()))?),
+        ("fraction", "Palisade::Fraction", bag(&arguments.fraction, |text| values::decimal(text))?),
+        ("flag", "Palisade::Flag", bag(&arguments.flag, |flag| Ok((*flag).into()))?),
+        ("list", "Palisade::List", bag(&arguments.list, |list| Ok(values::texts(list)))?),
+    ];
+    let mut attributes = Record::from([
+        (SmolStr::new_static("paths"), values::texts(&arguments.paths)),
+        (SmolStr::new_static("unmapped"), values::texts(&arguments.unmapped)),
+        (SmolStr::new_static("digest"), values::text(&arguments.digest)),
+    ]);
+    let mut entities = Vec::with_capacity(bags.len() + 1);
+    for (name, type_name, tags) in bags {
+        let uid = vocabulary.uid(type_name, "args")?.as_ref().clone();
+        attributes.insert(SmolStr::new_static(name), values::reference(&uid));
+        entities.push(values::entity(uid, Record::new(), HashSet::new(), tags));
+    }
+    let uid = vocabulary.uid("Palisade::Arguments", "args")?.as_ref().clone();
+    entities.insert(0, values::entity(uid, attributes, HashSet::new(), Record::new()));
+    Ok(entities)
+}
+
+/// The entities of no arguments, which are those of empty ones.
+pub(crate) fn none(vocabulary: &Vocabulary) -> Result<Vec<Arc<Entity>>, RequestError> {
+    let empty = Arguments::from_json(&serde_json::json!({})).unwrap_or_default();
+    entities(&empty, vocabulary)
+}
+
+fn bag<V>(
+    values: &BTreeMap<String, V>,
+    value: impl Fn(&V) -> Result<Value, RequestError>,
+) -> Result<Record, RequestError> {
+    values.iter().map(|(pointer, found)| Ok((SmolStr::from(pointer.as_str()), value(found)?))).collect()
+}

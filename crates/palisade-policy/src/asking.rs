@@ -1,0 +1,290 @@
+//! A request on its way to the policies.
+//!
+//! [`Policies::prepare`] makes a [`PreparedSubject`] of a verified token; [`Policies::ask`] joins it with what holds for
+//! one request; [`Asking::about`] answers for one item. What an answer shares with others is there already: the
+//! subject's entities, the stored ones, the context. What is left is to find the candidates, to put their few entities
+//! together and to evaluate their conditions.
+//!
+//! INVARIANT: no policy sees a request that does not fit the schema. The context is built from the types of the
+//! vocabulary alone, and an action is asked about only where loading has found that its context is such a one. Debug
+//! builds validate every request.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, OnceLock},
+};
+
+use cedar_policy_core::{
+    ast::{Context, Entity, EntityUID, EntityUIDEntry, Request, Value},
+    entities::Entities,
+};
+use palisade_model::{Circumstances, Target};
+use smol_str::SmolStr;
+
+use crate::{
+    About, Policies, PreparedSubject, Strength, Verdict, WhatIf, arguments,
+    engine::{Atom, Engine, Truths},
+    query::{RequestError, act, belongs},
+    store::{Store, references},
+    subject::Who,
+    values::{self, Record},
+    vocabulary::{Act, Carries, Vocabulary},
+};
+
+/// One request of one subject, with any number of items to ask about.
+#[derive(Debug)]
+pub struct Asking<'a> {
+    policies: &'a Policies,
+    subject: &'a PreparedSubject,
+    circumstances: &'a Circumstances,
+    /// The context of actions without arguments.
+    plain: OnceLock<Result<Arc<Record>, RequestError>>,
+    /// The context of actions with arguments.
+    call: OnceLock<Result<Arc<Record>, RequestError>>,
+}
+
+/// An item in the form in which it is evaluated.
+pub(crate) struct Put {
+    pub(crate) request: Request,
+    pub(crate) entities: Entities,
+    pub(crate) candidates: Vec<u32>,
+}
+
+/// What is known of an item's arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// Those that came, or that none came.
+    Given,
+    /// Nothing. Their entities are not there.
+    Nothing,
+}
+
+/// What an item adds to what is shared.
+struct Own<'a> {
+    action: &'a EntityUID,
+    context: Arc<Record>,
+    /// What is there for other items, too.
+    shared: &'a Entities,
+    entities: Vec<Arc<Entity>>,
+}
+
+impl<'a> Asking<'a> {
+    pub(crate) fn new(
+        policies: &'a Policies,
+        subject: &'a PreparedSubject,
+        circumstances: &'a Circumstances,
+    ) -> Self {
+        Self { policies, subject, circumstances, plain: OnceLock::new(), call: OnceLock::new() }
+    }
+
+    /// Answers for one item. Total: what cannot be put to the policies is denied.
+    #[must_use]
+    pub fn about(&self, about: &About<'_>) -> Verdict {
+        match self.put(about) {
+            Ok(put) => self.policies.decide(put),
+            Err(error) => Verdict::refusal(error.reason(), error.to_string()),
+        }
+    }
+
+    /// Answers what the same subject would get with another token. Nothing can be let in by it.
+    #[must_use]
+    pub fn what_if(&self, strength: Strength<'_>, about: &About<'_>) -> WhatIf {
+        let subject = self.subject.with(strength, self.policies.engine().index());
+        WhatIf::new(Asking::new(self.policies, &subject, self.circumstances).about(about))
+    }
+
+    /// Whether there is anything to be asked for this subject at all.
+    pub(crate) fn can_ask(&self) -> Result<(), RequestError> {
+        if !self.policies.made(self.subject) {
+            return Err(RequestError::Foreign);
+        }
+        self.subject.parts.as_ref().map(|_| ()).map_err(Clone::clone)
+    }
+
+    pub(crate) fn policies(&self) -> &'a Policies {
+        self.policies
+    }
+
+    pub(crate) fn subject(&self) -> &'a PreparedSubject {
+        self.subject
+    }
+
+    pub(crate) fn circumstances(&self) -> &'a Circumstances {
+        self.circumstances
+    }
+
+    pub(crate) fn put(&self, about: &About<'_>) -> Result<Put, RequestError> {
+        self.put_with(about, Known::Given, Engine::candidates)
+    }
+
+    /// The item with at most this many policies that could be about it for somebody; some may be forbids.
+    pub(crate) fn put_near(&self, about: &About<'_>, most: usize) -> Result<Put, RequestError> {
+        self.put_with(about, Known::Given, |engine, truths| engine.near(truths, most))
+    }
+
+    /// The item with whatever arguments, and every policy that could be about it for a token with these scopes.
+    ///
+    /// INVARIANT: the entities of arguments are not there, so only what mentions none may be evaluated.
+    pub(crate) fn put_open(&self, about: &About<'_>, scopes: Option<&[Atom]>) -> Result<Put, RequestError> {
+        self.put_with(about, Known::Nothing, |engine, truths| {
+            engine.candidates(&Truths { scopes, ..*truths })
+        })
+    }
+
+    fn put_with(
+        &self,
+        about: &About<'_>,
+        arguments: Known,
+        candidates: impl FnOnce(&Engine, &Truths<'_>) -> Vec<u32>,
+    ) -> Result<Put, RequestError> {
+        if !self.policies.made(self.subject) {
+            return Err(RequestError::Foreign);
+        }
+        let (vocabulary, store) = (self.policies.vocabulary(), self.policies.store());
+        let act = act(about, self.subject.kind, vocabulary)?;
+        let target = target(about, vocabulary, store)?;
+        let parts = self.subject.parts.as_ref().map_err(Clone::clone)?;
+        let own = self.own(about, arguments, act, &parts.who)?;
+
+        let engine = self.policies.engine();
+        let truths = Truths {
+            action: &engine.index().actions().truths(own.action, store.ancestors(own.action)),
+            resource: &engine.index().resources().truths(target.uid(), target.ancestors()),
+            principal: Some(&parts.who.truths),
+            scopes: parts.scopes.as_deref(),
+        };
+        let candidates = candidates(engine, &truths);
+        let request = Request::new_unchecked(
+            parts.who.principal.clone(),
+            EntityUIDEntry::from(own.action.clone()),
+            EntityUIDEntry::from(target.uid().clone()),
+            Some(Context::Value(own.context)),
+        );
+        debug_assert!(self.policies.is_valid(&request), "{request}");
+        let (mut entities, uid) = (own.entities, target.uid().clone());
+        let mut also: Vec<&EntityUID> = engine.looked_into(&candidates).chain([own.action, &uid]).collect();
+        let server;
+        if store.get(&uid).is_none() {
+            // INVARIANT: an unlisted target names its server, and what that names.
+            server = references(&target).collect::<Vec<EntityUID>>();
+            also.extend(&server);
+            entities.push(target);
+        }
+        let entities = store.around(own.shared.clone(), &entities, also)?;
+        Ok(Put { request, entities, candidates })
+    }
+
+    /// The action as policies see it, its context, and the entities of its arguments. A typed tool has an action of its
+    /// own.
+    fn own<'b>(
+        &'b self,
+        about: &About<'_>,
+        arguments: Known,
+        act: &'b Act,
+        who: &'b Who,
+    ) -> Result<Own<'b>, RequestError> {
+        let vocabulary = self.policies.vocabulary();
+        let action = act.uid.as_ref();
+        match act.carries {
+            Carries::Arguments => {}
+            Carries::Circumstances => {
+                let context = shared(&self.plain, || self.context(false))?;
+                return Ok(Own { action, context, shared: &who.entities, entities: Vec::new() });
+            }
+            Carries::Other => return Err(RequestError::Build("context")),
+        }
+        let context = shared(&self.call, || self.context(true))?;
+        let mut own = match (arguments, about.arguments) {
+            (Known::Nothing, _) => Own { action, context, shared: &who.entities, entities: Vec::new() },
+            (Known::Given, None) => {
+                Own { action, context, shared: &who.without_arguments, entities: Vec::new() }
+            }
+            (Known::Given, Some(arguments)) => {
+                let entities = arguments::entities(arguments, vocabulary)?;
+                Own { action, context, shared: &who.entities, entities }
+            }
+        };
+        if let Some(typed) = vocabulary.typed_tool(about.action, about.target) {
+            if arguments == Known::Given {
+                let input = typed.entity(about.arguments);
+                let input = input.map_err(|unfit| RequestError::Arguments(unfit.to_string()))?;
+                own.entities.push(Arc::new(input.as_ref().clone()));
+            }
+            let name = SmolStr::new_static("input");
+            Arc::make_mut(&mut own.context).insert(name, values::reference(typed.input.as_ref()));
+            own.action = typed.action.as_ref();
+        }
+        Ok(own)
+    }
+
+    /// What the subject's token and the circumstances put into every context of this request.
+    pub(crate) fn context(&self, with_arguments: bool) -> Result<Arc<Record>, RequestError> {
+        let parts = self.subject.parts.as_ref().map_err(Clone::clone)?;
+        let Circumstances { now, ip, host, path, surface, asserted } = self.circumstances;
+        let mut context = parts.context.clone();
+        let mut put = |name: &'static str, value: Value| context.insert(SmolStr::new_static(name), value);
+        put("now", values::time(*now)?);
+        put("surface", values::text(surface.as_str()));
+        put("asserted", (*asserted).into());
+        ip.map(values::ip).transpose()?.map(|ip| put("ip", ip));
+        host.as_deref().map(|host| put("host", values::text(host)));
+        path.as_deref().map(|path| put("path", values::text(path)));
+        let arguments = self.policies.no_arguments().first().filter(|_| with_arguments);
+        arguments.map(|arguments| put("args", values::reference(arguments.uid())));
+        Ok(Arc::new(context))
+    }
+}
+
+/// What the items of a request share, put together for the first of them.
+fn shared(
+    place: &OnceLock<Result<Arc<Record>, RequestError>>,
+    share: impl FnOnce() -> Result<Arc<Record>, RequestError>,
+) -> Result<Arc<Record>, RequestError> {
+    place.get_or_init(share).clone()
+}
+
+/// The target as the store has it, or for kinds of things no configuration can list in full, made from its id.
+fn target(about: &About<'_>, vocabulary: &Vocabulary, store: &Store) -> Result<Arc<Entity>, RequestError> {
+    let About { target, resource, .. } = about;
+    let unknown = || RequestError::Target { target: target.entity(), resource: resource.to_string() };
+    // A target of another resource is a defect of the caller, not a question.
+    if !belongs(target, resource) {
+        return Err(unknown());
+    }
+    let uid = vocabulary.uid(&target.type_name, &target.id)?;
+    if let Some(stored) = store.get(uid.as_ref()) {
+        return Ok(Arc::clone(stored));
+    }
+    let name = target.id.strip_prefix(resource.as_str()).and_then(|rest| rest.strip_prefix('/'));
+    let name = name.filter(|name| !name.is_empty()).ok_or_else(unknown)?;
+    let mut attributes = unlisted(target, name).ok_or_else(unknown)?;
+    let server = vocabulary.uid("Mcp::Server", resource.as_str())?;
+    let server: &EntityUID = server.as_ref();
+    let stored = store.get(server).ok_or_else(unknown)?;
+    let tenant = values::tenant_of(stored).map(|tenant| (SmolStr::new_static("tenant"), tenant.clone()));
+    attributes.extend(tenant);
+    attributes.insert(SmolStr::new_static("server"), values::reference(server));
+    let ancestors: HashSet<EntityUID> = stored.ancestors().chain([server]).cloned().collect();
+    Ok(values::entity(uid.as_ref().clone(), attributes, ancestors, Record::new()))
+}
+
+/// What is known of a tool, prompt or resource that nothing lists, beside its server.
+fn unlisted(target: &Target, name: &str) -> Option<Record> {
+    let attributes = match target.type_name.as_str() {
+        "Mcp::Tool" => vec![
+            ("name", values::text(name)),
+            ("listed", false.into()),
+            ("read_only", false.into()),
+            ("destructive", true.into()),
+            ("idempotent", false.into()),
+            ("open_world", true.into()),
+        ],
+        "Mcp::Prompt" => vec![("name", values::text(name))],
+        "Mcp::Resource" => vec![("uri", values::text(name))],
+        _ => return None,
+    };
+    Some(attributes.into_iter().map(|(name, value)| (SmolStr::new_static(name), value)).collect())
+}
+
+#[cfg(test)]
+mod tests;

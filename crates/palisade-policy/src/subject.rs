@@ -1,0 +1,219 @@
+//! A subject with what its token says, in the form in which policies see it: prepared once for a verified token, and
+//! shared by all its requests.
+
+use std::{collections::HashSet, sync::Arc};
+
+use cedar_policy_core::{
+    ast::{Entity, EntityUID, EntityUIDEntry},
+    entities::Entities,
+};
+use palisade_model::{Authority, Scope, Scopes, Subject, SubjectKind, Timestamp};
+use smol_str::SmolStr;
+
+use crate::{
+    Strength,
+    engine::{Atom, Index},
+    query::RequestError,
+    store::{Store, references},
+    values::{self, Record},
+    vocabulary::Vocabulary,
+};
+
+/// What [`Policies::prepare`](crate::Policies::prepare) makes of a subject. It is good for the policy set that made
+/// it; another denies whatever is asked with it.
+#[derive(Debug, Clone)]
+pub struct PreparedSubject {
+    pub(crate) kind: SubjectKind,
+    /// Whether it comes from a token.
+    pub(crate) proven: bool,
+    /// Which policy set made it.
+    pub(crate) made_by: Arc<()>,
+    pub(crate) parts: Result<Parts, RequestError>,
+    scopes: Scopes,
+    acr: Option<String>,
+    auth_time: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Parts {
+    pub(crate) who: Arc<Who>,
+    /// What the token puts into a context, strength included.
+    pub(crate) context: Record,
+    /// What policies say of its scopes.
+    pub(crate) scopes: Option<Vec<Atom>>,
+}
+
+/// What stays the same however strong a token is.
+#[derive(Debug)]
+pub(crate) struct Who {
+    pub(crate) principal: EntityUIDEntry,
+    /// What policies say of the principal in their scopes.
+    pub(crate) truths: Vec<Atom>,
+    /// The principal, its client and actors, and what their attributes name.
+    pub(crate) entities: Entities,
+    /// The same, with the entities of a call without arguments.
+    pub(crate) without_arguments: Entities,
+    /// What the token puts into a context, but for its strength.
+    said: Record,
+}
+
+/// What a subject is prepared with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Workshop<'a> {
+    pub(crate) vocabulary: &'a Vocabulary,
+    pub(crate) store: &'a Store,
+    pub(crate) index: &'a Index,
+    pub(crate) no_arguments: &'a [Arc<Entity>],
+    pub(crate) mark: &'a Arc<()>,
+}
+
+impl PreparedSubject {
+    pub(crate) fn new(
+        workshop: Workshop<'_>,
+        subject: &Subject,
+        authority: Option<&Authority>,
+        strength: Strength<'_>,
+    ) -> Self {
+        let who = Who::new(workshop, subject, authority).map(Arc::new);
+        let proven = authority.is_some();
+        Self::assemble(subject.kind, proven, Arc::clone(workshop.mark), who, strength, workshop.index)
+    }
+
+    /// The same subject with a stronger or weaker token.
+    pub(crate) fn with(&self, strength: Strength<'_>, index: &Index) -> Self {
+        let who = self.parts.as_ref().map(|parts| Arc::clone(&parts.who)).map_err(Clone::clone);
+        Self::assemble(self.kind, self.proven, Arc::clone(&self.made_by), who, strength, index)
+    }
+
+    fn assemble(
+        kind: SubjectKind,
+        proven: bool,
+        made_by: Arc<()>,
+        who: Result<Arc<Who>, RequestError>,
+        strength: Strength<'_>,
+        index: &Index,
+    ) -> Self {
+        let parts = who.and_then(|who| {
+            let mut context = who.said.clone();
+            add_strength(&mut context, strength)?;
+            let scopes = index.scopes(context.get("scopes"));
+            Ok(Parts { who, context, scopes })
+        });
+        let Strength { scopes, acr, auth_time } = strength;
+        Self { kind, proven, made_by, parts, scopes: scopes.clone(), acr: acr.map(str::to_owned), auth_time }
+    }
+
+    /// How strong its token is.
+    pub(crate) fn strength(&self) -> Strength<'_> {
+        Strength { scopes: &self.scopes, acr: self.acr.as_deref(), auth_time: self.auth_time }
+    }
+
+    /// Roughly how many bytes it takes, for whoever keeps it.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        const OF_A_NAME: usize = 200;
+        let names = self.parts.as_ref().map_or(0, |parts| {
+            let entities = parts.who.entities.iter();
+            entities
+                .map(|entity| 1 + entity.ancestors().count() + entity.attrs_len() + entity.tags_len())
+                .sum()
+        });
+        (20 + names + 2 * self.scopes.len()) * OF_A_NAME
+    }
+}
+
+fn add_strength(context: &mut Record, strength: Strength<'_>) -> Result<(), RequestError> {
+    context.insert(SmolStr::new_static("scopes"), values::texts(strength.scopes.iter().map(Scope::as_str)));
+    if let Some(acr) = strength.acr {
+        context.insert(SmolStr::new_static("acr"), values::text(acr));
+    }
+    if let Some(time) = strength.auth_time {
+        context.insert(SmolStr::new_static("auth_time"), values::time(time)?);
+    }
+    Ok(())
+}
+
+impl Who {
+    fn new(
+        workshop: Workshop<'_>,
+        subject: &Subject,
+        authority: Option<&Authority>,
+    ) -> Result<Self, RequestError> {
+        let principal = principal(workshop, subject)?;
+        let uid = principal.uid().clone();
+        let truths = workshop.index.principals().truths(&uid, principal.ancestors());
+        let named: Vec<EntityUID> = references(&principal).collect();
+        let also = clients(workshop.vocabulary, &uid, authority)?;
+        let also = also.iter().chain(&named);
+        let entities = workshop.store.around(Entities::new(), &[principal], also)?;
+        Ok(Self {
+            truths,
+            without_arguments: workshop.store.around(entities.clone(), workshop.no_arguments, [])?,
+            entities,
+            said: said(workshop.vocabulary, authority)?,
+            principal: uid.into(),
+        })
+    }
+}
+
+/// The subject: parents of token and entity files together, tags of the token alone.
+fn principal(workshop: Workshop<'_>, subject: &Subject) -> Result<Arc<Entity>, RequestError> {
+    let Workshop { vocabulary, store, .. } = workshop;
+    let uid = vocabulary.uid(subject.kind.type_name(), &subject.id)?.as_ref().clone();
+    if subject.kind == SubjectKind::Anonymous {
+        // The schema knows one of these, and requests are not held against it.
+        let known = subject.id == Subject::anonymous().id;
+        return known.then(|| Arc::new(Entity::with_uid(uid))).ok_or(RequestError::Build("principal"));
+    }
+    let mut ancestors: HashSet<EntityUID> = store.ancestors(&uid).cloned().collect();
+    let named = (subject.roles.iter().map(|id| ("Role", id)))
+        .chain(subject.groups.iter().map(|id| ("Group", id)))
+        .chain(subject.tenant.iter().map(|id| ("Tenant", id)));
+    for (type_name, id) in named {
+        let parent = vocabulary.uid(type_name, id)?.as_ref().clone();
+        ancestors.extend(store.ancestors(&parent).cloned());
+        ancestors.insert(parent);
+    }
+    let tenant = match &subject.tenant {
+        Some(tenant) => Some(values::reference(vocabulary.uid("Tenant", tenant)?.as_ref())),
+        None => store.get(&uid).and_then(|stored| values::tenant_of(stored).cloned()),
+    };
+    let attributes = tenant.map(|tenant| (SmolStr::new_static("tenant"), tenant));
+    let tags = subject.tags.iter().map(|(name, texts)| (SmolStr::from(name.as_str()), values::texts(texts)));
+    Ok(values::entity(uid, attributes.into_iter().collect(), ancestors, tags.collect()))
+}
+
+/// The client and the actors: entity files may know more of them than their ids.
+fn clients(
+    vocabulary: &Vocabulary,
+    subject: &EntityUID,
+    authority: Option<&Authority>,
+) -> Result<Vec<EntityUID>, RequestError> {
+    let named = authority.into_iter().flat_map(|authority| authority.client.iter().chain(&authority.actors));
+    let clients = named.map(|id| Ok(vocabulary.uid("Client", id)?.as_ref().clone()));
+    clients.filter(|client| client.as_ref().ok() != Some(subject)).collect()
+}
+
+/// What the token says beside its subject, its scopes and its login.
+fn said(vocabulary: &Vocabulary, authority: Option<&Authority>) -> Result<Record, RequestError> {
+    let client = |id: &String| Ok(vocabulary.uid("Client", id)?.as_ref().clone());
+    let actors = authority.map(|authority| authority.actors.as_slice()).unwrap_or_default();
+    let actors = actors.iter().map(client).collect::<Result<Vec<EntityUID>, RequestError>>()?;
+    let depth = i64::try_from(actors.len()).unwrap_or(i64::MAX);
+    let audience = authority.iter().flat_map(|authority| &authority.audience);
+    let mut said = vec![
+        ("issuer", values::text(authority.map_or("", |authority| authority.issuer.as_str()))),
+        ("audience", values::texts(audience.map(palisade_model::Audience::as_str))),
+        ("delegation_depth", depth.into()),
+        ("amr", values::texts(authority.iter().flat_map(|authority| &authority.amr))),
+        ("groups_complete", authority.is_none_or(|authority| authority.groups_complete).into()),
+    ];
+    if let Some(id) = authority.and_then(|authority| authority.client.as_ref()) {
+        said.push(("client", values::reference(&client(id)?)));
+    }
+    if let Some(current) = actors.first() {
+        said.push(("actor", values::reference(current)));
+    }
+    said.push(("actors", values::references(&actors)));
+    Ok(said.into_iter().map(|(name, value)| (SmolStr::new_static(name), value)).collect())
+}

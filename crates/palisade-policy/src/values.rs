@@ -1,0 +1,76 @@
+//! Values and entities in the form in which conditions are evaluated, without a way round through expressions.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+use cedar_policy::RestrictedExpression;
+use cedar_policy_core::{
+    ast::{Entity, EntityUID, PartialValue, Value, ValueKind},
+    evaluator::RestrictedEvaluator,
+    extensions::Extensions,
+};
+use palisade_model::Timestamp;
+use smol_str::SmolStr;
+
+use crate::query::RequestError;
+
+/// Attributes of an entity, its tags, or a context.
+pub(crate) type Record = BTreeMap<SmolStr, Value>;
+
+pub(crate) fn text(text: &str) -> Value {
+    Value::from(text)
+}
+
+pub(crate) fn texts<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Value {
+    Value::set_of_lits(texts.into_iter().map(|text| text.as_ref().into()), None)
+}
+
+pub(crate) fn reference(uid: &EntityUID) -> Value {
+    Value::from(uid.clone())
+}
+
+pub(crate) fn references(uids: &[EntityUID]) -> Value {
+    Value::set_of_lits(uids.iter().map(|uid| uid.clone().into()), None)
+}
+
+pub(crate) fn time(time: Timestamp) -> Result<Value, RequestError> {
+    extension(&RestrictedExpression::new_datetime(time.to_string()), "context")
+}
+
+pub(crate) fn ip(ip: std::net::IpAddr) -> Result<Value, RequestError> {
+    extension(&RestrictedExpression::new_ip(ip.to_string()), "context")
+}
+
+pub(crate) fn decimal(text: &str) -> Result<Value, RequestError> {
+    extension(&RestrictedExpression::new_decimal(text), "arguments")
+}
+
+/// Values of extension types are made by their constructor alone.
+fn extension(expression: &RestrictedExpression, part: &'static str) -> Result<Value, RequestError> {
+    RestrictedEvaluator::new(Extensions::all_available())
+        .interpret(expression.as_ref().as_borrowed())
+        .map_err(|_| RequestError::Build(part))
+}
+
+/// An entity. `ancestors` are all of them, however far up.
+pub(crate) fn entity(
+    uid: EntityUID,
+    attributes: Record,
+    ancestors: HashSet<EntityUID>,
+    tags: Record,
+) -> Arc<Entity> {
+    let known = |record: Record| record.into_iter().map(|(name, value)| (name, PartialValue::Value(value)));
+    let entity =
+        Entity::new_with_attr_partial_value(uid, known(attributes), HashSet::new(), ancestors, known(tags));
+    Arc::new(entity)
+}
+
+/// The tenant of an entity that has one.
+pub(crate) fn tenant_of(entity: &Entity) -> Option<&Value> {
+    match entity.get("tenant")? {
+        PartialValue::Value(value) if matches!(value.value_kind(), ValueKind::Lit(_)) => Some(value),
+        PartialValue::Value(_) | PartialValue::Residual(_) => None,
+    }
+}

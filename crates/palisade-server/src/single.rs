@@ -1,0 +1,170 @@
+//! One decision without a service: `palisade decide`.
+//!
+//! The question goes the way of every request - the same token check, the same reading of messages, the same
+//! [`Pdp::decide`] - with a decision log of its own, which is thrown away. What comes back is its record.
+
+use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc, time::Duration};
+
+use palisade_audit::{
+    AuditError, AuditLog, AuditSettings, DecisionRecord, Durability, OnFull, Record, query,
+};
+use palisade_front::wording::{Worded, Wording};
+use palisade_model::{AccessRequest, Asked, Clock, Credential, PepName, RawToken, Surface, Timestamp};
+use palisade_pdp::{ClientIp, Pdp, PdpSettings, Pep, PepAuth, Peps, Resource, ResourceFrom, Snapshot};
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::config::{self, build::Embedded, load::Loaded};
+
+/// Who asks, on the record.
+const OPERATOR: &str = "operator";
+/// How long to wait for the keys of the issuers.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is asked.
+#[derive(Debug)]
+pub struct SingleQuestion {
+    /// The resource's name in the configuration.
+    pub resource: String,
+    /// The token; none asks as nobody.
+    pub token: Option<RawToken>,
+    /// `tools/call`, or with kind http the method.
+    pub action: String,
+    /// The tool, prompt, URI or path.
+    pub target: Option<String>,
+    /// The arguments.
+    pub input: Option<Value>,
+    /// When it is asked; now where nothing else is said.
+    pub at: Option<Timestamp>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum SingleError {
+    /// The configuration, the policies or a catalogue are wrong.
+    #[error(transparent)]
+    Build(#[from] config::BuildError),
+    /// There is no such resource.
+    #[error("there is no resource `{name}`; the configuration has {known}")]
+    Resource {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// The decision log of this one decision failed.
+    #[error("the decision cannot be recorded in the folder for temporary files")]
+    Folder(#[source] std::io::Error),
+    /// The same.
+    #[error("the decision cannot be recorded in the folder for temporary files")]
+    Audit(#[from] AuditError),
+    /// The same.
+    #[error("the record of the decision cannot be read")]
+    Query(#[from] query::QueryError),
+    /// The decision has no record.
+    #[error("the decision left no record")]
+    NoRecord,
+}
+
+/// Decides one question.
+///
+/// # Errors
+/// When it cannot be asked. A denial is no error.
+pub async fn decide(
+    loaded: &Loaded,
+    clock: &Arc<dyn Clock>,
+    question: SingleQuestion,
+) -> Result<DecisionRecord, SingleError> {
+    let mut snapshot = config::build::snapshot(loaded, &Embedded::default(), None, clock)?.snapshot;
+    let Some(resource) = snapshot.resources.by_name(&question.resource).map(Arc::clone) else {
+        let known: Vec<&str> = snapshot.resources.iter().map(|resource| resource.name.as_str()).collect();
+        return Err(SingleError::Resource { name: question.resource, known: known.join(", ") });
+    };
+    let operator = operator();
+    let name = operator.as_ref().map(|pep| pep.name.clone());
+    snapshot.peps = Peps::new(operator.map(|pep| (pep, PepAuth::Loopback)));
+    // Nobody waits behind this question, and keys that were fetched a moment ago have cold caches.
+    snapshot.limits.deadline = snapshot.limits.deadline.max(Duration::from_secs(2));
+    let _refreshers = snapshot.verifier.start();
+    if question.token.is_some() && !snapshot.verifier.wait_ready(PATIENCE).await {
+        tracing::warn!("not every issuer's keys could be had within {} s", PATIENCE.as_secs());
+    }
+    let request = access_request(&question, &resource, name);
+    record_of(snapshot, &request, question.at.map_or_else(|| Arc::clone(clock), |at| Arc::new(Still(at))))
+        .await
+}
+
+async fn record_of(
+    snapshot: Snapshot,
+    request: &AccessRequest,
+    clock: Arc<dyn Clock>,
+) -> Result<DecisionRecord, SingleError> {
+    let folder = tempfile::tempdir().map_err(SingleError::Folder)?;
+    let path = folder.path().join("audit");
+    let settings = AuditSettings {
+        path: path.clone(),
+        durability: Durability::Written,
+        on_full: OnFull::Deny,
+        quota: AuditSettings::MIN_QUOTA,
+        otlp: None,
+    };
+    let audit = AuditLog::open(settings, Arc::clone(&clock))?;
+    let pdp = Pdp::new(PdpSettings { snapshot, audit, clock, most_concurrent: 1 });
+    pdp.decide(&pdp.snapshot(), request).await;
+    pdp.audit().shutdown().await;
+    let mut found = None;
+    query::run(&path, &query::Filter::default(), |record| match record {
+        Record::Decision(record) => {
+            found = Some(*record);
+            ControlFlow::Break(())
+        }
+        Record::Event(_) | Record::Segment(_) => ControlFlow::Continue(()),
+    })?;
+    found.ok_or(SingleError::NoRecord)
+}
+
+/// A caller that may ask about every resource. None only if its name were no name.
+fn operator() -> Option<Pep> {
+    Some(Pep {
+        name: OPERATOR.parse().ok()?,
+        surfaces: BTreeSet::from([Surface::Decide]),
+        resources: None,
+        resource_from: ResourceFrom::Route,
+        client_ip: ClientIp::Source,
+        mcp_metadata: false,
+    })
+}
+
+fn access_request(question: &SingleQuestion, resource: &Resource, pep: Option<PepName>) -> AccessRequest {
+    let wording = Wording {
+        action: &question.action,
+        target: question.target.as_deref(),
+        arguments: question.input.as_ref(),
+    };
+    let (asked, path) = match wording.read(resource) {
+        Ok(Worded { item, path }) => (Ok(Asked::one(item)), path),
+        Err(refusal) => (Err(refusal), None),
+    };
+    AccessRequest {
+        pep,
+        surface: Surface::Decide,
+        resource: Some(resource.name.clone()),
+        asked,
+        credential: question.token.clone().map_or(Credential::Absent, Credential::Token),
+        client_ip: None,
+        host: None,
+        path,
+        request_id: None,
+        trace: None,
+    }
+}
+
+/// A clock that stands still.
+#[derive(Debug)]
+struct Still(Timestamp);
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+}
