@@ -25,9 +25,9 @@ struct Sample {
 }
 
 const SAMPLES: [Sample; 7] = [
-    Sample { format: "apollo", file: "shop.yaml", arguments: &["--name", "shop"], exit: 0 },
+    Sample { format: "apollo", file: "shop.yaml", arguments: &["--name", "shop"], exit: 1 },
     Sample { format: "apollo", file: "hard.yaml", arguments: &["--name", "shop"], exit: 1 },
-    Sample { format: "agentgateway", file: "tools.yaml", arguments: &["--name", "tools"], exit: 0 },
+    Sample { format: "agentgateway", file: "tools.yaml", arguments: &["--name", "tools"], exit: 1 },
     Sample { format: "agentgateway", file: "hard.yaml", arguments: &[], exit: 1 },
     Sample {
         format: "casbin",
@@ -130,13 +130,13 @@ fn the_samples_become_what_is_expected_pass_the_checks_and_decide_as_their_sourc
 fn files_that_are_there_are_overwritten_by_force_only() {
     let written = TempDir::new().unwrap();
     let config = written.path().join("palisade.yaml");
-    assert_eq!(import("apollo", "shop.yaml", &[], written.path()).status.code(), Some(0));
+    assert_eq!(import("apollo", "shop.yaml", &[], written.path()).status.code(), Some(1));
     fs::write(&config, "mine").unwrap();
     let refused = import("apollo", "shop.yaml", &[], written.path());
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--force"));
     assert_eq!(fs::read_to_string(&config).unwrap(), "mine");
-    assert_eq!(import("apollo", "shop.yaml", &["--force"], written.path()).status.code(), Some(0));
+    assert_eq!(import("apollo", "shop.yaml", &["--force"], written.path()).status.code(), Some(1));
     assert_ne!(fs::read_to_string(&config).unwrap(), "mine");
 }
 

@@ -158,8 +158,8 @@ fn a_matrix_is_written_and_checked() {
     assert_eq!((code, &json(&printed)["tables"][0]["rows"][0]["persona"]), (0, &json!("chief")));
     assert_eq!(sets.run(&["matrix", "a", "--output", "matrix.html"]).0, 0);
     assert!(fs::read_to_string(sets.path("matrix.html")).unwrap().starts_with("<!doctype html>"));
-    assert_eq!(sets.run(&["matrix", "a", "--check", "matrix.html"]).0, 1);
-    assert_eq!(sets.run(&["matrix", "a", "--check", "gone.txt"]).0, 1);
+    assert_eq!(sets.run(&["matrix", "a", "--check", "matrix.html"]).0, 2);
+    assert_eq!(sets.run(&["matrix", "a", "--check", "gone.txt"]).0, 2);
     fs::remove_file(sets.path("a/policy.test.yaml")).unwrap();
     assert_eq!(sets.run(&["matrix", "a"]).0, 2, "nobody asks");
 }
@@ -252,6 +252,98 @@ fn diff_over_a_log_asks_what_was_asked_and_counts_what_it_cannot() {
         (code, &found["replay"]["decisions"], &found["replay"]["not_reproduced"]),
         (0, &json!(9), &json!(1))
     );
+}
+
+/// The log of `records` beside the sets.
+fn write_log(sets: &Sets, records: &[Value]) {
+    fs::create_dir_all(sets.path("audit")).unwrap();
+    let header = json!({"type": "palisade.segment", "schema_version": 1, "series": "decisions", "sequence": 1, "time": "2026-01-01T00:00:00.000Z"});
+    let text: String = std::iter::once(&header).chain(records).map(|line| format!("{line}\n")).collect();
+    fs::write(sets.path("audit/decisions-0000000000000001.jsonl"), text).unwrap();
+}
+
+#[test]
+fn diff_over_a_log_compares_nothing_that_hangs_on_what_is_not_recorded() {
+    let sets = Sets::new();
+    let (bob, read) = (Some("User::\"corp/bob\""), "Mcp::Tool::\"demo/read\"");
+    let permit = || record(bob, "permit", "permitted", &["files:read"], read);
+    let forbid = |condition: &str| {
+        format!(
+            "{POLICY}@id(\"no\") forbid (principal, action in Mcp::Action::\"tools/call\", resource == {read}) when {{ {condition} }};"
+        )
+    };
+    write_log(&sets, &[permit(), permit()]);
+    let lacking = "2 could not be: a policy looks at the arguments, which the record does not hold";
+    sets.set("b", &forbid("context.args.text.hasTag(\"/path\")"));
+    for (before, after) in [("a", "b"), ("b", "a")] {
+        let (code, printed, said) = sets.run(&["diff", before, after, "--log", "audit"]);
+        assert_eq!(code, 2, "{printed}{said}");
+        assert!(printed.contains(lacking), "{printed}");
+        assert!(said.contains("no recorded decision could be compared"), "{said}");
+    }
+
+    // Of two that differ in nothing but the time, each is asked where a policy looks at the time.
+    let mut later = permit();
+    later["time"] = json!("2026-03-01T00:00:00.000Z");
+    write_log(&sets, &[permit(), later]);
+    sets.set("b", &forbid("context.now > datetime(\"2026-02-01\")"));
+    let (code, printed, _) = sets.run(&["diff", "a", "b", "--log", "audit"]);
+    assert_eq!(code, 1);
+    assert!(printed.contains("permit -> deny\n") && printed.contains("1 of 2 decisions change"), "{printed}");
+
+    let mut cut = permit();
+    cut["detail"] = json!("principal_in cut");
+    let mut counted = permit();
+    counted["count"] = json!(3);
+    write_log(&sets, &[cut, counted]);
+    let (code, printed, _) = sets.run(&["diff", "a", "a", "--log", "audit"]);
+    assert_eq!(code, 0, "{printed}");
+    let expected = "of 4 recorded decisions, 1 were asked again\n  \
+        2 could not be: only the first of several is recorded\n  1 could not be: the record was cut\n";
+    assert!(printed.ends_with(expected), "{printed}");
+}
+
+#[test]
+fn sets_of_a_configuration_are_checked_with_their_limits_and_as_one() {
+    let sets = Sets::new();
+    let configuration = |resources: &str| {
+        format!(
+            "version: 1\nissuers: {{corp: {{issuer: 'https://idp.example.com'}}}}\nresources:\n  demo: {{identifier: \
+             'https://mcp.example.com/demo', kind: mcp, issuers: [corp], tools: {{catalog: a/tools.json}}, scopes: {{supported: \
+             [files:read]}}}}\n  other: {{identifier: 'https://mcp.example.com/other', kind: mcp, issuers: [corp], tools: \
+             {{catalog: a/tools.json}}}}\npolicies: {{sets: {{a: {{path: a, resources: [{resources}]}}, b: {{path: b, \
+             resources: [other]}}}}}}\n"
+        )
+    };
+    fs::create_dir(sets.path("b")).unwrap();
+    let write = |resources: &str, other: &str| {
+        fs::write(sets.path("palisade.yaml"), configuration(resources)).unwrap();
+        let policy = format!(
+            "@id(\"{other}\") permit (principal is User, action in Mcp::Action::\"list\", resource in Mcp::Server::\"other\");"
+        );
+        fs::write(sets.path("b/policy.cedar"), policy).unwrap();
+    };
+    let check = ["check", "--config", "palisade.yaml"];
+    write("demo", "lists");
+    let (code, printed, said) = sets.run(&check);
+    assert!(code == 0 && printed.ends_with("b: 3 policies\n"), "{printed}{said}");
+    let (code, printed, said) = sets.run(&["matrix", "--config", "palisade.yaml"]);
+    assert!(code == 0 && printed.contains("| **other** "), "{printed}{said}");
+    // A policy of the set `a` is about `demo`, which is no resource of it any more.
+    write("other", "lists");
+    for arguments in [&check[..], &["check", "a", "--config", "palisade.yaml"]] {
+        let (code, _, said) = sets.run(arguments);
+        assert_eq!(code, 1, "{said}");
+        assert!(
+            said.contains("`read` reaches beyond the policy set `a`: it is about the resource `demo`"),
+            "{said}"
+        );
+    }
+    assert_eq!(sets.run(&["matrix", "--config", "palisade.yaml"]).0, 1);
+    // Ids are taken across sets, as in the service.
+    write("demo", "read");
+    let (code, _, said) = sets.run(&check);
+    assert!(code == 1 && said.contains("the policy id `read` is taken by"), "{said}");
 }
 
 #[test]

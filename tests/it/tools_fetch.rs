@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use palisade_tests::components::McpServer;
-use palisade_tests::service::run;
+use palisade_tests::service::{binary, run};
 use serde_json::{Value, json};
 
 /// Fetches into `tools.json` of the folder; what was printed, and whether the answer is yes.
@@ -103,4 +104,67 @@ async fn a_check_notices_a_changed_tool_and_what_we_wrote_stays() {
     assert_eq!(now["tools"][1]["groups"], json!(["files"]));
     assert_ne!(now["tools"][1]["inputSchemaDigest"], ours["tools"][1]["inputSchemaDigest"]);
     assert!(fetch(&after.url(), folder.path(), &["--check"]).1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_does_not_go_to_a_proxy_of_the_environment() {
+    let server = McpServer::start(&json!([{"name": "t", "inputSchema": {"type": "object"}}])).await.unwrap();
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    proxy.set_nonblocking(true).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("token"), "secret").unwrap();
+    let address = format!("http://{}", proxy.local_addr().unwrap());
+    let output = Command::new(binary().unwrap())
+        .args(["tools", "fetch", "--token-file", "token", "--timeout", "5s", "--server", &server.url()])
+        .current_dir(folder.path())
+        .envs(["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"].map(|name| (name, &address)))
+        .env_remove("no_proxy")
+        .env_remove("NO_PROXY")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(proxy.accept().is_err(), "the proxy was not asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_doubles_at_every_step_is_refused_by_the_name_of_its_tool() {
+    let next = |step: usize| json!({"$ref": format!("#/$defs/a{}", step + 1)});
+    let mut defs: serde_json::Map<String, Value> =
+        (0..30).map(|step| (format!("a{step}"), json!({"anyOf": [next(step), next(step)]}))).collect();
+    defs.insert("a30".to_owned(), json!({"type": "string"}));
+    let bomb = json!({"type": "object", "anyOf": [{"$ref": "#/$defs/a0"}], "$defs": defs});
+    let server = McpServer::start(&json!([{"name": "bo\u{202e}mb", "inputSchema": bomb}])).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (printed, done) = fetch(&server.url(), folder.path(), &[]);
+    assert!(!done && printed.contains("tool `bo\\u{202e}mb` asks for too much work"), "{printed}");
+    assert!(!folder.path().join("tools.json").exists());
+}
+
+#[test]
+fn what_cannot_be_asked_is_misuse_and_not_a_no() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("bad.yaml"), "version: 1\nnonsense: true\n").unwrap();
+    for (line, status) in [
+        ("tools fetch --server http://127.0.0.1:1/mcp", 2),
+        ("tools fetch --file gone.json", 2),
+        ("decide --config gone.yaml --resource x --action GET", 2),
+        ("token verify --config gone.yaml --resource x", 2),
+        ("config check gone.yaml", 2),
+        ("config check gone.yaml --json", 2),
+        ("config check bad.yaml", 1),
+        ("config check bad.yaml --json", 1),
+        ("serve --config gone.yaml", 2),
+        ("policy check gone", 2),
+        ("policy check --config gone.yaml", 2),
+        ("policy check --config bad.yaml", 1),
+        ("policy test gone", 2),
+        ("policy fmt gone.cedar", 2),
+    ] {
+        let output = Command::new(binary().unwrap())
+            .args(line.split(' '))
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(status), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }

@@ -118,7 +118,7 @@ async fn policies_in_shadow_are_compared_on_live_traffic_and_a_broken_shadow_hur
         "policies: {path:",
         &format!("policies: {{shadow: {{path: {}}}, path:", next.path().display()),
     );
-    let palisade = Palisade::start(&configuration, "").await.unwrap();
+    let mut palisade = Palisade::start(&configuration, "").await.unwrap();
     palisade.wait_for_readiness(200).await.unwrap();
     let bob = provider.token("bob", &stories::identifier("demo"), "").await.unwrap();
     let (status, id) = call(&palisade, &bob, "echo").await;
@@ -149,6 +149,7 @@ async fn policies_in_shadow_are_compared_on_live_traffic_and_a_broken_shadow_hur
 
     // A shadow that cannot be loaded is said, and the service goes on.
     std::fs::write(&policy, "permit (").unwrap();
+    palisade.process().unwrap().signal("HUP").unwrap();
     let said = async || {
         let detail = palisade.wait_for_readiness(200).await?;
         let weakened = detail["weakened"].to_string();

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use palisade_audit::{DecisionRecord, Record, query};
 use tempfile::TempDir;
 
@@ -31,11 +31,11 @@ pub struct Palisade {
 /// # Errors
 /// When it is not there; the message says how to make it.
 pub fn binary() -> Result<PathBuf> {
-    let tests = std::env::current_exe()?;
-    let profile = tests.ancestors().nth(2).context("the tests are not in a target folder")?;
-    let binary = profile.join("palisade");
-    ensure!(binary.exists(), "{} is missing: run tests/run, or `cargo build -p palisade`", binary.display());
-    Ok(binary)
+    // A test lies in `deps` of the profile's folder, a benchmark in the folder itself.
+    let own = std::env::current_exe()?;
+    let mut beside = own.ancestors().skip(1).take(2).map(|folder| folder.join("palisade"));
+    let found = beside.find(|path| path.is_file());
+    found.context("`palisade` is not built beside this: run tests/run, or `cargo build -p palisade`")
 }
 
 /// Runs a command of the binary to its end.

@@ -138,6 +138,20 @@ impl Event {
         }
     }
 
+    /// Whether nothing depends on it.
+    pub(crate) fn only_informs(&self) -> bool {
+        match self {
+            Self::ShadowDiffers { .. } => true,
+            Self::Started { .. }
+            | Self::ReloadTaken { .. }
+            | Self::ReloadRefused { .. }
+            | Self::KeysChanged { .. }
+            | Self::ObserveOn { .. }
+            | Self::ObserveOff { .. }
+            | Self::TornLine { .. } => false,
+        }
+    }
+
     /// Whether somebody should look at it.
     pub(crate) fn is_warning(&self) -> bool {
         match self {

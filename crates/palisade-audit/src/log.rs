@@ -234,8 +234,11 @@ impl AuditLog {
     /// When the event is not in the log.
     pub async fn event(&self, event: EventRecord) -> Result<(), AuditError> {
         let id = event.id;
+        // What only informs goes where the counted refusals are, which have a quota of their own: however much of it there
+        // is, it makes no room scarce for decisions.
+        let series = if event.event.only_informs() { SeriesName::Refusals } else { SeriesName::Decisions };
         let line = encode(&Record::Event(Box::new(event)))?;
-        self.submit(SeriesName::Decisions, id, Entry::Line { id, line }).await.map(|_receipt| ())
+        self.submit(series, id, Entry::Line { id, line }).await.map(|_receipt| ())
     }
 
     async fn submit(

@@ -92,17 +92,15 @@ pub fn import(text: &str, options: &Options) -> Result<Import, ImportError> {
     if routes.is_empty() {
         return Err(ImportError::Nothing("there is no route with an MCP backend"));
     }
-    let attached = attached_rules(&mut top, &mut draft);
-    top.not_needed(
-        &["backends", "config", "frontendPolicies", "llm", "routeGroups", "services", "workloads"],
-        STAYS,
-        &mut draft.report,
-    );
+    let mut shared = attached_rules(&mut top, &mut draft);
+    shared_backends(&mut top, &mut shared, &mut draft);
+    unplaced(&mut top, &["routeGroups"], &mut shared, &mut draft);
+    top.not_needed(&["config", "frontendPolicies", "llm", "services", "workloads"], STAYS, &mut draft.report);
     top.rest(&mut draft.report);
 
     let mut claims = ClaimUse::default();
     for mut route in routes {
-        route.hidden.extend(attached.iter().cloned());
+        route.hidden.extend(shared.iter().cloned());
         resource(route, &mut claims, &mut draft)?;
     }
     speak_of_claims(claims, &mut draft);
@@ -116,8 +114,8 @@ fn elements<'a>(section: &mut Section<'a>, key: &str, draft: &mut Draft) -> Vec<
 /// The short form: `mcp: {port, policies, targets}`.
 fn short<'a>(mcp: &Entry<'a>, draft: &mut Draft) -> Option<Route<'a>> {
     let mut section = mcp.section(&mut draft.report)?;
-    let policies = section.take_section("policies", &mut draft.report);
     let mut hidden = Vec::new();
+    let policies = section.take("policies").and_then(|policies| readable(&policies, &mut hidden, draft));
     let targets = targets(&mut section, &mut hidden, draft);
     section.not_needed(&["port"], STAYS, &mut draft.report);
     section.rest(&mut draft.report);
@@ -128,10 +126,11 @@ fn listener_routes<'a>(listener: &Entry<'a>, draft: &mut Draft) -> Vec<Route<'a>
     let Some(mut section) = listener.section(&mut draft.report) else { return Vec::new() };
     let entries = elements(&mut section, "routes", draft);
     let mut routes: Vec<Route<'a>> = entries.iter().filter_map(|entry| route(entry, draft)).collect();
-    if let Some(mut policies) = section.take_section("policies", &mut draft.report) {
-        let mut hidden = Vec::new();
+    let mut hidden = Vec::new();
+    if let Some(policies) = section.take("policies")
+        && let Some(mut policies) = readable(&policies, &mut hidden, draft)
+    {
         unplaced(&mut policies, &["mcpAuthorization", "mcpAuthentication"], &mut hidden, draft);
-        routes.iter_mut().for_each(|route| route.hidden.extend(hidden.iter().cloned()));
         policies.left(
             &["jwtAuth"],
             "for every route of the listener: give its issuers to the resources by hand",
@@ -141,6 +140,7 @@ fn listener_routes<'a>(listener: &Entry<'a>, draft: &mut Draft) -> Vec<Route<'a>
         policies.not_needed(OTHER_POLICIES, STAYS, &mut draft.report);
         policies.rest(&mut draft.report);
     }
+    routes.iter_mut().for_each(|route| route.hidden.extend(hidden.iter().cloned()));
     section.not_needed(
         &["gatewayName", "hostname", "name", "namespace", "protocol", "tcpRoutes", "tls"],
         STAYS,
@@ -153,25 +153,25 @@ fn listener_routes<'a>(listener: &Entry<'a>, draft: &mut Draft) -> Vec<Route<'a>
 fn route<'a>(entry: &Entry<'a>, draft: &mut Draft) -> Option<Route<'a>> {
     let mut section = entry.section(&mut draft.report)?;
     let policies = section.take("policies");
-    let backends = elements(&mut section, "backends", draft);
     let mut hidden = Vec::new();
+    let backends = known(&mut section, "backends", &mut hidden, draft);
     let mut found: Option<Targets> = None;
     let mut several = false;
     for backend in &backends {
-        let Some(mut backend) = backend.section(&mut draft.report) else { continue };
-        if let Some(mut mcp) = backend.take_section("mcp", &mut draft.report) {
+        let Some(mut backend) = readable(backend, &mut hidden, draft) else { continue };
+        if let Some(mcp) = backend.take("mcp")
+            && let Some(mut mcp) = readable(&mcp, &mut hidden, draft)
+        {
             several |= found.is_some();
             found = Some(targets(&mut mcp, &mut hidden, draft));
             mcp.rest(&mut draft.report);
         }
         inner_policies(&mut backend, &mut hidden, draft);
-        for (_, other) in backend.take_all() {
-            draft.report.not_needed(other.line, &other.path, STAYS);
-        }
+        stays(&mut backend, draft);
     }
     section.not_needed(&["hostnames", "matches", "name", "namespace", "ruleName"], STAYS, &mut draft.report);
     section.rest(&mut draft.report);
-    let mut policies = policies.and_then(|policies| policies.section(&mut draft.report));
+    let mut policies = policies.and_then(|policies| readable(&policies, &mut hidden, draft));
     let about_mcp =
         policies.as_ref().is_some_and(|policies| policies.has(&["mcpAuthorization", "mcpAuthentication"]));
     if found.is_none() && !about_mcp {
@@ -187,10 +187,10 @@ fn route<'a>(entry: &Entry<'a>, draft: &mut Draft) -> Option<Route<'a>> {
 
 /// The targets of an MCP backend. Names are written `<target>_<name>` where there are several, or by `prefixMode`.
 fn targets(section: &mut Section<'_>, hidden: &mut Vec<(u64, String)>, draft: &mut Draft) -> Targets {
-    let entries = elements(section, "targets", draft);
+    let entries = known(section, "targets", hidden, draft);
     let mut names = Vec::new();
     for entry in &entries {
-        let Some(mut target) = entry.section(&mut draft.report) else { continue };
+        let Some(mut target) = readable(entry, hidden, draft) else { continue };
         if let Some(name) = target.take("name") {
             match name.text().filter(|text| !text.contains('_')) {
                 Some(text) => {
@@ -201,9 +201,7 @@ fn targets(section: &mut Section<'_>, hidden: &mut Vec<(u64, String)>, draft: &m
             }
         }
         inner_policies(&mut target, hidden, draft);
-        for (_, other) in target.take_all() {
-            draft.report.not_needed(other.line, &other.path, STAYS);
-        }
+        stays(&mut target, draft);
     }
     let mode = section.take("prefixMode");
     let sure = match mode.as_ref().map(|entry| (entry, entry.text())) {
@@ -222,14 +220,66 @@ fn targets(section: &mut Section<'_>, hidden: &mut Vec<(u64, String)>, draft: &m
     Targets { names: known.then_some(names), prefixed: sure.unwrap_or(true) }
 }
 
-/// Policies of a backend or target. Rules there are joined with the route's in a way of their own: they are not read.
-fn inner_policies(section: &mut Section<'_>, hidden: &mut Vec<(u64, String)>, draft: &mut Draft) {
-    let Some(mut policies) = section.take_section("policies", &mut draft.report) else { return };
-    unplaced(&mut policies, &["mcpAuthorization"], hidden, draft);
-    policies.left(REFUSING_POLICIES, REFUSES, &mut draft.report);
-    for (_, other) in policies.take_all() {
+/// The backends that routes name: which routes do is not looked up, so their rules are hidden from all of them.
+fn shared_backends(top: &mut Section<'_>, hidden: &mut Vec<(u64, String)>, draft: &mut Draft) {
+    for entry in known(top, "backends", hidden, draft) {
+        let Some(mut backend) = readable(&entry, hidden, draft) else { continue };
+        if let Some(mcp) = backend.take("mcp")
+            && let Some(mut mcp) = readable(&mcp, hidden, draft)
+        {
+            for target in known(&mut mcp, "targets", hidden, draft) {
+                let Some(mut target) = readable(&target, hidden, draft) else { continue };
+                inner_policies(&mut target, hidden, draft);
+                stays(&mut target, draft);
+            }
+            stays(&mut mcp, draft);
+        }
+        inner_policies(&mut backend, hidden, draft);
+        stays(&mut backend, draft);
+    }
+}
+
+/// The elements of a list that may have rules in it: what cannot be read hides them.
+fn known<'a>(
+    section: &mut Section<'a>,
+    key: &str,
+    hidden: &mut Vec<(u64, String)>,
+    draft: &mut Draft,
+) -> Vec<Entry<'a>> {
+    let Some(list) = section.take(key) else { return Vec::new() };
+    let elements = list.elements(&mut draft.report);
+    if elements.is_none() {
+        hidden.push((list.line, list.path));
+    }
+    elements.unwrap_or_default()
+}
+
+/// A mapping that may have rules in it: one that cannot be read hides them.
+fn readable<'a>(
+    entry: &Entry<'a>,
+    hidden: &mut Vec<(u64, String)>,
+    draft: &mut Draft,
+) -> Option<Section<'a>> {
+    let section = entry.section(&mut draft.report);
+    if section.is_none() {
+        hidden.push((entry.line, entry.path.clone()));
+    }
+    section
+}
+
+fn stays(section: &mut Section<'_>, draft: &mut Draft) {
+    for (_, other) in section.take_all() {
         draft.report.not_needed(other.line, &other.path, STAYS);
     }
+}
+
+/// Policies of a backend or target. Rules there are joined with the route's in a way of their own: they are not read.
+fn inner_policies(section: &mut Section<'_>, hidden: &mut Vec<(u64, String)>, draft: &mut Draft) {
+    let Some(policies) = section.take("policies") else { return };
+    let Some(mut policies) = readable(&policies, hidden, draft) else { return };
+    unplaced(&mut policies, &["mcpAuthorization"], hidden, draft);
+    policies.left(REFUSING_POLICIES, REFUSES, &mut draft.report);
+    stays(&mut policies, draft);
 }
 
 /// Policies whose effect on a route is not known here.
@@ -243,12 +293,11 @@ fn unplaced(policies: &mut Section<'_>, keys: &[&str], hidden: &mut Vec<(u64, St
 /// Policies that are attached to routes by name. Rules there cannot be placed.
 fn attached_rules(top: &mut Section<'_>, draft: &mut Draft) -> Vec<(u64, String)> {
     let mut hidden = Vec::new();
-    for entry in elements(top, "policies", draft) {
-        let Some(mut attached) = entry.section(&mut draft.report) else {
-            hidden.push((entry.line, entry.path));
-            continue;
-        };
-        if let Some(mut policy) = attached.take_section("policy", &mut draft.report) {
+    for entry in known(top, "policies", &mut hidden, draft) {
+        let Some(mut attached) = readable(&entry, &mut hidden, draft) else { continue };
+        if let Some(policy) = attached.take("policy")
+            && let Some(mut policy) = readable(&policy, &mut hidden, draft)
+        {
             unplaced(&mut policy, &["mcpAuthorization", "mcpAuthentication", "jwtAuth"], &mut hidden, draft);
             policy.left(REFUSING_POLICIES, REFUSES, &mut draft.report);
             policy.not_needed(OTHER_POLICIES, STAYS, &mut draft.report);
@@ -336,10 +385,11 @@ fn speak_of_claims(used: ClaimUse, draft: &mut Draft) {
     let texts: Vec<String> = draft.policies.iter().map(|policy| policy.when.to_string()).collect();
     let spoken_of = |tag: &String| texts.iter().any(|text| text.contains(&format!("Tag({})", quoted(tag))));
     let tags: Vec<String> = used.tags.into_iter().filter(spoken_of).collect();
-    if !tags.is_empty() {
+    if used.values || !tags.is_empty() {
         draft.report.hint(
-            "claims are tags of the principal: a claim that is a text and one that is a list of this text alone look \
-             alike, and a token in which such a claim is neither a text nor a list of texts is refused",
+            "claims are sets of texts: a claim that is a text and one that is a list of this text alone look alike, where \
+             agentgateway tells them apart (`==` holds for the text only, `in` finds parts of a text, `exists` fails for \
+             it), and a token in which a claim of a rule is neither a text nor a list of texts is refused",
         );
     }
     let claims =

@@ -113,6 +113,7 @@ fn sources() -> impl Strategy<Value = String> {
         "listeners",
         "routes",
         "backends",
+        "routeGroups",
         "policy",
         "tls",
     ]);

@@ -30,6 +30,9 @@ pub(crate) fn continue_trace(span: &tracing::Span, request: &AccessRequest) {
     let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(parent));
 }
 
+/// How many roles and groups of a principal a record holds.
+const MOST_PARENTS: usize = 64;
+
 /// The record of a judgement.
 pub(crate) fn of(
     id: DecisionId,
@@ -75,6 +78,13 @@ fn add_subject(record: &mut DecisionRecord, judgement: &Judgement) {
     let Some(principal) = &judgement.principal else { return };
     record.principal = Some(principal.subject().entity());
     record.principal_in = principal.subject().parents();
+    if record.principal_in.len() > MOST_PARENTS {
+        record.principal_in.truncate(MOST_PARENTS);
+        record.detail = Some(
+            record.detail.take().map_or_else(String::new, |detail| format!("{detail}; "))
+                + "principal_in cut",
+        );
+    }
     record.scopes.clone_from(&judgement.scopes);
     if let Some(authority) = principal.authority() {
         let client = |id: &String| format!("Client::{id:?}");

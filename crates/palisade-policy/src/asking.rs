@@ -117,7 +117,7 @@ impl<'a> Asking<'a> {
         self.put_with(about, Known::Given, Engine::candidates)
     }
 
-    /// The item with at most this many policies that could be about it for somebody; some may be forbids.
+    /// The item with at most this many permits that could be about it for somebody.
     pub(crate) fn put_near(&self, about: &About<'_>, most: usize) -> Result<Put, RequestError> {
         self.put_with(about, Known::Given, |engine, truths| engine.near(truths, most))
     }

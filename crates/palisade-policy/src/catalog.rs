@@ -5,6 +5,8 @@
 //! made of. [`Catalog`] is the file itself, for whoever writes it anew from a server's list and wants to know what
 //! changed. What a server says never becomes a group or a tag: those are ours, and policies trust them.
 
+pub(crate) mod schema;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use palisade_model::canonical_json;
@@ -108,10 +110,14 @@ impl Catalog {
     /// whatever the server says.
     ///
     /// # Errors
-    /// Says which tool of the list is none, or has a name that is empty or taken.
+    /// Says which tool of the list is none, has a name that is empty or taken, or an input schema that the service would
+    /// refuse to load.
     pub fn listed(tools: Vec<Value>) -> Result<Self, String> {
         let mut entries = entries(tools).map_err(|(message, _)| message)?;
         for entry in &mut entries {
+            if let Some(Err(error)) = entry.input_schema.as_ref().map(schema::compile) {
+                return Err(format!("the input schema of tool `{}` {error}; {}", entry.name, schema::FIX));
+            }
             entry.groups.clear();
             entry.tags.clear();
         }

@@ -6,6 +6,7 @@
 //! was asked is not said to be the same.
 
 mod recorded;
+mod unrecorded;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -217,11 +218,17 @@ impl fmt::Display for DecisionChange {
         }
         writeln!(formatter)?;
         for (when, outcome) in [("before", &self.before), ("after", &self.after)] {
+            if let Some(code) = &outcome.policy_code {
+                writeln!(formatter, "    {when}: code {code}")?;
+            }
             for policy in &outcome.determining {
                 writeln!(formatter, "    {when}: {} ({}:{})", policy.id, policy.file, policy.line)?;
             }
             for obligation in &outcome.obligations {
                 writeln!(formatter, "    {when}: obligation {obligation}")?;
+            }
+            for advice in &outcome.advice {
+                writeln!(formatter, "    {when}: advice {advice}")?;
             }
         }
         Ok(())

@@ -76,9 +76,18 @@ impl Engine {
         self.index.candidates(truths)
     }
 
-    /// The policies that are about this action and target, whoever asks with whatever scopes; at most so many.
+    /// The permits that are about this action and target, whoever asks with whatever scopes; at most so many.
     pub(crate) fn near(&self, truths: &Truths<'_>, most: usize) -> Vec<u32> {
-        self.index.some_candidates(&Truths { principal: None, scopes: None, ..*truths }, most)
+        const MOST_FOUND: usize = 2_048;
+        let wide = Truths { principal: None, scopes: None, ..*truths };
+        let mut found = self.index.some_candidates(&wide, MOST_FOUND);
+        let permits = |number: &u32| {
+            let rule = usize::try_from(*number).ok().and_then(|at| self.rules.get(at));
+            rule.is_some_and(|rule| rule.policy.effect() == Effect::Permit)
+        };
+        found.retain(permits);
+        found.truncate(most);
+        found
     }
 
     pub(crate) fn policies<'a>(&'a self, numbers: &'a [u32]) -> impl Iterator<Item = (u32, &'a Policy)> {

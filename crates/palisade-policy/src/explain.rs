@@ -6,7 +6,7 @@
 //! request, and no decision is made from it.
 
 use cedar_policy_core::{
-    ast::{Effect, Expr, ExprKind, Literal, Policy, PrincipalOrResourceConstraint, ValueKind},
+    ast::{Expr, ExprKind, Literal, Policy, PrincipalOrResourceConstraint, ValueKind},
     evaluator::Evaluator,
     extensions::Extensions,
 };
@@ -18,7 +18,7 @@ const MOST_EXAMINED: usize = 64;
 /// How many are told.
 const MOST_TOLD: usize = 3;
 /// How many conditions of a permit are told.
-const MOST_CONDITIONS: usize = 8;
+const MOST_CONDITIONS: usize = 4;
 
 /// A permit that did not permit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +38,8 @@ impl Asking<'_> {
         let Ok(put) = self.put_near(about, MOST_EXAMINED) else { return Vec::new() };
         let Put { request, entities, candidates } = put;
         let evaluator = Evaluator::new(request, &entities, Extensions::all_available());
-        let permits = engine.policies(&candidates).filter(|(_, policy)| policy.effect() == Effect::Permit);
-        let mut near: Vec<(Width, NearPermit)> = permits
+        let mut near: Vec<(Width, NearPermit)> = engine
+            .policies(&candidates)
             .filter_map(|(number, policy)| {
                 let found = self.policies().policy(number)?.clone();
                 Some((Width::of(policy), NearPermit { policy: found, failed: failed(policy, &evaluator) }))
@@ -166,6 +166,18 @@ unless { context.delegation_depth > 0 };
     fn where_no_permit_is_about_it_there_is_nothing_to_tell() {
         let set = r#"@id("other") permit (principal, action in Mcp::Action::"tools/list", resource);"#;
         assert_eq!(told(set, &[]), []);
+    }
+
+    #[test]
+    fn forbids_do_not_hide_a_permit() {
+        let mut set: String = (0..200)
+            .map(|number| format!("@id(\"f{number:03}\") forbid (principal in Role::\"corp/x{number}\", action, resource);\n"))
+            .collect();
+        set.push_str("@id(\"only\") permit (principal in Role::\"corp/admin\", action in Mcp::Action::\"tools/call\", resource);");
+        assert_eq!(
+            told(&set, &[]),
+            [("only".to_owned(), vec!["principal in Role::\"corp/admin\"".to_owned()])]
+        );
     }
 
     #[test]

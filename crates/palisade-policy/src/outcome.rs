@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use cedar_policy_core::ast::Expr;
 use palisade_model::{
     Action, Arguments, Authority, Circumstances, Reason, ResourceName, Scope, Scopes, Subject, Target,
 };
@@ -78,6 +79,8 @@ pub struct Outcome {
     pub policy_code: Option<String>,
     /// The obligations of a permit.
     pub obligations: Vec<String>,
+    /// The advice of the policies that decided.
+    pub advice: Vec<String>,
     /// The policies that decided.
     pub determining: Vec<PolicyRef>,
 }
@@ -103,14 +106,49 @@ impl Inquiry {
 
     /// The same with the verdict it came from.
     pub(crate) fn verdict(&self, policies: &Policies, settings: &ResourceSettings) -> (Outcome, Verdict) {
+        let scopes = self.scopes(settings);
+        let query = self.query(&scopes);
+        // As the service does it: what the catalogue refuses, no policy is asked about.
+        if self.arguments.as_ref().is_some_and(|arguments| !policies.accepts(&self.target, arguments)) {
+            let says = "the arguments fail the tool's input schema";
+            let verdict = Verdict::refusal(Reason::ArgumentsInvalid, says);
+            return (Outcome::new(&verdict, StepUp::None), verdict);
+        }
+        let verdict = policies.evaluate(&query);
+        // As the service does it: where a policy could not be evaluated, no other token is offered as a way in.
+        let offered = if matches!(verdict.reason(), Reason::NoPermit | Reason::Forbidden) {
+            step_up(policies, &query, &settings.offer(), || true)
+        } else {
+            StepUp::None
+        };
+        (Outcome::new(&verdict, offered), verdict)
+    }
+
+    /// The conditions of all policies that could be about this with whatever scopes and arguments.
+    pub(crate) fn conditions(&self, policies: &Policies, settings: &ResourceSettings) -> Vec<Expr> {
+        let scopes = self.scopes(settings);
+        let query = self.query(&scopes);
+        let subject = policies.prepare(query.subject, query.authority, query.strength);
+        // What cannot be put to the policies is refused whatever they look at.
+        let Ok(put) = policies.ask(&subject, query.circumstances).put_open(&query.about(), None) else {
+            return Vec::new();
+        };
+        let candidates = policies.engine().policies(&put.candidates);
+        candidates.filter_map(|(_, policy)| policy.non_scope_constraints().cloned()).collect()
+    }
+
+    fn scopes(&self, settings: &ResourceSettings) -> Scopes {
+        let held = self.authority.as_ref().map(|held| held.scopes.clone()).unwrap_or_default();
+        with_implied(&held, &settings.implies)
+    }
+
+    fn query<'a>(&'a self, scopes: &'a Scopes) -> Query<'a> {
         let held = self.authority.as_ref();
-        let scopes =
-            with_implied(&held.map(|held| held.scopes.clone()).unwrap_or_default(), &settings.implies);
-        let query = Query {
+        Query {
             subject: &self.subject,
             authority: held,
             strength: Strength {
-                scopes: &scopes,
+                scopes,
                 acr: held.and_then(|held| held.acr.as_deref()),
                 auth_time: held.and_then(|held| held.auth_time),
             },
@@ -119,20 +157,7 @@ impl Inquiry {
             resource: &self.resource,
             arguments: self.arguments.as_ref(),
             circumstances: &self.circumstances,
-        };
-        // As the service does it: what the catalogue refuses, no policy is asked about.
-        if self.arguments.as_ref().is_some_and(|arguments| !policies.accepts(&self.target, arguments)) {
-            let says = "the arguments fail the tool's input schema";
-            let verdict = Verdict::refusal(Reason::ArgumentsInvalid, says);
-            return (Outcome::new(&verdict, StepUp::None), verdict);
         }
-        let verdict = policies.evaluate(&query);
-        let offered = if verdict.permits() {
-            StepUp::None
-        } else {
-            step_up(policies, &query, &settings.offer(), || true)
-        };
-        (Outcome::new(&verdict, offered), verdict)
     }
 }
 
@@ -170,6 +195,7 @@ impl Outcome {
             max_age,
             policy_code: verdict.policy_code().map(str::to_owned),
             obligations: verdict.obligations().to_vec(),
+            advice: verdict.advice().to_vec(),
             determining: verdict.determining().to_vec(),
         }
     }
@@ -181,7 +207,9 @@ impl Outcome {
             && self.missing_scopes == other.missing_scopes
             && self.acr_values == other.acr_values
             && self.max_age == other.max_age
+            && self.policy_code == other.policy_code
             && self.obligations == other.obligations
+            && self.advice == other.advice
     }
 }
 
@@ -207,4 +235,48 @@ impl fmt::Display for Outcome {
 
 fn in_seconds<S: Serializer>(age: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     age.map(|age| age.as_secs()).serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{Matrix, SourceFile, Sources, TestBed};
+
+    const TESTS: &str = "resources:
+  demo: {kind: mcp, identifier: x, catalog: tools.json, scopes: {step_up: [files:read]}}
+matrix:
+  personas: [{name: bob, principal: {user: corp/bob}}]
+  arguments: {demo/read: {n: 9223372036854775807}}
+cases: []
+";
+
+    /// A stronger token would be let in by the other forbid; the service does not look for one where a policy failed.
+    #[test]
+    fn a_stronger_token_is_offered_where_the_service_offers_one() {
+        let cell = |limit: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join("tools.json"), r#"[{"name": "read"}]"#).unwrap();
+            fs::write(folder.path().join("a.test.yaml"), TESTS).unwrap();
+            let policies = format!(
+                "@id(\"all\") permit (principal is User, action in Mcp::Action::\"tools/call\", resource in Mcp::Server::\"demo\");\n\
+                 @id(\"limit\") forbid (principal, action in Mcp::Action::\"tools/call\", resource in Mcp::Server::\"demo\")\n\
+                 when {{ !context.scopes.contains(\"files:read\") && context.args.number.hasTag(\"/n\")\n\
+                 && context.args.number.getTag(\"/n\"){limit} > 3 }};"
+            );
+            let bed = TestBed::read(folder.path()).unwrap();
+            let sources =
+                Sources { policies: vec![SourceFile::new("a.cedar", policies)], ..Sources::default() };
+            let policies = Policies::load(&sources, &bed.deployment.world, bed.deployment.on_error).unwrap();
+            let column =
+                |table: &crate::Table| table.columns.iter().position(|column| column.name == "read").unwrap();
+            let table = Matrix::of(&policies, &bed).tables.remove(0);
+            let at = column(&table);
+            table.rows[0].cells[at].clone()
+        };
+        assert_eq!(cell("").to_string(), "step-up: files:read");
+        let failed = cell(" + 1");
+        assert_eq!((failed.decision, failed.reason), (Decided::Deny, Reason::PolicyError));
+    }
 }

@@ -19,6 +19,7 @@ use crate::{
     Asking, Diagnostic, Effect, PolicyFailure, PolicyInfo, PolicyRef, PreparedSubject, Query, SourceFile,
     Sources, Strength, Verdict, World, arguments,
     asking::Put,
+    catalog::schema,
     engine::{self, Answer, Engine},
     parse::{self, Parsed},
     sets,
@@ -286,23 +287,21 @@ fn unknown(id: &str) -> PolicyInfo {
     }
 }
 
-/// The input schemas of all tools, compiled. Patterns may look around, as generated schemas do; one that backtracks too
-/// long does not match. References are resolved within the schema only.
+/// The input schemas of all tools, compiled.
 fn input_schemas(world: &World) -> Result<HashMap<Target, Validator>, Vec<Diagnostic>> {
     let (mut compiled, mut problems) = (HashMap::new(), Vec::new());
     for resource in &world.resources {
         for tool in &resource.tools {
-            let Some(schema) = &tool.input_schema else { continue };
-            let options = jsonschema::options()
-                .with_pattern_options(jsonschema::PatternOptions::fancy_regex().backtrack_limit(20_000));
-            match options.build(schema) {
-                Ok(validator) => {
+            match tool.input_schema.as_ref().map(schema::compile) {
+                None => {}
+                Some(Ok(validator)) => {
                     compiled.insert(Target::mcp_tool(&resource.name, &tool.name), validator);
                 }
-                Err(error) => problems.push(Diagnostic::error(
-                    format!("the catalogue of `{}`", resource.name),
-                    format!("the input schema of tool `{}` is no JSON Schema: {error}", tool.name),
-                )),
+                Some(Err(error)) => {
+                    let message = format!("the input schema of tool `{}` {error}", tool.name);
+                    let catalog = format!("the catalogue of `{}`", resource.name);
+                    problems.push(Diagnostic::error(catalog, message).help(schema::FIX));
+                }
             }
         }
     }

@@ -56,8 +56,15 @@ pub fn read_sets(
                 let files = own.policies.iter().chain(&own.entities).map(|file| file.path.clone()).collect();
                 all.sets.push(SetFiles { set: set.name.clone(), resources: set.resources.clone(), files });
                 all.policies.extend(own.policies);
-                all.schema.extend(own.schema);
                 all.entities.extend(own.entities);
+                // A fragment is in force for every set: actions of one could change what another's policies mean.
+                errors.extend(own.schema.iter().map(|fragment| {
+                    let message = format!(
+                        "the policy set `{}` has a schema fragment, which would be in force for all",
+                        set.name
+                    );
+                    Diagnostic::error(&fragment.path, message).help("put it into a file of `policies.schema`")
+                }));
             }
             Err(found) => errors.extend(found),
         }
@@ -159,13 +166,22 @@ fn foreign_entities(sources: &Sources, by_file: &HashMap<&str, &SetFiles>) -> Ve
     for file in &sources.entities {
         let Some(limit) = by_file.get(file.path.as_str()) else { continue };
         let Ok(Value::Array(entries)) = read_json(file) else { continue };
-        for (type_name, id) in entries.iter().filter_map(|entry| uid_of(entry.get("uid")?)) {
-            let own = owner(&type_name, &id)
-                .is_some_and(|owner| limit.resources.iter().any(|resource| resource.as_str() == owner));
-            if !own {
+        let is_own = |(type_name, id): &(String, String)| {
+            owner(type_name, id)
+                .is_some_and(|owner| limit.resources.iter().any(|resource| resource.as_str() == owner))
+        };
+        for entry in entries {
+            let Some(defined) = entry.get("uid").and_then(uid_of) else { continue };
+            let parents =
+                entry.get("parents").and_then(Value::as_array).into_iter().flatten().filter_map(uid_of);
+            // Below another set's group, a tool would come under that set's policies.
+            let named = std::iter::once((defined, "to define"))
+                .chain(parents.map(|parent| (parent, "to put things into")));
+            for (uid, what) in named.filter(|(uid, _)| !is_own(uid)) {
+                let (type_name, id) = &uid;
                 let message =
-                    format!("`{type_name}::\"{id}\"` is not for the policy set `{}` to define", limit.set);
-                let error = Diagnostic::error(&file.path, message).at(place_of(&file.text, &id));
+                    format!("`{type_name}::\"{id}\"` is not for the policy set `{}` {what}", limit.set);
+                let error = Diagnostic::error(&file.path, message).at(place_of(&file.text, id));
                 errors.push(error.help("put it into a file of `policies.entities`"));
             }
         }
@@ -290,6 +306,26 @@ mod tests {
         assert!(errors[0].message.contains("not for the policy set `team` to define"), "{errors:?}");
         assert_eq!(errors[0].line, 1);
         load(&policy, "[]", role).unwrap();
+    }
+
+    #[test]
+    fn a_set_puts_nothing_below_what_is_anothers_and_changes_no_schema() {
+        let policy = with_resource("resource in Mcp::Server::\"files\"");
+        let moved = r#"[{"uid": {"type": "Mcp::ToolGroup", "id": "files/g"}, "attrs": {}, "parents": [{"type": "Mcp::Server", "id": "other"}]}]"#;
+        let errors = load(&policy, moved, "[]").map(drop).unwrap_err();
+        assert!(
+            errors.iter().any(|error| error
+                .message
+                .contains("`Mcp::Server::\"other\"` is not for the policy set `team` to put things into")),
+            "{errors:?}"
+        );
+
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("own.cedarschema"), "namespace Own {}").unwrap();
+        let set =
+            PolicySet { name: "team".to_owned(), path: folder.path().to_owned(), resources: BTreeSet::new() };
+        let errors = read_sets(&[set], &[], &[]).unwrap_err();
+        assert!(errors[0].message.contains("has a schema fragment"), "{errors:?}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The `palisade` command: one module a command, wiring only.
 //!
-//! Exit status: 0 on success, 1 on "no" (refused, invalid, failed), 2 on misuse. What a command finds out goes to
+//! Exit status: 0 on success, 1 on "no" (refused, invalid, failed), 2 on misuse (what a question needs is missing). What a command finds out goes to
 //! standard output; everything else goes to standard error.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its user")]
 
@@ -9,6 +9,8 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use commands::terminal::complain;
+use palisade_server::config::ConfigError;
 
 /// After a load the C library's allocator goes through what the load has left free while requests wait: with 100,000
 /// policies a decision then took up to four times as long.
@@ -48,28 +50,40 @@ pub(crate) enum Outcome {
     Misuse,
 }
 
+impl Outcome {
+    /// What an error means where being refused or failing is the answer: "no", unless there is no such configuration.
+    pub(crate) fn refused(error: anyhow::Error) -> anyhow::Result<Self> {
+        if matches!(error.downcast_ref(), Some(ConfigError::Read { .. })) {
+            return Err(error);
+        }
+        complain(&error);
+        Ok(Self::No)
+    }
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     palisade_token::install_crypto_provider();
     let outcome = match cli.command {
-        Command::Dev(command) => command.run(),
-        Command::Serve(command) => command.run(),
+        Command::Dev(command) => command.run().or_else(Outcome::refused),
+        Command::Serve(command) => command.run().or_else(Outcome::refused),
         Command::Decide(command) => command.run(),
-        Command::Why(command) => command.run(),
-        Command::Config(command) => command.run(),
+        Command::Why(command) => command.run().or_else(Outcome::refused),
+        Command::Config(command) => command.run().or_else(Outcome::refused),
         Command::Token(command) => command.run(),
         Command::Policy(command) => command.run(),
         Command::Tools(command) => command.run(),
         Command::Import(command) => command.run(),
-        Command::Audit(command) => command.run(),
+        Command::Audit(command) => command.run().or_else(Outcome::refused),
     };
     match outcome {
         Ok(Outcome::Yes) => ExitCode::SUCCESS,
         Ok(Outcome::No) => ExitCode::from(1),
         Ok(Outcome::Misuse) => ExitCode::from(2),
+        // Nothing was found out: the question could not even be put.
         Err(error) => {
-            eprintln!("palisade: {error:#}");
-            ExitCode::from(1)
+            complain(&error);
+            ExitCode::from(2)
         }
     }
 }

@@ -5,9 +5,13 @@
 //! agentgateway takes a rule that fails for one that does not match. `&&`, `||` and `!` are those of the language
 //! definition: a failing operand counts only where the other does not decide.
 //!
-//! What has no exact counterpart is an [`Untranslatable`], never an approximation. Claims are tags of the principal, and
-//! the first claim named `roles` or `groups` that a rule looks into is where roles or groups are; a claim that is a text
-//! and one that is a list of this text alone look alike there, which the report says.
+//! What has no counterpart is an [`Untranslatable`]. Claims are tags of the principal, and the first claim named `roles` or
+//! `groups` that a rule looks into is where roles or groups are.
+//!
+//! A claim that is a text and one that is a list of this text alone look alike there, and agentgateway tells them apart:
+//! `==` holds for the text only, `in` finds every part of a text, and `exists` fails for one. A refusal takes the reading
+//! that refuses more, and is an [`Untranslatable`] where there is none; a permission takes the plain one (a text for `==`,
+//! a list for the others), and the report says so.
 
 use std::collections::BTreeSet;
 
@@ -27,10 +31,21 @@ pub(super) struct Untranslatable(pub(super) String);
 
 type Translated = Result<Pair, Untranslatable>;
 
+/// What a rule does where it holds; `Require` refuses where it does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Allow,
+    Deny,
+    Require,
+}
+
 /// When an expression is true and when it is false; otherwise it fails.
+///
+/// INVARIANT: both hold at least where they should in a `deny`, and at most there in a `require`. `&&`, `||` and `!` keep
+/// that, because none of them takes the opposite of a condition.
 #[derive(Debug, Clone)]
 pub(super) struct Pair {
-    pub(super) holds: Condition,
+    pub(super) holds: Result<Condition, Untranslatable>,
     fails: Result<Condition, Untranslatable>,
 }
 
@@ -40,6 +55,8 @@ pub(super) struct ClaimUse {
     pub(super) roles: Option<String>,
     pub(super) groups: Option<String>,
     pub(super) tags: BTreeSet<String>,
+    /// Whether a rule tests a value that may be a text or a list.
+    pub(super) values: bool,
 }
 
 /// A route's MCP servers, as the names of its tools show them.
@@ -58,14 +75,32 @@ pub(super) struct Translator<'a> {
     pub(super) targets: &'a Targets,
     pub(super) claims: &'a mut ClaimUse,
     pub(super) kind: Kind,
-    /// Whether a user's own entity may stand for `jwt.sub`: it is exact for users, and for clients of some profiles only,
-    /// so a refusal may not rest on it.
-    pub(super) permits: bool,
+    pub(super) mode: Mode,
+    /// Whether the rule speaks of scopes.
+    pub(super) scopes: bool,
+}
+
+/// How a rule looks for a text in a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lookup {
+    /// `"a" in claim`: an element of a list, or any part of a text.
+    In,
+    /// `claim.exists(x, x == "a")`: an element of a list.
+    Exists,
+    /// `"a" in claim.split(" ")`: a word of a text.
+    Words,
 }
 
 /// How deep rules may be nested.
 const DEEPEST: u16 = 48;
 const LONGEST: usize = 8 * 1024;
+/// Why a refusal cannot rest on `==` or `!=`.
+const ALONE: &str = "it tells a text from a list of this text alone, which look alike to policies";
+/// Why a refusal cannot rest on `in`.
+const PARTS: &str = "where the claim is a text, `in` finds parts of it, which policies cannot; for a claim that is a list, \
+                     write `deny` with `claim.exists(x, x == \"a\")`";
+/// Why a refusal cannot rest on `exists`.
+const LISTS: &str = "it fails for a text, which looks like a list of this text alone to policies";
 
 /// Parses a rule.
 pub(super) fn parse(rule: &str) -> Result<IdedExpr, Untranslatable> {
@@ -81,7 +116,7 @@ fn no(why: &str) -> Untranslatable {
 
 impl Pair {
     fn exact(holds: Condition, fails: Condition) -> Translated {
-        Ok(Self { holds, fails: Ok(fails) })
+        Ok(Self { holds: Ok(holds), fails: Ok(fails) })
     }
 
     fn constant(value: bool) -> Translated {
@@ -101,26 +136,26 @@ impl Pair {
 
     /// An expression of which only the truth has a counterpart.
     fn only_true(holds: Condition, why: &str) -> Translated {
-        Ok(Self { holds, fails: Err(no(why)) })
+        Ok(Self { holds: Ok(holds), fails: Err(no(why)) })
     }
 
-    fn negated(self) -> Translated {
-        Ok(Self { holds: self.fails?, fails: Ok(self.holds) })
+    fn negated(self) -> Self {
+        Self { holds: self.fails, fails: self.holds }
     }
 }
 
-fn both(left: Pair, right: Pair) -> Translated {
-    let fails = left.fails.and_then(|left| Ok(Condition::any([left, right.fails?])));
-    Ok(Pair { holds: Condition::all([left.holds, right.holds]), fails })
+fn both(left: Pair, right: Pair) -> Pair {
+    either([left.negated(), right.negated()]).negated()
 }
 
-fn either(pairs: impl IntoIterator<Item = Pair>) -> Translated {
-    let mut whole = Pair { holds: Condition::Never, fails: Ok(Condition::Always) };
+fn either(pairs: impl IntoIterator<Item = Pair>) -> Pair {
+    let mut whole = Pair { holds: Ok(Condition::Never), fails: Ok(Condition::Always) };
     for pair in pairs {
+        let holds = whole.holds.and_then(|whole| Ok(Condition::any([whole, pair.holds?])));
         let fails = whole.fails.and_then(|whole| Ok(Condition::all([whole, pair.fails?])));
-        whole = Pair { holds: Condition::any([whole.holds, pair.holds]), fails };
+        whole = Pair { holds, fails };
     }
-    Ok(whole)
+    whole
 }
 
 impl Translator<'_> {
@@ -143,14 +178,14 @@ impl Translator<'_> {
     fn call(&mut self, call: &CallExpr) -> Translated {
         match (call.func_name.as_str(), &call.target, call.args.as_slice()) {
             (operators::LOGICAL_AND, None, [left, right]) => {
-                both(self.translate(left)?, self.translate(right)?)
+                Ok(both(self.translate(left)?, self.translate(right)?))
             }
             (operators::LOGICAL_OR, None, [left, right]) => {
-                either([self.translate(left)?, self.translate(right)?])
+                Ok(either([self.translate(left)?, self.translate(right)?]))
             }
-            (operators::LOGICAL_NOT, None, [inner]) => self.translate(inner)?.negated(),
+            (operators::LOGICAL_NOT, None, [inner]) => Ok(self.translate(inner)?.negated()),
             (operators::EQUALS, None, [left, right]) => self.equals(left, right),
-            (operators::NOT_EQUALS, None, [left, right]) => self.equals(left, right)?.negated(),
+            (operators::NOT_EQUALS, None, [left, right]) => Ok(self.equals(left, right)?.negated()),
             (operators::IN, None, [element, list]) => self.contained(element, list),
             (function @ ("startsWith" | "endsWith" | "contains"), Some(target), [argument]) => {
                 self.part(function, target, argument)
@@ -185,18 +220,29 @@ impl Translator<'_> {
                     None => Pair::constant(false),
                 }
             }
-            ["aud"] => Pair::total(Condition::is(format!("context.audience == [{}]", quoted(text)))),
+            ["aud"] => {
+                let equal = Condition::is(format!("context.audience == [{}]", quoted(text)));
+                Ok(self.text_is(&Condition::Always, equal))
+            }
             ["scope" | "scp"] => Err(no("scopes are a set: write `\"a\" in jwt.scope.split(\" \")`")),
             [] | ["rawToken"] => Err(no("the token as a whole is not known to policies")),
             _ => {
                 let tag = self.tag(path);
-                let (has, get) = (has_tag(&tag), get_tag(&tag));
-                let equal = Condition::is(format!("{get} == [{}]", quoted(text)));
-                Pair::exact(
-                    Condition::all([has.clone(), equal.clone()]),
-                    Condition::all([has, equal.negated()]),
-                )
+                let equal = Condition::is(format!("{} == [{}]", get_tag(&tag), quoted(text)));
+                Ok(self.text_is(&has_tag(&tag), equal))
             }
+        }
+    }
+
+    /// Whether a claim that is `present` is a text. `equal` holds for the list of this text alone, too.
+    fn text_is(&mut self, present: &Condition, equal: Condition) -> Pair {
+        self.claims.values = true;
+        let holds = Condition::all([present.clone(), equal.clone()]);
+        let fails = Condition::all([present.clone(), equal.negated()]);
+        match self.mode {
+            Mode::Allow => Pair { holds: Ok(holds), fails: Ok(fails) },
+            Mode::Deny => Pair { holds: Ok(holds), fails: Err(no(ALONE)) },
+            Mode::Require => Pair { holds: Err(no(ALONE)), fails: Ok(fails) },
         }
     }
 
@@ -205,8 +251,9 @@ impl Translator<'_> {
         let equal = Condition::is(format!("{} == [{}]", get_tag(&tag), quoted(text)));
         let fails = Condition::all([has_tag(&tag), equal.clone().negated()]);
         let by_tag = Condition::all([has_tag(&tag), equal]);
-        // Without an issuer that is known there is no entity to name.
-        if !self.permits || self.issuers.is_empty() {
+        // A user's own entity is exact for users, and for clients of some profiles only: no refusal may rest on it. Without
+        // an issuer that is known there is no entity to name.
+        if self.mode != Mode::Allow || self.issuers.is_empty() {
             return Pair::exact(by_tag, fails);
         }
         let users =
@@ -220,31 +267,41 @@ impl Translator<'_> {
         if let Expr::List(literals) = &list.expr {
             let pairs: Result<Vec<Pair>, Untranslatable> =
                 literals.elements.iter().map(|literal| self.equals(element, literal)).collect();
-            return either(pairs?);
+            return Ok(either(pairs?));
         }
         let Operand::Text(text) = operand(element) else { return Err(no("only a text can be looked up")) };
         if let Some(claim) = split_at_spaces(list) {
             return if matches!(claim.as_slice(), ["scope" | "scp"]) {
-                self.member(&claim, text)
+                self.member(&claim, text, Lookup::Words)
             } else {
                 Err(no("only `scope` and `scp` are lists of words"))
             };
         }
         match operand(list) {
-            Operand::Claim(path) if path.as_slice() != ["scope"] => self.member(&path, text),
-            Operand::Claim(_) => Err(no("`scope` is a text: write `\"a\" in jwt.scope.split(\" \")`")),
+            Operand::Claim(path) => self.member(&path, text, Lookup::In),
             Operand::Text(_) | Operand::Mcp(..) | Operand::Other => Err(no("only claims can be looked into")),
         }
     }
 
-    /// Whether a claim that is a list holds a text.
-    fn member(&mut self, path: &[&str], text: &str) -> Translated {
+    /// Whether a claim holds a text.
+    fn member(&mut self, path: &[&str], text: &str, lookup: Lookup) -> Translated {
         match path {
-            ["aud"] => Pair::total(Condition::is(format!("context.audience.contains({})", quoted(text)))),
-            ["scope" | "scp"] => Pair::only_true(
-                Condition::is(format!("context.scopes.contains({})", quoted(text))),
-                "whether a token has a claim for scopes at all is not known to policies",
-            ),
+            ["aud"] => {
+                let listed = Condition::is(format!("context.audience.contains({})", quoted(text)));
+                Ok(self.looked_up(listed.clone(), listed.negated(), lookup))
+            }
+            ["scope"] if lookup != Lookup::Words => {
+                Err(no("`scope` is a text: write `\"a\" in jwt.scope.split(\" \")`"))
+            }
+            ["scope" | "scp"] => {
+                self.scopes = true;
+                let listed = Condition::is(format!("context.scopes.contains({})", quoted(text)));
+                let Pair { holds, .. } = self.looked_up(listed, Condition::Never, lookup);
+                Pair::only_true(
+                    holds?,
+                    "whether a token has a claim for scopes at all is not known to policies",
+                )
+            }
             [] | ["sub" | "iss" | "rawToken"] => Err(no("this is no claim that is a list")),
             _ => {
                 let claim = claim_path(path);
@@ -253,8 +310,22 @@ impl Translator<'_> {
                 let has = has_tag(&claim);
                 let listed = Condition::is(format!("{}.contains({})", get_tag(&claim), quoted(text)));
                 let by_tag = Condition::all([has.clone(), listed.clone()]);
-                Pair::exact(holds.unwrap_or(by_tag), Condition::all([has, listed.negated()]))
+                let fails = Condition::all([has, listed.negated()]);
+                Ok(self.looked_up(holds.unwrap_or(by_tag), fails, lookup))
             }
+        }
+    }
+
+    /// The pair for a claim that is a list. What it says of a text is what it says of the list of this text alone.
+    fn looked_up(&mut self, holds: Condition, fails: Condition, lookup: Lookup) -> Pair {
+        self.claims.values |= lookup != Lookup::Words;
+        match (self.mode, lookup) {
+            (Mode::Allow, _) | (_, Lookup::Words) | (Mode::Deny, Lookup::Exists) => {
+                Pair { holds: Ok(holds), fails: Ok(fails) }
+            }
+            (Mode::Deny, Lookup::In) => Pair { holds: Err(no(PARTS)), fails: Ok(fails) },
+            (Mode::Require, Lookup::In) => Pair { holds: Ok(holds), fails: Err(no(PARTS)) },
+            (Mode::Require, Lookup::Exists) => Pair { holds: Err(no(LISTS)), fails: Err(no(LISTS)) },
         }
     }
 
@@ -318,8 +389,8 @@ impl Translator<'_> {
         let is_variable =
             |side: &IdedExpr| matches!(&side.expr, Expr::Ident(name) if *name == comprehension.iter_var);
         match (operand(left), operand(right)) {
-            (_, Operand::Text(text)) if is_variable(left) => self.member(&path, text),
-            (Operand::Text(text), _) if is_variable(right) => self.member(&path, text),
+            (_, Operand::Text(text)) if is_variable(left) => self.member(&path, text, Lookup::Exists),
+            (Operand::Text(text), _) if is_variable(right) => self.member(&path, text, Lookup::Exists),
             (Operand::Text(_) | Operand::Claim(_) | Operand::Mcp(..) | Operand::Other, _) => Err(no(WHY)),
         }
     }

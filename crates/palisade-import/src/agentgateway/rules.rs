@@ -7,7 +7,7 @@
 use palisade_model::{IssuerName, ResourceName};
 
 use super::{
-    expression::{ClaimUse, Targets, Translator, Untranslatable, parse},
+    expression::{ClaimUse, Mode, Targets, Translator, Untranslatable, parse},
     operand::Kind,
 };
 use crate::{
@@ -15,6 +15,10 @@ use crate::{
     cedar::{Condition, Effect, Policy, action_in, uid},
     source::{Entry, UNREADABLE, Value},
 };
+
+/// Palisade's set of scopes is larger than the claim that a rule looks into.
+const WIDER: &str = "it is written, and may hold for more tokens: Palisade's scopes are those of `scope`, `scp` and \
+                     `permissions` together; look whether your issuer writes more than one of them";
 
 /// What the rules of a route are about.
 pub(super) struct Rules<'a> {
@@ -25,11 +29,10 @@ pub(super) struct Rules<'a> {
     pub(super) path: &'a str,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Allow,
-    Deny,
-    Require,
+/// A rule, kind by kind.
+struct Conditions {
+    when: Vec<Condition>,
+    scopes: bool,
 }
 
 const KINDS: [(Kind, &str, &[&str]); 3] = [
@@ -90,7 +93,13 @@ impl Rules<'_> {
         };
         let what = format!("{}: {rule}", entry.path);
         match self.conditions(mode, rule, claims) {
-            Ok(conditions) => self.policies(entry.line, &what, mode, conditions, draft),
+            Ok(conditions) => {
+                // More scopes are more refusals of a `deny`, and fewer of the others.
+                if conditions.scopes && mode != Mode::Deny {
+                    draft.report.left(entry.line, &what, WIDER);
+                }
+                self.policies(entry.line, &what, mode, conditions.when, draft);
+            }
             Err(Untranslatable(why)) if mode == Mode::Allow => {
                 draft.report.left(entry.line, &what, format!("nothing is permitted by it: {why}"));
             }
@@ -115,10 +124,11 @@ impl Rules<'_> {
         mode: Mode,
         rule: &str,
         claims: &mut ClaimUse,
-    ) -> Result<Vec<Condition>, Untranslatable> {
+    ) -> Result<Conditions, Untranslatable> {
         let expression = parse(rule)?;
         let mut used = claims.clone();
-        let conditions: Result<Vec<Condition>, Untranslatable> = KINDS
+        let mut scopes = false;
+        let when: Result<Vec<Condition>, Untranslatable> = KINDS
             .iter()
             .map(|(kind, _, _)| {
                 let mut translator = Translator {
@@ -127,16 +137,17 @@ impl Rules<'_> {
                     targets: self.targets,
                     claims: &mut used,
                     kind: *kind,
-                    permits: mode == Mode::Allow,
+                    mode,
+                    scopes: false,
                 };
-                let holds = translator.translate(&expression)?.holds;
+                let holds = translator.translate(&expression)?.holds?;
+                scopes |= translator.scopes;
                 Ok(if mode == Mode::Require { holds.negated() } else { holds })
             })
             .collect();
-        if conditions.is_ok() {
-            *claims = used;
-        }
-        conditions
+        let when = when?;
+        *claims = used;
+        Ok(Conditions { when, scopes })
     }
 
     fn policies(&self, line: u64, what: &str, mode: Mode, conditions: Vec<Condition>, draft: &mut Draft) {

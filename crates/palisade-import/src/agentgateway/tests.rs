@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{
-    expression::{ClaimUse, Targets, Translator, Untranslatable, parse},
+    expression::{ClaimUse, Mode, Targets, Translator, Untranslatable, parse},
     import,
     operand::Kind,
 };
@@ -16,12 +16,19 @@ fn options() -> Options {
     Options { file: "config.yaml".to_owned(), name: "r".parse().unwrap(), identifier: None, issuer: None }
 }
 
-fn translated(rule: &str, kind: Kind, permits: bool, targets: &Targets) -> Result<Condition, Untranslatable> {
+fn translated(rule: &str, kind: Kind, mode: Mode, targets: &Targets) -> Result<Condition, Untranslatable> {
     let issuers = [("corp".parse().unwrap(), "https://corp.example".to_owned())];
     let mut claims = ClaimUse::default();
-    let mut translator =
-        Translator { resource: "r", issuers: &issuers, targets, claims: &mut claims, kind, permits };
-    translator.translate(&parse(rule)?).map(|pair| pair.holds)
+    let mut translator = Translator {
+        resource: "r",
+        issuers: &issuers,
+        targets,
+        claims: &mut claims,
+        kind,
+        mode,
+        scopes: false,
+    };
+    translator.translate(&parse(rule)?)?.holds
 }
 
 fn one_target() -> Targets {
@@ -66,7 +73,7 @@ fn each_form_has_its_counterpart() {
             r#"principal.hasTag("groups") && !(principal.getTag("groups").contains("a"))"#,
         ),
     ] {
-        let condition = translated(rule, Kind::Tool, true, &one_target());
+        let condition = translated(rule, Kind::Tool, Mode::Allow, &one_target());
         assert_eq!(condition.map(|condition| condition.to_string()), Ok(expected.to_owned()), "{rule}");
     }
 }
@@ -80,6 +87,7 @@ fn what_has_no_exact_counterpart_is_refused() {
         r#"jwt.scope.contains("admin")"#,
         r#"jwt.scope == "a b""#,
         r#""a" in jwt.scope"#,
+        r#"jwt.scope.exists(s, s == "a")"#,
         r#"!("a" in jwt.scope.split(" "))"#,
         r#""a" in jwt.name.split(" ")"#,
         r#""a" in jwt"#,
@@ -106,13 +114,13 @@ fn what_has_no_exact_counterpart_is_refused() {
         "((",
         "",
     ] {
-        assert!(translated(rule, Kind::Tool, true, &one_target()).is_err(), "{rule}");
+        assert!(translated(rule, Kind::Tool, Mode::Allow, &one_target()).is_err(), "{rule}");
     }
     let deep = format!("{}true{}", "(".repeat(5_000), ")".repeat(5_000));
     assert!(parse(&deep).is_err());
     assert!(
         parse(&format!("{}true", "!".repeat(7_000))).is_err()
-            || translated(&"!".repeat(7_000), Kind::Tool, true, &one_target()).is_err()
+            || translated(&"!".repeat(7_000), Kind::Tool, Mode::Allow, &one_target()).is_err()
     );
     assert!(parse(&"true && ".repeat(2_000)).is_err());
 }
@@ -120,17 +128,61 @@ fn what_has_no_exact_counterpart_is_refused() {
 #[test]
 fn a_refusal_by_subject_does_not_rest_on_how_clients_are_named() {
     let rule = r#"jwt.sub == "alice""#;
-    let permit = translated(rule, Kind::Tool, true, &one_target()).unwrap().to_string();
+    let permit = translated(rule, Kind::Tool, Mode::Allow, &one_target()).unwrap().to_string();
     assert!(permit.starts_with(r#"principal == User::"corp/alice" || "#), "{permit}");
-    let refusal = translated(rule, Kind::Tool, false, &one_target()).unwrap().to_string();
+    let refusal = translated(rule, Kind::Tool, Mode::Deny, &one_target()).unwrap().to_string();
     assert_eq!(refusal, r#"principal.hasTag("sub") && principal.getTag("sub") == ["alice"]"#);
+}
+
+#[test]
+fn a_refusal_takes_the_reading_of_a_text_or_list_that_refuses_more() {
+    const NONE: Option<&str> = None;
+    for (rule, deny, require) in [
+        (r#"jwt.aud == "x""#, Some(r#"context.audience == ["x"]"#), NONE),
+        (r#"jwt.aud != "x""#, NONE, Some(r#"!(context.audience == ["x"])"#)),
+        (r#"!(jwt.aud == "x")"#, NONE, Some(r#"!(context.audience == ["x"])"#)),
+        (r#""x" in jwt.aud"#, NONE, Some(r#"context.audience.contains("x")"#)),
+        (r#"!("x" in jwt.aud)"#, Some(r#"!(context.audience.contains("x"))"#), NONE),
+        (r#"jwt.aud.exists(a, a == "x")"#, Some(r#"context.audience.contains("x")"#), NONE),
+        (r#"!jwt.aud.exists(a, a == "x")"#, Some(r#"!(context.audience.contains("x"))"#), NONE),
+        (r#"jwt.aud in ["x", "y"]"#, Some(r#"context.audience == ["x"] || context.audience == ["y"]"#), NONE),
+        (r#"jwt.a == "x""#, Some(r#"principal.hasTag("a") && principal.getTag("a") == ["x"]"#), NONE),
+        (r#"jwt.a != "x""#, NONE, Some(r#"principal.hasTag("a") && !(principal.getTag("a") == ["x"])"#)),
+        (r#""x" in jwt.roles"#, NONE, Some(r#"principal in Role::"corp/x""#)),
+        (r#"jwt.roles.exists(r, r == "x")"#, Some(r#"principal in Role::"corp/x""#), NONE),
+        (
+            r#"!("x" in jwt.groups)"#,
+            Some(r#"principal.hasTag("groups") && !(principal.getTag("groups").contains("x"))"#),
+            NONE,
+        ),
+        // `in` finds a part of the text of `scp`; the words of a text are what Palisade has.
+        (r#""x" in jwt.scp"#, NONE, Some(r#"context.scopes.contains("x")"#)),
+        (
+            r#""x" in jwt.scp.split(" ")"#,
+            Some(r#"context.scopes.contains("x")"#),
+            Some(r#"context.scopes.contains("x")"#),
+        ),
+        // What cannot be told does not matter where another part decides for every kind of claim.
+        (
+            r#"has(jwt.a) && mcp.tool.name == "t""#,
+            Some(r#"principal.hasTag("a") && resource == Mcp::Tool::"r/t""#),
+            Some(r#"principal.hasTag("a") && resource == Mcp::Tool::"r/t""#),
+        ),
+    ] {
+        for (mode, expected) in [(Mode::Deny, deny), (Mode::Require, require)] {
+            let condition = translated(rule, Kind::Tool, mode, &one_target());
+            let written = condition.ok().map(|condition| condition.to_string());
+            assert_eq!(written.as_deref(), expected, "{mode:?} {rule}");
+        }
+    }
 }
 
 #[test]
 fn several_targets_prefix_the_names() {
     let targets = Targets { names: Some(vec!["a".to_owned(), "b".to_owned()]), prefixed: true };
-    let text =
-        |rule: &str, kind| translated(rule, kind, true, &targets).map(|condition| condition.to_string());
+    let text = |rule: &str, kind| {
+        translated(rule, kind, Mode::Allow, &targets).map(|condition| condition.to_string())
+    };
     assert_eq!(
         text(r#"mcp.tool.name == "x""#, Kind::Tool).unwrap(),
         r#"resource == Mcp::Tool::"r/a_x" || resource == Mcp::Tool::"r/b_x""#
@@ -138,7 +190,7 @@ fn several_targets_prefix_the_names() {
     assert_eq!(text(r#"mcp.tool.target == "b""#, Kind::Tool).unwrap(), r#"resource.name like "b_*""#);
     assert!(text(r#"mcp.resource.name == "x""#, Kind::Resource).is_err());
     let unknown = Targets { names: None, prefixed: true };
-    assert!(translated(r#"mcp.tool.name == "x""#, Kind::Tool, false, &unknown).is_err());
+    assert!(translated(r#"mcp.tool.name == "x""#, Kind::Tool, Mode::Deny, &unknown).is_err());
 }
 
 /// The policies of a route with these rules.
@@ -188,6 +240,19 @@ fn a_refusal_that_cannot_be_written_takes_the_permissions_out_of_force() {
             vec!["r-session"],
         ),
         (&format!("    mcpAuthorization:\n      mode: strict\n      rules:\n{allow}"), vec!["r-session"]),
+        // A text and a list of it alone look alike, and the list is refused there.
+        (
+            &format!("    mcpAuthorization:\n      rules:\n{allow}      - deny: 'jwt.aud != \"x\"'\n"),
+            vec!["r-session"],
+        ),
+        (
+            &format!("    mcpAuthorization:\n      rules:\n{allow}      - require: 'jwt.aud == \"x\"'\n"),
+            vec!["r-session"],
+        ),
+        (
+            &format!("    mcpAuthorization:\n      rules:\n{allow}      - deny: '\"x\" in jwt.groups'\n"),
+            vec!["r-session"],
+        ),
         // What is permitted where no rule allows depends on the release.
         (
             "    mcpAuthorization:\n      rules:\n      - deny: 'mcp.tool.name == \"x\"'\n",
@@ -210,15 +275,72 @@ fn a_refusal_that_cannot_be_written_takes_the_permissions_out_of_force() {
 
 #[test]
 fn rules_at_other_places_take_the_permissions_out_of_force() {
+    let mcp = "mcp:\n  targets: [{name: a}]\n";
+    let deny = "{mcpAuthorization: {rules: [{deny: 'true'}]}}";
+    let route = "[{listeners: [{routes: [{backends: [{mcp: {targets: [{name: a}]}}]}]}]}]";
     for text in [
-        "mcp:\n  targets: [{name: a, policies: {mcpAuthorization: {rules: [{deny: 'true'}]}}}]\n",
-        "mcp:\n  targets: [{name: a}]\npolicies:\n- policy: {mcpAuthorization: {rules: []}}\n",
+        &format!("mcp:\n  targets: [{{name: a, policies: {deny}}}]\n"),
+        &format!("{mcp}policies:\n- policy: {{mcpAuthorization: {{rules: []}}}}\n"),
         "binds: [{listeners: [{policies: {mcpAuthorization: {}}, routes: [{backends: [{mcp: {targets: [{name: a}]}}]}]}]}]\n",
         "binds: [{listeners: [{routes: [{backends: [{mcp: {targets: [{name: a}]}, policies: {mcpAuthorization: {}}}]}]}]}]\n",
         "mcp:\n  targets: [{name: a}]\n  policies: {mcpAuthentication: {issuer: 'https://a.example', newRestriction: 1}}\n",
+        &format!(
+            "binds: {route}\nbackends:\n- {{name: b, mcp: {{targets: [{{name: a}}]}}, policies: {deny}}}\n"
+        ),
+        &format!(
+            "binds: {route}\nbackends:\n- {{name: b, mcp: {{targets: [{{name: a, policies: {deny}}}]}}}}\n"
+        ),
+        &format!(
+            "binds: {route}\nrouteGroups:\n- {{name: g, routes: [{{policies: {deny}, backends: [{{mcp: {{targets: [{{name: a}}]}}}}]}}]}}\n"
+        ),
+        // The environment may put anything there, rules too.
+        &format!("{mcp}  policies: ${{P}}\n"),
+        &format!("{mcp}policies: ${{P}}\n"),
+        &format!("{mcp}policies: [{{policy: '${{P}}'}}]\n"),
+        &format!("{mcp}backends: ${{B}}\n"),
+        &format!("{mcp}backends: ['${{B}}']\n"),
+        &format!("{mcp}backends: [{{mcp: '${{B}}'}}]\n"),
+        &format!("{mcp}backends: [{{mcp: {{targets: '${{B}}'}}}}]\n"),
+        &format!("{mcp}backends: [{{policies: '${{B}}'}}]\n"),
+        &format!("{mcp}routeGroups: ${{G}}\n"),
+        "mcp:\n  targets: ${T}\n",
+        "mcp:\n  targets: ['${T}']\n",
+        "binds: [{listeners: [{policies: '${P}', routes: [{backends: [{mcp: {targets: [{name: a}]}}]}]}]}]\n",
+        "binds: [{listeners: [{routes: [{policies: '${P}', backends: [{mcp: {targets: [{name: a}]}}]}]}]}]\n",
+        "binds: [{listeners: [{routes: [{backends: [{mcp: {targets: [{name: a}]}}, '${B}']}]}]}]\n",
     ] {
         let import = import(text, &options()).unwrap();
         assert_eq!(in_force(&import), ["r-session"], "{text}");
+        assert!(!import.report.is_complete(), "{text}");
+    }
+}
+
+#[test]
+fn backends_without_rules_leave_the_permissions() {
+    let text =
+        "mcp:\n  targets: [{name: a}]\nbackends:\n- {name: b, host: 'b:1', policies: {backendTLS: {}}}\n";
+    let import = import(text, &options()).unwrap();
+    assert_eq!(in_force(&import), ["r-session", "r-all"]);
+}
+
+#[test]
+fn where_permissions_may_differ_the_report_says_so() {
+    for (rule, alike, scopes) in [
+        (r#"- '"x" in jwt.aud'"#, true, false),
+        (r#"- '"x" in jwt.roles'"#, true, false),
+        (r#"- 'jwt.aud == "x"'"#, true, false),
+        (r#"- 'jwt.teams.exists(t, t == "x")'"#, true, false),
+        (r#"- 'mcp.tool.name == "x"'"#, false, false),
+        (r#"- '"x" in jwt.scope.split(" ")'"#, false, true),
+        (r#"- require: '"x" in jwt.scope.split(" ")'"#, false, true),
+        (r#"- deny: '"x" in jwt.scope.split(" ")'"#, false, false),
+    ] {
+        let import = imported(&format!("    mcpAuthorization:\n      rules:\n      {rule}\n"));
+        let hinted = import.report.hints.iter().any(|hint| hint.contains("look alike"));
+        let counted = import.report.lines.iter().any(|finding| {
+            finding.line == 6 && finding.outcome == Outcome::Left && finding.detail.contains("`permissions`")
+        });
+        assert_eq!((hinted, counted), (alike, scopes), "{rule}\n{}", import.report);
     }
 }
 
@@ -256,20 +378,25 @@ fn every_route_is_a_resource_and_audiences_stay_with_their_issuer() {
 struct Situation {
     texts: BTreeMap<&'static str, String>,
     list: Option<Vec<String>>,
+    /// Whether a list of one text is a text.
+    alone: bool,
     tool: &'static str,
 }
 
 fn situations() -> impl Strategy<Value = Situation> {
     let text = || prop::option::of(prop::sample::select(vec!["x".to_owned(), "y".to_owned()]));
     let list = prop::option::of(prop::collection::vec(
-        prop::sample::select(vec!["x".to_owned(), "y".to_owned()]),
+        prop::sample::select(vec!["x".to_owned(), "y".to_owned(), "xy".to_owned()]),
         0..3,
     ));
-    (text(), text(), list, prop::sample::select(vec!["t", "u"])).prop_map(|(a, b, list, tool)| Situation {
-        texts: [("a", a), ("b", b)].into_iter().filter_map(|(name, text)| Some((name, text?))).collect(),
-        list,
-        tool,
-    })
+    (text(), text(), list, any::<bool>(), prop::sample::select(vec!["t", "u"])).prop_map(
+        |(a, b, list, alone, tool)| Situation {
+            texts: [("a", a), ("b", b)].into_iter().filter_map(|(name, text)| Some((name, text?))).collect(),
+            list,
+            alone,
+            tool,
+        },
+    )
 }
 
 fn rules() -> impl Strategy<Value = String> {
@@ -277,6 +404,8 @@ fn rules() -> impl Strategy<Value = String> {
         r#"jwt.a == "x""#,
         r#"jwt.b != "x""#,
         r#"jwt.b in ["x", "y"]"#,
+        r#"jwt.l == "x""#,
+        r#"jwt.l != "y""#,
         r#""x" in jwt.l"#,
         r#"jwt.l.exists(e, e == "y")"#,
         "has(jwt.a)",
@@ -298,16 +427,22 @@ fn rules() -> impl Strategy<Value = String> {
     })
 }
 
-/// What CEL's interpreter says of a rule; agentgateway takes a failure for no.
+/// What CEL's interpreter says of a rule; agentgateway takes a failure for no, and finds parts of a text by `in`.
 fn by_cel(rule: &str, situation: &Situation) -> bool {
     let mut jwt = json!(situation.texts);
-    if let Some(list) = &situation.list {
-        jwt["l"] = json!(list);
+    let mut rule = rule.to_owned();
+    match situation.list.as_deref() {
+        Some([text]) if situation.alone => {
+            jwt["l"] = json!(text);
+            rule = rule.replace(r#""x" in jwt.l"#, r#"jwt.l.contains("x")"#);
+        }
+        Some(list) => jwt["l"] = json!(list),
+        None => {}
     }
     let mut context = cel::Context::default();
     context.add_variable("jwt", jwt).unwrap();
     context.add_variable("mcp", json!({"tool": {"name": situation.tool, "target": "t1"}})).unwrap();
-    matches!(cel::Program::compile(rule).unwrap().execute(&context), Ok(cel::Value::Bool(true)))
+    matches!(cel::Program::compile(&rule).unwrap().execute(&context), Ok(cel::Value::Bool(true)))
 }
 
 /// What a condition says. It panics where Cedar would fail: at a tag that is not there.
@@ -348,7 +483,20 @@ proptest! {
 
     #[test]
     fn a_translated_rule_holds_exactly_where_cel_says_so(rule in rules(), situation in situations()) {
-        let holds = translated(&rule, Kind::Tool, true, &one_target()).unwrap();
+        // Lists of one text are the exception: `where_permissions_may_differ_the_report_says_so`.
+        prop_assume!(situation.list.as_ref().is_none_or(|list| list.iter().any(|text| *text != list[0])));
+        let holds = translated(&rule, Kind::Tool, Mode::Allow, &one_target()).unwrap();
         prop_assert_eq!(by_condition(&holds, &situation), by_cel(&rule, &situation), "{}\n{}", rule, holds);
+    }
+
+    #[test]
+    fn a_refusal_that_is_written_refuses_all_that_cel_refuses(rule in rules(), situation in situations()) {
+        let said = by_cel(&rule, &situation);
+        if let Ok(holds) = translated(&rule, Kind::Tool, Mode::Deny, &one_target()) {
+            prop_assert!(!said || by_condition(&holds, &situation), "deny {}\n{}", rule, holds);
+        }
+        if let Ok(holds) = translated(&rule, Kind::Tool, Mode::Require, &one_target()) {
+            prop_assert!(said || !by_condition(&holds, &situation), "require {}\n{}", rule, holds);
+        }
     }
 }

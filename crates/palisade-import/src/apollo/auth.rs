@@ -162,6 +162,9 @@ fn scopes(
             Condition::Never
         }
     };
+    if let Some(entry) = listed.as_ref().filter(|_| !texts.is_empty() && condition != Condition::Always) {
+        wider(entry, draft);
+    }
     if let Some(entry) = mode.as_ref().filter(|_| condition != Condition::Never) {
         draft.report.permitted(entry.line, &entry.path, name.as_str(), format!("policy `{name}-signed-in`"));
     }
@@ -188,7 +191,17 @@ fn scopes(
     condition
 }
 
-/// Palisade's set of scopes has those of `scope` and `scp`, as Apollo's, and of `permissions`.
+/// Says that scopes are asked for, and that Palisade finds more of them than Apollo.
+pub(super) fn wider(asked: &Entry<'_>, draft: &mut Draft) {
+    draft.report.left(
+        asked.line,
+        &asked.path,
+        "they are asked for, and more tokens may have them: Palisade counts the claim `permissions`, too, and Apollo does \
+         not; look whether your issuer writes it",
+    );
+    draft.report.hint("Palisade's scopes are those of `scope`, `scp` and `permissions` together");
+}
+
 fn required(names: &[&str], how: &str) -> Condition {
     match names {
         [] => Condition::Always,

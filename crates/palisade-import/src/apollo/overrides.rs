@@ -2,7 +2,10 @@
 
 use palisade_model::{ResourceName, Scope};
 
-use super::{STAYS, auth::all_of};
+use super::{
+    STAYS,
+    auth::{all_of, wider},
+};
 use crate::{
     Draft,
     cedar::{Condition, Effect, Policy, action_in, uid},
@@ -31,7 +34,9 @@ pub(super) fn read(top: &mut Section<'_>, name: &ResourceName, resource: &mut Re
     if let Some(scopes) = section.take("required_scopes") {
         match scopes.section(&mut draft.report) {
             Some(mut tools) => tools.take_all().iter().for_each(|(tool, entry)| {
-                refuse(tool, entry, name, resource, draft);
+                if refuse(tool, entry, name, resource, draft) {
+                    wider(entry, draft);
+                }
             }),
             None => draft.suspend(name, scopes.line, &scopes.path),
         }
@@ -40,13 +45,20 @@ pub(super) fn read(top: &mut Section<'_>, name: &ResourceName, resource: &mut Re
     section.rest(&mut draft.report);
 }
 
-fn refuse(tool: &str, entry: &Entry<'_>, name: &ResourceName, resource: &mut Resource, draft: &mut Draft) {
+/// The refusal of a tool. Gives whether it asks for scopes.
+fn refuse(
+    tool: &str,
+    entry: &Entry<'_>,
+    name: &ResourceName,
+    resource: &mut Resource,
+    draft: &mut Draft,
+) -> bool {
     let (texts, complete) = entry.texts(&mut draft.report);
     let names: Vec<&str> = texts.iter().filter_map(Entry::text).collect();
     let has_all = all_of(&names);
     if complete && has_all == Condition::Always {
         draft.report.not_needed(entry.line, &entry.path, "asks for nothing");
-        return;
+        return false;
     }
     let policy = Policy {
         of: name.to_string(),
@@ -76,4 +88,5 @@ fn refuse(tool: &str, entry: &Entry<'_>, name: &ResourceName, resource: &mut Res
             }
         }
     }
+    complete
 }

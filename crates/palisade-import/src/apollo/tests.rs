@@ -1,7 +1,7 @@
 //! Scopes, issuers, and what is not written.
 
 use super::import;
-use crate::{Import, Options};
+use crate::{Finding, Import, Options, Outcome};
 
 fn imported(auth: &str, rest: &str) -> Import {
     let options =
@@ -10,6 +10,13 @@ fn imported(auth: &str, rest: &str) -> Import {
         "transport:\n  type: streamable_http\n  auth:\n    resource: https://r.example/mcp\n{auth}{rest}"
     );
     import(&text, &options).unwrap()
+}
+
+/// Whether the report says, in a finding that counts and in a hint, that Palisade's scopes are more than Apollo's.
+fn speaks_of_permissions(import: &Import) -> bool {
+    let told = |text: &str| text.contains("`permissions`");
+    let counted = |finding: &Finding| finding.outcome == Outcome::Left && told(&finding.detail);
+    import.report.lines.iter().any(counted) && import.report.hints.iter().any(|hint| told(hint))
 }
 
 const SERVER: &str = "    servers: [https://corp.example]\n    audiences: [a]\n";
@@ -38,7 +45,11 @@ fn scopes_are_asked_for_as_the_mode_says() {
         let written =
             import.policies.lines().find_map(|line| line.strip_prefix("when { ")?.strip_suffix(" };"));
         assert_eq!(written, expected, "{scopes}\n{}", import.policies);
-        assert_eq!(import.report.is_complete(), expected.is_some(), "{scopes}\n{}", import.report);
+        let asked = expected.is_some_and(|written| written.contains("context.scopes"));
+        assert_eq!(import.report.is_complete(), expected.is_some() && !asked, "{scopes}\n{}", import.report);
+        if asked {
+            assert!(speaks_of_permissions(&import), "{scopes}\n{}", import.report);
+        }
     }
 }
 
@@ -95,5 +106,13 @@ fn tools_on_one_line_have_policies_of_their_own() {
     let import = imported(SERVER, "overrides: {required_scopes: {A: [x], B: [y]}}\n");
     for id in ["r-line-7", "r-line-7-2"] {
         assert!(import.policies.contains(&format!("@id(\"{id}\")")), "{id}");
+    }
+}
+
+#[test]
+fn the_report_says_where_scopes_are_asked_for() {
+    for (tools, expected) in [("{A: [x]}", true), ("{A: []}", false), ("{}", false)] {
+        let import = imported(SERVER, &format!("overrides: {{required_scopes: {tools}}}\n"));
+        assert_eq!(speaks_of_permissions(&import), expected, "{tools}\n{}", import.report);
     }
 }

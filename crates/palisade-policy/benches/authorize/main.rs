@@ -79,7 +79,7 @@ struct Bench {
 
 fn measure(shape: Shape, size: usize) -> Result<Row, Failure> {
     let text = sets::policies(shape, size);
-    let (set, parse) = timed(|| text.parse::<PolicySet>());
+    let (set, parse) = timed(|| text.parse::<PolicySet>().map_err(Box::new));
     let set = set?;
     let schema = schema(shape, size)?;
     let validate = (size <= VALIDATED).then(|| {
@@ -179,7 +179,6 @@ impl Bench {
         Ok(candidates as f64 / self.asked.len() as f64)
     }
 
-    #[expect(clippy::type_complexity, reason = "both sides' forms of one question")]
     fn ready(
         &self,
         asked: &Asked,

@@ -90,6 +90,21 @@ fn a_schema_that_is_not_the_one_of_its_digest_is_refused_with_line_and_fix() {
 }
 
 #[test]
+fn a_list_with_a_schema_that_the_service_would_refuse_is_refused_by_the_name_of_its_tool() {
+    for (schema, says) in [
+        (json!({"type": "nothing"}), "is no JSON Schema"),
+        (json!({"$ref": "https://example.com/other.json"}), "refers to `https://example.com/other.json`"),
+        (json!({"anyOf": [{"$ref": "#"}]}), "refers to itself"),
+    ] {
+        let error =
+            Catalog::listed(vec![json!({"name": "good"}), json!({"name": "bad", "inputSchema": schema})])
+                .unwrap_err();
+        assert!(error.starts_with("the input schema of tool `bad` ") && error.contains(says), "{error}");
+        assert!(error.contains("ask whoever runs the server for a simpler schema"), "{error}");
+    }
+}
+
+#[test]
 fn groups_and_tags_are_ours_and_stay_while_the_server_changes() {
     let before = Catalog::read(&written(
         r#"[{"name": "kept", "groups": ["files"], "tags": {"team": ["a"]}, "description": "old"}, {"name": "gone", "groups": ["x"]}]"#,

@@ -1,7 +1,8 @@
 //! Questions out of the decision log: as much of a request as a record holds.
 //!
 //! A record has no tags, no arguments and no time of a login. So a question that is put together from one may be another
-//! than was asked, and whoever compares answers first makes sure that the policies of the time give the recorded one.
+//! than was asked, and whoever compares answers first makes sure that no policy of either side looks at such things
+//! ([`Side::hangs_on_time`](super::Side::hangs_on_time)) and that the policies of the time give the recorded answer.
 
 use std::net::IpAddr;
 
@@ -44,6 +45,8 @@ pub struct Recorded<'a> {
     pub surface: Option<Surface>,
     /// When.
     pub time: Timestamp,
+    /// What the record says beside, such as that something of it was cut.
+    pub detail: Option<&'a str>,
 }
 
 /// Why no question can be put together from a record.
@@ -58,6 +61,12 @@ pub enum NotRebuilt {
     /// A text is cut off, or no entity.
     #[error("a recorded name is cut off or unreadable")]
     Unreadable,
+    /// The record holds less than was asked.
+    #[error("the record was cut")]
+    Cut,
+    /// The answer can hang on something that is not recorded.
+    #[error("a policy looks at {0}, which the record does not hold")]
+    Unrecorded(&'static str),
 }
 
 impl Inquiry {
@@ -66,6 +75,9 @@ impl Inquiry {
     /// # Errors
     /// When it does not say who asked for what.
     pub fn recorded(record: &Recorded<'_>) -> Result<Self, NotRebuilt> {
+        if record.detail.is_some_and(says_cut) {
+            return Err(NotRebuilt::Cut);
+        }
         let subject = subject(record.principal.ok_or(NotRebuilt::NoPrincipal)?, record.principal_in)?;
         let (Some(action), Some(target), Some(resource)) = (record.action, record.target, record.resource)
         else {
@@ -92,6 +104,12 @@ impl Inquiry {
             },
         })
     }
+}
+
+/// `items, principal_in cut; more`, `cut to the essentials`, or a text whose own end is not there.
+fn says_cut(detail: &str) -> bool {
+    let is_note = |part: &str| part.ends_with(" cut") || part.starts_with("cut ");
+    detail.ends_with('\u{2026}') || detail.split("; ").any(is_note)
 }
 
 fn subject(principal: &str, within: &[String]) -> Result<Subject, NotRebuilt> {
@@ -187,6 +205,7 @@ mod tests {
             path: None,
             surface: None,
             time: Timestamp::from_unix_seconds(1_767_225_600),
+            detail: None,
         }
     }
 
@@ -226,6 +245,10 @@ mod tests {
             (Recorded { principal: Some("User::\"a\\q\""), ..whole }, NotRebuilt::Unreadable),
             (Recorded { principal_in: &odd, ..whole }, NotRebuilt::Unreadable),
             (Recorded { client: Some("app"), ..whole }, NotRebuilt::Unreadable),
+            (Recorded { detail: Some("principal_in cut"), ..whole }, NotRebuilt::Cut),
+            (Recorded { detail: Some("no permit; items cut; more"), ..whole }, NotRebuilt::Cut),
+            (Recorded { detail: Some("cut to the essentials; x"), ..whole }, NotRebuilt::Cut),
+            (Recorded { detail: Some("so long that\u{2026}"), ..whole }, NotRebuilt::Cut),
         ] {
             assert_eq!(Inquiry::recorded(&record).unwrap_err(), why, "{record:?}");
         }

@@ -89,9 +89,59 @@ fn what_a_caller_is_asked_for_and_what_a_proxy_is_told_are_changes_too() {
     let obliged = BEFORE.replacen("permit", "@obligation(\"redact\") permit", 1);
     let shown = set(BEFORE).against(&set(&obliged)).to_string();
     assert!(shown.contains("permit -> permit") && shown.contains("after: obligation redact"), "{shown}");
+    let forbidden = |annotation: &str| {
+        format!(
+            "{BEFORE}{annotation} @id(\"no\") forbid (principal, action in Mcp::Action::\"tools/call\", resource == Mcp::Tool::\"demo/read\");"
+        )
+    };
+    for (annotation, shown) in
+        [("@deny_code(\"closed\")", "after: code closed"), ("@advice(\"ask\")", "after: advice ask")]
+    {
+        let difference = set(&forbidden("")).against(&set(&forbidden(annotation)));
+        assert_eq!(difference.changed(), 2, "{difference}");
+        assert!(difference.to_string().contains(shown), "{difference}");
+    }
     // The same answer by another policy is no change of a decision.
     let difference = set(BEFORE).against(&set(&BEFORE.replace("\"read\"", "\"reading\"")));
     assert_eq!((difference.decisions.len(), difference.policies.len()), (0, 2));
+}
+
+#[test]
+fn what_a_record_lacks_is_looked_for_in_the_policies_that_could_be_about_it() {
+    let (scopes, demo, corp) =
+        (palisade_model::Scopes::new(), "demo".parse::<ResourceName>().unwrap(), "corp".parse().unwrap());
+    let record = Recorded {
+        principal: Some("User::\"corp/bob\""),
+        principal_in: &[],
+        client: None,
+        actors: &[],
+        issuer: Some(&corp),
+        scopes: &scopes,
+        acr: None,
+        action: Some("Mcp::Action::\"tools/call\""),
+        target: Some("Mcp::Tool::\"demo/read\""),
+        resource: Some(&demo),
+        client_ip: None,
+        path: None,
+        surface: Some(palisade_model::Surface::Decide),
+        time: palisade_model::Timestamp::from_unix_seconds(1_767_225_600),
+        detail: None,
+    };
+    let looked = |head: &str, condition: &str| {
+        let set = set(&format!("{BEFORE}@id(\"new\") forbid ({head}) when {{ {condition} }};"));
+        set.side().hangs_on_time(&Inquiry::recorded(&record).unwrap(), &record)
+    };
+    let head = "principal, action in Mcp::Action::\"tools/call\", resource == Mcp::Tool::\"demo/read\"";
+    let arguments = "context.args.text.hasTag(\"/a\")";
+    let lacking = Err(NotRebuilt::Unrecorded("the arguments"));
+    assert_eq!(looked(head, "context.scopes.contains(\"files:read\")"), Ok(false));
+    assert_eq!(looked(head, "context.now < datetime(\"2026-01-01\")"), Ok(true));
+    assert_eq!(looked(head, arguments), lacking);
+    // With a scope that the token lacks, it is still what a step-up is about.
+    assert_eq!(looked(head, &format!("context.scopes.contains(\"files:read\") && {arguments}")), lacking);
+    // What is about something else decides nothing here.
+    assert_eq!(looked(&head.replace("demo/read", "demo/write"), arguments), Ok(false));
+    assert_eq!(looked(&head.replace("principal,", "principal is Client,"), arguments), Ok(false));
 }
 
 #[test]

@@ -225,7 +225,7 @@ fn plain(entities: &cedar_policy::Entities) -> Entities {
 }
 
 fn check(tally: &Tally) {
-    println!("{tally:?}");
+    std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{tally:?}\n")).unwrap();
     assert!(tally.allowed * 20 > tally.requests && tally.with_errors * 20 > tally.requests, "{tally:?}");
     assert!(tally.candidates * 2 < tally.policies, "{tally:?}");
 }

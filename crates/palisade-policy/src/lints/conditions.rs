@@ -6,7 +6,7 @@ use cedar_policy::pst::{BinaryOp, Expr, Literal};
 
 use super::{
     Lint,
-    statement::{Bound, Statement, negated},
+    statement::{Actions, Bound, Statement, negated},
 };
 use crate::{Diagnostic, Effect};
 
@@ -24,8 +24,10 @@ fn unconditional(statement: &Statement<'_>) -> Option<Diagnostic> {
         && statement.conjuncts.is_empty();
     everything.then(|| {
         let message = match &statement.actions {
-            None => "permits everybody everything, also without a token",
-            Some(_) => "permits this on everything to everybody, also without a token",
+            Actions::Any => "permits everybody everything, also without a token",
+            Actions::Equals(_) | Actions::In(_) => {
+                "permits this on everything to everybody, also without a token"
+            }
         };
         let help = "say who (`principal in Role::\"..\"`), on what (`resource == ..`), or when";
         statement.finding(Lint::UnconditionalPermit, message).help(help)

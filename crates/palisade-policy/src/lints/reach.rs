@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use cedar_policy::Entity;
 use serde_json::Value;
 
-use super::statement::{Bound, Statement, Uid};
+use super::statement::{Actions, Bound, Statement, Uid};
 use crate::{Deployment, Kind, Policies, Sources, world::read_json};
 
 /// The types whose entities a deployment lists in full.
@@ -103,10 +103,12 @@ impl Reach {
         let mut found = HashSet::new();
         let mut next = vec![uid.clone()];
         while let Some(uid) = next.pop() {
-            // Tools and routes are in their resource, listed or not.
+            // What nothing describes is asked about as a thing of its server. What an entity file describes is in what
+            // that file says, and in nothing else.
             let owner = match uid.type_name.as_str() {
-                "Mcp::Tool" | "Mcp::ToolGroup" | "Mcp::Prompt" | "Mcp::Resource" => Some("Mcp::Server"),
-                "Http::Route" => Some("Http::Service"),
+                "Mcp::Tool" | "Mcp::Prompt" | "Mcp::Resource" if !self.parents.contains_key(&uid) => {
+                    Some("Mcp::Server")
+                }
                 _ => None,
             };
             let resource = uid.id.split('/').next().unwrap_or_default();
@@ -144,13 +146,21 @@ impl Reach {
 
     /// Whether every action of the one is an action of the other.
     pub(super) fn wider_actions(&self, wide: &Statement<'_>, narrow: &Statement<'_>) -> bool {
-        let (Some(wide), Some(narrow)) = (&wide.actions, &narrow.actions) else {
-            return wide.actions.is_none();
-        };
-        narrow.iter().all(|action| {
+        let within = |action: &Uid, groups: &[Uid]| {
             let above = self.actions.get(action);
-            wide.contains(action) || wide.iter().any(|group| above.is_some_and(|above| above.contains(group)))
-        })
+            groups.contains(action)
+                || groups.iter().any(|group| above.is_some_and(|above| above.contains(group)))
+        };
+        match (&wide.actions, &narrow.actions) {
+            (Actions::Any, _) => true,
+            (Actions::Equals(wide), Actions::Equals(narrow)) => wide == narrow,
+            (Actions::In(wide), Actions::Equals(narrow)) => within(narrow, wide),
+            (Actions::In(wide), Actions::In(narrow)) => narrow.iter().all(|action| within(action, wide)),
+            // Actions that are in another one may come with the next catalogue: `==` passes them by.
+            (Actions::Equals(_), Actions::In(_)) | (Actions::Equals(_) | Actions::In(_), Actions::Any) => {
+                false
+            }
+        }
     }
 
     /// Whether one head admits all that the other admits.

@@ -28,14 +28,21 @@ pub(super) enum Bound {
     Equals(Uid),
 }
 
+/// What the head asks of the action. An action is in itself and in its groups, but it equals nothing but itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Actions {
+    Any,
+    Equals(Uid),
+    In(Vec<Uid>),
+}
+
 /// One policy.
 #[derive(Debug)]
 pub(super) struct Statement<'a> {
     pub(super) id: String,
     pub(super) effect: Effect,
     pub(super) principal: Bound,
-    /// The actions; any where there are none.
-    pub(super) actions: Option<Vec<Uid>>,
+    pub(super) actions: Actions,
     pub(super) resource: Bound,
     /// What has to hold beside the head: each of these. An `unless` is a negated conjunct.
     pub(super) conjuncts: Vec<Expr>,
@@ -91,9 +98,9 @@ impl<'a> Statement<'a> {
             },
             principal: principal(&template.principal)?,
             actions: match &template.action {
-                ActionConstraint::Any => None,
-                ActionConstraint::Eq(uid) => Some(vec![uid.into()]),
-                ActionConstraint::In(uids) => Some(uids.iter().map(Uid::from).collect()),
+                ActionConstraint::Any => Actions::Any,
+                ActionConstraint::Eq(uid) => Actions::Equals(uid.into()),
+                ActionConstraint::In(uids) => Actions::In(uids.iter().map(Uid::from).collect()),
             },
             resource: resource(&template.resource)?,
             conjuncts,

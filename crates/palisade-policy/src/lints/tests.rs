@@ -366,6 +366,49 @@ fn policies_that_another_one_covers() {
     );
 }
 
+/// `==` passes by what is in an action, which typed tools bring.
+#[test]
+fn an_action_that_is_equalled_does_not_cover_those_that_are_in_it() {
+    let policy = |id: &str, action: &str| {
+        format!(
+            "@id(\"{id}\") permit (principal is User, action {action} Mcp::Action::\"tools/call\", resource == Mcp::Tool::\"demo/read\");\n"
+        )
+    };
+    let shadowed = |policies: &str| -> Vec<usize> {
+        let found = found(policies, &deployment());
+        found.iter().filter(|one| one.lint == Some(Lint::Shadowed)).map(|one| one.line).collect()
+    };
+    assert_eq!(shadowed(&(policy("wide", "in") + &policy("narrow", "=="))), [2]);
+    assert_eq!(shadowed(&(policy("narrow", "==") + &policy("wide", "in"))), [1]);
+    assert_eq!(shadowed(&(policy("one", "==") + &policy("two", "=="))), [2]);
+}
+
+#[test]
+fn a_tool_of_an_entity_file_is_in_what_the_file_says() {
+    let policies = "@id(\"one\") permit (principal is User, action in Mcp::Action::\"tools/call\", resource == Mcp::Tool::\"demo/own\");\n\
+        @id(\"all\") permit (principal is User, action in Mcp::Action::\"tools/call\", resource in Mcp::Server::\"demo\");";
+    let shadowed = |entities: &str| {
+        let sources = Sources {
+            policies: vec![SourceFile::new("a.cedar", policies)],
+            entities: vec![SourceFile::new("entities.json", entities)],
+            ..Sources::default()
+        };
+        let deployment = Deployment { complete: false, ..deployment() };
+        let policies = Policies::load(&sources, &deployment.world, OnError::Forbid).unwrap();
+        lint(&policies, &sources, &deployment).iter().any(|one| one.lint == Some(Lint::Shadowed))
+    };
+    let tool = |parents: &str| {
+        format!(
+            r#"[{{"uid": {{"type": "Mcp::Tool", "id": "demo/own"}}, "parents": [{parents}], "attrs": {{"name": "own", "server":
+            {{"__entity": {{"type": "Mcp::Server", "id": "demo"}}}}, "listed": true, "read_only": true, "destructive": false,
+            "idempotent": false, "open_world": false}}}}]"#
+        )
+    };
+    assert!(!shadowed(&tool("")), "it is in nothing");
+    assert!(shadowed(&tool(r#"{"type": "Mcp::Server", "id": "demo"}"#)));
+    assert!(shadowed("[]"), "what nothing lists is asked about as a tool of its server");
+}
+
 #[test]
 fn a_forbid_that_an_absent_argument_gets_around() {
     let has = "context.args.text.hasTag(\"/path\")";

@@ -9,7 +9,10 @@ mod csv;
 mod html;
 mod table;
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+};
 
 use palisade_model::{Action, Circumstances, ResourceName, Surface, Target};
 use serde::Serialize;
@@ -94,6 +97,9 @@ struct TextTable {
     rows: Vec<(String, Vec<String>)>,
 }
 
+/// A name, and the how-manieth of its kind it is, from 1.
+type Nth<'a> = (&'a str, usize);
+
 impl Matrix {
     /// Asks everybody's questions.
     #[must_use]
@@ -153,22 +159,21 @@ impl fmt::Display for Matrix {
 impl Texts {
     fn differences(&self, after: &Self) -> Vec<CellDifference> {
         let mut found = Vec::new();
-        let resources =
-            |texts: &Self| texts.0.iter().map(|table| table.resource.clone()).collect::<BTreeSet<_>>();
-        for resource in resources(self).union(&resources(after)) {
-            let of = |texts: &Self| texts.0.iter().find(|table| table.resource == *resource).cloned();
-            let (before, after) = (of(self).unwrap_or_default(), of(after).unwrap_or_default());
-            let columns = both(&before.columns, &after.columns);
-            let names =
-                |table: &TextTable| table.rows.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
-            for persona in both(&names(&before), &names(&after)) {
+        let (old, new) = (self.resources(), after.resources());
+        let resources: BTreeSet<&Nth<'_>> = old.iter().chain(&new).collect();
+        for resource in resources {
+            let of = |texts: &Self, at: Option<usize>| at.and_then(|at| texts.0.get(at)).cloned();
+            let before = of(self, place(&old, resource)).unwrap_or_default();
+            let after = of(after, place(&new, resource)).unwrap_or_default();
+            let columns = both(&before.heads(), &after.heads());
+            for persona in both(&before.personas(), &after.personas()) {
                 for column in &columns {
                     let (was, is) = (before.cell(&persona, column), after.cell(&persona, column));
                     if was != is {
                         found.push(CellDifference {
-                            resource: resource.clone(),
-                            persona: persona.clone(),
-                            column: column.clone(),
+                            resource: resource.0.to_owned(),
+                            persona: persona.0.to_owned(),
+                            column: column.0.to_owned(),
                             before: was.map(str::to_owned),
                             after: is.map(str::to_owned),
                         });
@@ -178,20 +183,47 @@ impl Texts {
         }
         found
     }
-}
 
-impl TextTable {
-    fn cell(&self, persona: &str, column: &str) -> Option<&str> {
-        let at = self.columns.iter().position(|name| name == column)?;
-        let (_, cells) = self.rows.iter().find(|(name, _)| name == persona)?;
-        cells.get(at).map(String::as_str)
+    fn resources(&self) -> Vec<Nth<'_>> {
+        numbered(self.0.iter().map(|table| table.resource.as_str()))
     }
 }
 
+impl TextTable {
+    fn heads(&self) -> Vec<Nth<'_>> {
+        numbered(self.columns.iter().map(String::as_str))
+    }
+
+    fn personas(&self) -> Vec<Nth<'_>> {
+        numbered(self.rows.iter().map(|(name, _)| name.as_str()))
+    }
+
+    fn cell(&self, persona: &Nth<'_>, column: &Nth<'_>) -> Option<&str> {
+        let (_, cells) = self.rows.get(place(&self.personas(), persona)?)?;
+        cells.get(place(&self.heads(), column)?).map(String::as_str)
+    }
+}
+
+/// Names with how often each stood there before, so that of equal ones none hides another.
+fn numbered<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Nth<'a>> {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    names
+        .map(|name| {
+            let before = seen.entry(name).or_default();
+            *before += 1;
+            (name, *before)
+        })
+        .collect()
+}
+
+fn place(names: &[Nth<'_>], name: &Nth<'_>) -> Option<usize> {
+    names.iter().position(|other| other == name)
+}
+
 /// The names of both, each once, those of the second first.
-fn both(before: &[String], after: &[String]) -> Vec<String> {
+fn both<'a>(before: &[Nth<'a>], after: &[Nth<'a>]) -> Vec<Nth<'a>> {
     let gone = before.iter().filter(|name| !after.contains(name));
-    after.iter().chain(gone).cloned().collect()
+    after.iter().chain(gone).copied().collect()
 }
 
 fn table(policies: &Policies, bed: &TestBed, resource: &ResourceName) -> Table {
@@ -273,10 +305,15 @@ fn column(resource: &ResourceName, action: &Action, target: &Target) -> Column {
     let within = target.id.strip_prefix(resource.as_str()).unwrap_or(&target.id);
     let name = match (within, action.name.as_str()) {
         ("", method) => method.to_owned(),
-        (tool, "tools/call") => tool.trim_start_matches('/').to_owned(),
+        (tool, "tools/call") => tool_head(tool.strip_prefix('/').unwrap_or(tool)),
         (template, method) => format!("{method} {template}"),
     };
     Column { name, action: action.entity(), target: target.entity() }
+}
+
+/// The tool's name, which is the server's to choose: one that could be taken for another head is said to be a tool's.
+fn tool_head(tool: &str) -> String {
+    if SHOWN.contains(&tool) || tool.starts_with("tool ") { format!("tool {tool}") } else { tool.to_owned() }
 }
 
 impl Persona {

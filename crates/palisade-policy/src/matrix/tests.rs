@@ -111,6 +111,54 @@ fn every_cell_that_differs_is_named_with_what_it_was() {
 }
 
 #[test]
+fn no_cell_hides_behind_another_of_the_same_name() {
+    let policy = |action: &str| {
+        format!(
+            "@id(\"p\") permit (principal is User, action in Mcp::Action::\"{action}\", resource in Mcp::Server::\"demo\");"
+        )
+    };
+    let matrix = |policies: &str| {
+        let tools = r#"[{"name": "tools/list"}, {"name": "initialize"}, {"name": "tool initialize"}, {"name": "/read"}, {"name": "read"}]"#;
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("tools.json"), tools).unwrap();
+        let tests = "resources: {demo: {kind: mcp, identifier: x, catalog: tools.json}}\nmatrix: {personas: [{name: bob, principal: {user: corp/bob}}]}\ncases: []\n";
+        fs::write(folder.path().join("a.test.yaml"), tests).unwrap();
+        let bed = TestBed::read(folder.path()).unwrap();
+        let sources = Sources { policies: vec![SourceFile::new("a.cedar", policies)], ..Sources::default() };
+        let policies = Policies::load(&sources, &bed.deployment.world, bed.deployment.on_error).unwrap();
+        Matrix::of(&policies, &bed)
+    };
+    let (lists, calls) = (matrix(&policy("list")), matrix(&policy("tools/call")));
+    let heads: Vec<&str> = lists.tables[0].columns.iter().map(|column| column.name.as_str()).collect();
+    let tools = ["tool tools/list", "tool initialize", "tool tool initialize", "/read", "read"];
+    assert_eq!(heads, [&["initialize", "tools/list"], &tools[..]].concat());
+    for form in [Form::Text, Form::Csv] {
+        let found = calls.differences(&lists.written(form), form).unwrap();
+        let columns: Vec<&str> = found.iter().map(|cell| cell.column.as_str()).collect();
+        assert_eq!(columns, [&["tools/list"], &tools[..]].concat(), "{found:?}");
+    }
+    // In a file that has a name twice, the second is held against the second.
+    let twice = |second: &str| {
+        let mut matrix = lists.clone();
+        let table = matrix.tables.first_mut().unwrap();
+        let mut row = table.rows[0].clone();
+        row.cells.reverse();
+        table.rows.push(row);
+        table.columns[1].name = "initialize".to_owned();
+        matrix.tables[0].rows[1].persona = second.to_owned();
+        matrix
+    };
+    for form in [Form::Text, Form::Csv] {
+        let same = twice("bob");
+        assert_eq!(same.differences(&same.written(form), form), Ok(Vec::new()));
+        let mut other = twice("bob");
+        other.tables[0].rows[1].cells.reverse();
+        assert_eq!(same.differences(&other.written(form), form).unwrap().len(), 2);
+        assert_eq!(same.differences(&twice("eve").written(form), form).unwrap().len(), 14);
+    }
+}
+
+#[test]
 fn what_is_no_matrix_is_refused_with_its_line() {
     let matrix = matrix(POLICY);
     for (text, form, says) in [
@@ -199,6 +247,38 @@ fn test_files_are_taken_together_and_what_contradicts_is_noted() {
         file("{name: x, principal: {user: corp/a}}, {name: x, principal: {user: corp/b}}", "a"),
     );
     assert!(TestBed::read(folder.path()).unwrap_err()[0].message.contains("given twice"));
+    write("d.test.yaml", file("{name: ann, principal: {user: corp/eve}}", "a"));
+    let errors = TestBed::read(folder.path()).unwrap_err();
+    let said = errors[0].to_string();
+    assert!(
+        said.contains("d.test.yaml: error: the persona `ann` is somebody else in ")
+            && said.contains("a.test.yaml"),
+        "{said}"
+    );
+}
+
+#[test]
+fn personas_of_cases_that_would_have_one_name_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("tools.json"), "[]").unwrap();
+    let write = |name: &str, cases: &[(&str, &str)]| {
+        let cases: String = cases
+            .iter()
+            .map(|(user, at)| {
+                format!("  - {{name: '{user} {at}', principal: {{user: {user}}}, at: '{at}', action: ping, expect: deny}}\n")
+            })
+            .collect();
+        let text = format!(
+            "resources: {{demo: {{kind: mcp, identifier: x, catalog: tools.json}}}}\ncases:\n{cases}"
+        );
+        fs::write(folder.path().join(name), text).unwrap();
+    };
+    let (early, late) = ("2026-01-01T00:00:00Z", "2026-06-01T00:00:00Z");
+    write("a.test.yaml", &[("corp/a", early), ("corp/a", late), ("corp/a", early)]);
+    write("b.test.yaml", &[("corp/a", late), ("corp/b", late)]);
+    let names: Vec<String> =
+        TestBed::read(folder.path()).unwrap().personas.into_iter().map(|persona| persona.name).collect();
+    assert_eq!(names, ["corp/a", "corp/a #2", "corp/b"]);
 }
 
 /// Written anew with `palisade policy matrix policies/SET --output policies/SET/matrix.txt`.

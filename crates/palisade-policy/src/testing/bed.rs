@@ -64,23 +64,35 @@ impl TestBed {
     /// # Errors
     /// Everything that is wrong with the files and the catalogues they name.
     pub fn read(path: &Path) -> Result<Self, Vec<Diagnostic>> {
+        Self::read_all(&[path])
+    }
+
+    /// The same of several folders and files, which are taken together.
+    ///
+    /// # Errors
+    /// As those of [`TestBed::read`].
+    pub fn read_all(paths: &[&Path]) -> Result<Self, Vec<Diagnostic>> {
         let (mut files, mut problems) = (Vec::new(), Vec::new());
-        if path.is_file() {
-            files.push(path.to_owned());
-        } else {
-            find(path, &mut files, &mut problems);
+        for path in paths {
+            if path.is_file() {
+                files.push((*path).to_owned());
+            } else {
+                find(path, &mut files, &mut problems);
+            }
         }
         let mut bed = Self::default();
         bed.deployment.complete = !files.is_empty();
+        let mut named = BTreeMap::new();
         for path in files {
-            if let Err(found) = bed.add(&path) {
+            if let Err(found) = bed.add(&path, &mut named) {
                 problems.extend(found);
             }
         }
         if problems.is_empty() { Ok(bed) } else { Err(problems) }
     }
 
-    fn add(&mut self, path: &Path) -> Result<(), Vec<Diagnostic>> {
+    /// `named` has the file of every persona that was named.
+    fn add(&mut self, path: &Path, named: &mut BTreeMap<String, String>) -> Result<(), Vec<Diagnostic>> {
         let source = SourceFile::read(path).map_err(|problem| vec![problem])?;
         let tests = TestFile::read(&source).map_err(|problem| vec![problem])?;
         let world = tests.world(path.parent().unwrap_or(Path::new(".")), &source)?;
@@ -94,16 +106,43 @@ impl TestBed {
         }
         self.add_arguments(&tests, &source)?;
         let resources: BTreeSet<ResourceName> = tests.resources.keys().cloned().collect();
+        let has_names = !tests.matrix.personas.is_empty();
         for persona in personas(&tests, &source, &resources)? {
-            let twin = self.personas.iter_mut().find(|known| {
-                Self::without_place(known) == Self::without_place(&persona) && known.name == persona.name
-            });
-            match twin {
-                Some(twin) => twin.resources.extend(persona.resources),
-                None => self.personas.push(persona),
+            let name = persona.name.clone();
+            if self.add_persona(persona, has_names) {
+                if has_names {
+                    named.entry(name).or_insert_with(|| source.path.clone());
+                }
+                continue;
             }
+            let other = named.get(&name).map_or("the cases of another file", String::as_str);
+            let message = format!("the persona `{name}` is somebody else in {other}");
+            let problem = Diagnostic::error(&source.path, message);
+            return Err(vec![
+                problem.help("give one of them another name: a row of the matrix is one person"),
+            ]);
         }
         Ok(())
+    }
+
+    /// No two rows have one name, or the one would hide what the other may. A name that was given is not changed, one
+    /// that was made up is; `false` if that does not help.
+    fn add_persona(&mut self, mut persona: Persona, has_name: bool) -> bool {
+        let made_up = persona.name.clone();
+        let mut number = 1;
+        while let Some(known) = self.personas.iter_mut().find(|known| known.name == persona.name) {
+            if Self::without_place(known) == Self::without_place(&persona) {
+                known.resources.extend(persona.resources);
+                return true;
+            }
+            if has_name {
+                return false;
+            }
+            number += 1;
+            persona.name = format!("{made_up} #{number}");
+        }
+        self.personas.push(persona);
+        true
     }
 
     fn without_place(persona: &Persona) -> (&Subject, &Option<Authority>, Timestamp) {
@@ -165,10 +204,7 @@ fn personas(
     if tests.matrix.personas.is_empty() {
         for case in &tests.cases {
             // A case that makes no question is what `policy test` complains about.
-            let Ok(persona) = nameless(&case.principal, &case.token, case.at.0, resources) else { continue };
-            if !personas.iter().any(|known| known.name == persona.name) {
-                personas.push(persona);
-            }
+            personas.extend(nameless(&case.principal, &case.token, case.at.0, resources));
         }
     }
     if problems.is_empty() { Ok(personas) } else { Err(problems) }

@@ -50,10 +50,11 @@ fn asking(tool: &str, arguments: &Value) -> Asking {
 fn check(schema: &Value, condition: &str, arguments: &Value) -> Result<bool, Reason> {
     let policies = load(&policy(condition), vec![typed("t", schema)]).unwrap();
     let verdict = policies.evaluate(&asking("t", arguments).query());
-    match verdict.reason() {
-        Reason::Permitted => Ok(true),
-        Reason::NoPermit => Ok(false),
-        other => Err(other),
+    let reason = verdict.reason();
+    if matches!(reason, Reason::Permitted | Reason::NoPermit) {
+        Ok(reason == Reason::Permitted)
+    } else {
+        Err(reason)
     }
 }
 

@@ -5,11 +5,12 @@ use std::{path::PathBuf, sync::Arc};
 
 use palisade_model::Clock;
 use palisade_pdp::Resource;
-use palisade_policy::{Deployment, ResourceSettings};
+use palisade_policy::{Deployment, PolicySet, ResourceSettings};
 
 use super::{
     build::{BuildError, Builder, Embedded},
     load::Loaded,
+    types,
 };
 
 /// What a configuration says of policies.
@@ -17,8 +18,10 @@ use super::{
 pub struct Authored {
     /// The resources that policies are asked about.
     pub deployment: Deployment,
-    /// The folders of the policies: one, or one a set.
-    pub folders: Vec<PathBuf>,
+    /// The folder of the policies, where they are not in sets.
+    pub folder: Option<PathBuf>,
+    /// The sets with their limits, which are loaded together.
+    pub sets: Vec<PolicySet>,
     /// Extra schema fragments.
     pub schema: Vec<PathBuf>,
     /// Entity files.
@@ -50,15 +53,19 @@ pub fn authored(loaded: &Loaded, clock: &Arc<dyn Clock>) -> Result<Authored, Bui
             on_error: policies.on_error,
             complete: true,
         },
-        folders: policies
-            .path
-            .iter()
-            .cloned()
-            .chain(policies.sets.values().map(|set| set.path.clone()))
-            .collect(),
+        folder: policies.path.clone(),
+        sets: policies.sets.iter().map(|(name, set)| limited(name, set)).collect(),
         schema: policies.schema.clone(),
         entities: policies.entities.clone(),
     })
+}
+
+fn limited(name: &str, set: &types::PolicySet) -> PolicySet {
+    PolicySet {
+        name: name.to_owned(),
+        path: set.path.clone(),
+        resources: set.resources.iter().cloned().collect(),
+    }
 }
 
 fn settings(resource: &Resource) -> ResourceSettings {

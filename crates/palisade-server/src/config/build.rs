@@ -135,7 +135,7 @@ pub fn roots(loaded: &Loaded) -> Vec<PathBuf> {
     let mut roots = loaded.files.clone();
     roots.extend(config.policies.path.clone());
     roots.extend(config.policies.sets.values().map(|set| set.path.clone()));
-    roots.extend(config.policies.shadow.as_ref().map(|shadow| shadow.path.clone()));
+    // Not the shadow's: files there that never come to rest must not keep a reload of what is in force from happening.
     roots.extend(config.policies.schema.iter().chain(&config.policies.entities).cloned());
     let resources = config.resources.values().chain(std::iter::once(&config.defaults));
     roots.extend(resources.filter_map(|resource| resource.tools.as_ref()?.catalog.clone()));

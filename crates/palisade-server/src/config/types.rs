@@ -424,7 +424,7 @@ pub enum Observe {
 }
 
 /// The policies.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policies {
     /// A folder of `*.cedar` files. Default: `policies`, where there are no sets.
@@ -457,22 +457,9 @@ pub struct PolicySet {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShadowPolicies {
-    /// A folder of `*.cedar` files. Schema fragments and entity files of `policies` go with it.
+    /// A folder of `*.cedar` files with entities and fragments of its own; `schema` and `entities` of `policies` go with
+    /// it. What changes in it is taken with the next reload, or on SIGHUP.
     pub path: PathBuf,
-}
-
-impl Default for Policies {
-    fn default() -> Self {
-        Self {
-            path: None,
-            sets: BTreeMap::new(),
-            schema: Vec::new(),
-            entities: Vec::new(),
-            reload: Reload::default(),
-            on_error: OnError::default(),
-            shadow: None,
-        }
-    }
 }
 
 /// When policies and configuration are read again.

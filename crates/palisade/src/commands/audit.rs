@@ -14,6 +14,7 @@ use crate::{Outcome, commands::terminal::printable};
 
 /// Query the decision log.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  palisade audit query --config palisade.yaml --since 1h --decision deny")]
 pub(crate) struct Audit {
     #[command(subcommand)]
     command: Command,

@@ -7,10 +7,11 @@ use palisade_model::{Clock, SystemClock};
 use palisade_server::config::{self, build::Embedded, warnings};
 use serde_json::json;
 
-use crate::Outcome;
+use crate::{Outcome, commands::terminal::printable};
 
 /// Check a configuration, or print its JSON Schema.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  palisade config check palisade.yaml")]
 pub(crate) struct Config {
     #[command(subcommand)]
     command: Command,
@@ -53,7 +54,7 @@ fn check(file: &std::path::Path, json: bool) -> anyhow::Result<Outcome> {
     });
     let (loaded, built) = match checked {
         Ok(checked) => checked,
-        Err(error) if json => {
+        Err(error) if json && !matches!(error.downcast_ref(), Some(config::ConfigError::Read { .. })) => {
             println!("{}", json!({ "ok": false, "error": format!("{error:#}") }));
             return Ok(Outcome::No);
         }
@@ -72,10 +73,10 @@ fn check(file: &std::path::Path, json: bool) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Yes);
     }
     for warning in &built.warnings {
-        println!("warning: {warning}");
+        println!("warning: {}", printable(&warning.to_string()));
     }
     for timeout in timeouts {
-        println!("timeout: {timeout}");
+        println!("timeout: {}", printable(&timeout.to_string()));
     }
     println!("ok: {resources} resources, {policies} policies, revision {revision}");
     Ok(Outcome::Yes)

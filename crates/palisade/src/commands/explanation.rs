@@ -44,7 +44,7 @@ pub(crate) fn of(record: &DecisionRecord) -> String {
         }
     }
     if record.reason.as_str() == "no_permit" && record.nearest_permits.is_empty() {
-        text.add("near", "no policy permits this action on this target to anybody");
+        text.add("near", "no permit for this action on this target was found");
     }
     add_remedy(record, &mut text);
     if let Some(revision) = &record.policy_revision {

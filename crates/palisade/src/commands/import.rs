@@ -12,10 +12,14 @@ use palisade_model::ResourceName;
 use palisade_policy::{SourceFile, format};
 use serde::Serialize;
 
-use crate::Outcome;
+use crate::{
+    Outcome,
+    commands::terminal::{complain, printable_lines},
+};
 
 /// Turn what you have into configuration and policies, and say what did not carry over.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  palisade import apollo mcp.yaml --name graph --output palisade")]
 pub(crate) struct Import {
     #[command(subcommand)]
     command: Command,
@@ -114,7 +118,7 @@ impl Import {
         };
         let outcome = imported.and_then(|imported| common.write(&imported?));
         outcome.or_else(|error| {
-            eprintln!("palisade: {error:#}; nothing was written");
+            complain(&anyhow::anyhow!("{error:#}; nothing was written"));
             Ok(Outcome::Misuse)
         })
     }
@@ -190,7 +194,7 @@ impl Common {
         if self.json {
             println!("{}", serde_json::to_string_pretty(&Written { report, complete, files })?);
         } else {
-            print!("{report}");
+            print!("{}", printable_lines(&report.to_string()));
             files.iter().for_each(|file| println!("wrote {file}"));
         }
         Ok(if complete { Outcome::Yes } else { Outcome::No })

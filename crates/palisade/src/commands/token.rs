@@ -22,6 +22,9 @@ use crate::{Outcome, commands::serve};
 
 /// Verify tokens, or make one of the development issuer.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  palisade token verify --config palisade.yaml --resource files tokens.txt"
+)]
 pub(crate) struct Token {
     #[command(subcommand)]
     command: Command,

@@ -6,6 +6,9 @@ mod server;
 
 use std::{
     fmt::Write as _,
+    fs::Permissions,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -23,6 +26,9 @@ use crate::{
 
 /// Keep the catalogue of a server's tools.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  palisade tools fetch --server https://mcp.example.com/files --output policies/files/tools.json"
+)]
 pub(crate) struct Tools {
     #[command(subcommand)]
     command: Command,
@@ -52,7 +58,7 @@ struct Fetch {
     /// A file with a bearer token for the server.
     #[arg(long, value_name = "FILE", requires = "server")]
     token_file: Option<PathBuf>,
-    /// How long one request may take.
+    /// How long one request may take; the whole list may take ten times as long.
     #[arg(long, default_value = "30s", value_parser = humantime::parse_duration, value_name = "DURATION")]
     timeout: Duration,
     /// The catalogue.
@@ -185,11 +191,18 @@ fn existing(path: &Path) -> anyhow::Result<Option<(Catalog, String)>> {
 /// Replaces the file whole, because a service may be reading it.
 fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
     let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let mut name = target.file_name().map(ToOwned::to_owned).unwrap_or_default();
-    name.push(".new");
-    let beside = target.with_file_name(name);
-    std::fs::write(&beside, text).with_context(|| beside.display().to_string())?;
-    std::fs::rename(&beside, &target).with_context(|| target.display().to_string())
+    let folder = target.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let write = || {
+        // The name is new and nobody can guess it, so what somebody else has put there is not written through.
+        let fresh = Permissions::from_mode(0o666);
+        let mut beside = tempfile::Builder::new().permissions(fresh).tempfile_in(folder)?;
+        if let Ok(before) = std::fs::metadata(&target) {
+            beside.as_file().set_permissions(before.permissions())?;
+        }
+        beside.write_all(text.as_bytes())?;
+        beside.persist(&target).map(drop).map_err(|error| error.error)
+    };
+    write().with_context(|| target.display().to_string())
 }
 
 /// The tools of a saved answer: the JSON-RPC response, its result, or the array itself.

@@ -1,16 +1,20 @@
 //! `palisade policy check`: parse, strict validation, lints; once, or after every change.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::Args;
 use palisade_policy::{Diagnostic, Lint, Severity, lint};
 use serde::Serialize;
 
 use super::{
-    set::{Around, Surroundings, sets},
+    set::{Around, Place, Surroundings, sets},
     watch,
 };
-use crate::{Outcome, commands::terminal::printable};
+use crate::{
+    Outcome,
+    commands::terminal::{complain, printable_lines},
+};
 
 /// Parse, validate strictly against the schema, and lint.
 #[derive(Debug, Args)]
@@ -60,7 +64,7 @@ impl Check {
                 },
                 || match self.once() {
                     Ok(_) => {}
-                    Err(error) => eprintln!("palisade: {error:#}"),
+                    Err(error) => complain(&error),
                 },
             );
         }
@@ -68,10 +72,23 @@ impl Check {
     }
 
     fn once(&self) -> anyhow::Result<Outcome> {
-        let around = self.around.read()?;
-        let folders = around.folders(self.folder.as_deref());
-        let checked: Vec<Checked> =
-            folders.iter().flat_map(|folder| sets(folder)).map(|folder| self.set(&around, &folder)).collect();
+        let around = match self.around.read() {
+            Ok(around) => around,
+            Err(error) => return Outcome::refused(error),
+        };
+        self.all_there()?;
+        let places = match &self.folder {
+            // What a configuration names is checked as the service loads it: as one.
+            None if around.has_configuration() => around.places(None),
+            named => {
+                let folder = named.clone().unwrap_or_else(|| PathBuf::from("policies"));
+                sets(&folder).iter().map(|folder| around.place(folder)).collect()
+            }
+        };
+        if places.is_empty() {
+            bail!("the configuration names no policies");
+        }
+        let checked: Vec<Checked> = places.iter().map(|place| self.set(&around, place)).collect();
         if self.json {
             println!("{}", serde_json::json!({ "sets": checked }));
         } else {
@@ -80,8 +97,21 @@ impl Check {
         Ok(if checked.iter().all(|checked| checked.ok) { Outcome::Yes } else { Outcome::No })
     }
 
-    fn set(&self, around: &Surroundings, folder: &Path) -> Checked {
-        let (mut diagnostics, policies) = match around.load(folder, None) {
+    /// Whether everything is there that was named.
+    fn all_there(&self) -> anyhow::Result<()> {
+        let folder = match (&self.folder, &self.around.config) {
+            (None, Some(_)) => None,
+            (named, _) => Some(named.clone().unwrap_or_else(|| PathBuf::from("policies"))),
+        };
+        let needed = folder.iter().chain(&self.around.schema).chain(&self.around.entities);
+        match needed.into_iter().find(|path| !path.exists()) {
+            Some(missing) => bail!("{}: there is no such file or folder", missing.display()),
+            None => Ok(()),
+        }
+    }
+
+    fn set(&self, around: &Surroundings, place: &Place) -> Checked {
+        let (mut diagnostics, policies) = match around.load(place, None) {
             Ok(set) => {
                 let mut found = lint(&set.policies, &set.sources, &set.bed.deployment);
                 found.extend(set.bed.notes);
@@ -91,20 +121,13 @@ impl Check {
         };
         diagnostics.retain(|found| found.lint.is_none_or(|lint| !self.allow.contains(&lint)));
         let fails = |found: &Diagnostic| self.deny_warnings || found.severity == Severity::Error;
-        Checked {
-            folder: folder.display().to_string(),
-            ok: !diagnostics.iter().any(fails),
-            policies,
-            diagnostics,
-        }
+        Checked { folder: place.to_string(), ok: !diagnostics.iter().any(fails), policies, diagnostics }
     }
 }
 
 fn print(checked: &Checked) {
     for diagnostic in &checked.diagnostics {
-        for line in diagnostic.to_string().lines() {
-            eprintln!("{}", printable(line));
-        }
+        eprintln!("{}", printable_lines(&diagnostic.to_string()));
     }
     if checked.ok {
         println!("ok: {}: {} policies", checked.folder, checked.policies);

@@ -12,14 +12,16 @@ use palisade_audit::{
     query::{self, Filter},
 };
 use palisade_model::Reason;
-use palisade_policy::{Decided as Answered, Difference, Inquiry, Recorded, Side, matrix_questions};
+use palisade_policy::{
+    Decided as Answered, Difference, Inquiry, NotRebuilt, Recorded, Side, matrix_questions,
+};
 use serde::Serialize;
 
 use super::set::{Around, Set, Surroundings};
 use crate::{Outcome, commands::terminal::printable};
 
 /// Print which policies and which decisions change between two sets. Exits with 0 if none do, 1 if some do, 2 if a set
-/// cannot be used.
+/// cannot be used or no decision of the log can be compared.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  palisade policy diff main/policies policies\n  palisade policy diff old new --log audit --config palisade.yaml"
@@ -52,8 +54,8 @@ struct Replay {
     not_by_policy: u64,
     /// Those that hold too little to be asked again, and why.
     not_rebuilt: BTreeMap<String, u64>,
-    /// Those that A answers differently than was recorded: they hung on what a record does not hold, such as tags or
-    /// arguments, or A is not what they were made with.
+    /// Those that A answers differently than was recorded: A is not what they were made with, or more was asked than was
+    /// recorded.
     not_reproduced: u64,
     /// The lines that are no records.
     unreadable_lines: u64,
@@ -74,7 +76,7 @@ impl Diff {
         let sides = (side(&before), side(&after));
         let (difference, replay) = match &self.log {
             Some(log) => {
-                let (asked, replay) = match recorded(log, sides.0) {
+                let (asked, replay) = match recorded(log, sides) {
                     Ok(recorded) => recorded,
                     Err(error) => {
                         eprintln!("palisade: {error}");
@@ -95,6 +97,13 @@ impl Diff {
             }
         };
         self.print(&difference, replay.as_ref())?;
+        if replay.is_some_and(|replay| replay.compared == 0) {
+            eprintln!(
+                "palisade: no recorded decision could be compared, so nothing is known of what changes: give another \
+                 --log, or leave it out and compare over the personas of the test files"
+            );
+            return Ok(Outcome::Misuse);
+        }
         Ok(if difference.is_empty() { Outcome::Yes } else { Outcome::No })
     }
 
@@ -125,8 +134,8 @@ fn print_replay(replay: &Replay) {
     }
     if replay.not_reproduced > 0 {
         println!(
-            "  {} could not be: A does not give the recorded answer, so they hung on tags, arguments or the time of \
-             a login, which the log does not hold, or were made with other policies",
+            "  {} could not be: A does not give the recorded answer, so they were made with other policies, or more \
+             was asked than is recorded",
             replay.not_reproduced
         );
     }
@@ -136,7 +145,7 @@ fn print_replay(replay: &Replay) {
 }
 
 fn load(around: &Surroundings, path: &Path) -> Option<Set> {
-    match around.load(path, None) {
+    match around.load(&around.place(path), None) {
         Ok(set) => {
             set.bed.notes.iter().for_each(|note| eprintln!("{note}"));
             Some(set)
@@ -155,20 +164,21 @@ fn side(set: &Set) -> Side<'_> {
 /// The questions of a log that `before` answers as recorded, each with the number of decisions it stands for.
 fn recorded(
     log: &Path,
-    before: Side<'_>,
+    sides: (Side<'_>, Side<'_>),
 ) -> Result<(Vec<(Inquiry, u64)>, Replay), palisade_audit::query::QueryError> {
-    let mut replay = Replay::default();
-    let mut questions: BTreeMap<String, (Inquiry, bool, u64)> = BTreeMap::new();
+    let mut questions =
+        Questions { sides, looked: BTreeMap::new(), asked: BTreeMap::new(), replay: Replay::default() };
     let summary = query::run(log, &Filter::default(), |record| {
         if let Record::Decision(record) = record {
-            take(&record, &mut questions, &mut replay);
+            questions.take(&record);
         }
         ControlFlow::Continue(())
     })?;
+    let Questions { mut replay, asked: questions, .. } = questions;
     replay.unreadable_lines = summary.unreadable;
     let mut asked = Vec::new();
-    for (inquiry, permitted, times) in questions.into_values() {
-        if (before.answer(&inquiry).decision == Answered::Permit) == permitted {
+    for Question { inquiry, permitted, times } in questions.into_values() {
+        if (sides.0.answer(&inquiry).decision == Answered::Permit) == permitted {
             replay.compared += times;
             asked.push((inquiry, times));
         } else {
@@ -178,35 +188,76 @@ fn recorded(
     Ok((asked, replay))
 }
 
-/// Takes the questions of a record: of a batch, each item's.
-fn take(
-    record: &DecisionRecord,
-    questions: &mut BTreeMap<String, (Inquiry, bool, u64)>,
-    replay: &mut Replay,
-) {
-    let own = (record.action.as_deref(), record.target.as_deref(), record.decision, record.reason);
-    let items: Vec<_> = record
-        .items
-        .iter()
-        .map(|item| (Some(item.action.as_str()), Some(item.target.as_str()), item.decision, item.reason))
-        .collect();
-    let all = if items.is_empty() { vec![own] } else { items };
-    for (action, target, decision, reason) in all {
-        replay.decisions += record.count;
-        if !is_of_policy(reason) {
-            replay.not_by_policy += record.count;
-            continue;
-        }
-        match Inquiry::recorded(&of_record(record, action, target)) {
-            Ok(inquiry) => {
-                let permitted = decision == Decided::Permit;
-                let Inquiry { subject, authority, action, target, resource, circumstances, .. } = &inquiry;
-                let from = (circumstances.ip, &circumstances.path, circumstances.surface);
-                let key = format!("{:?}", (subject, authority, action, target, resource, from, permitted));
-                questions.entry(key).or_insert((inquiry, permitted, 0)).2 += record.count;
+/// What has been read of a log.
+struct Questions<'a> {
+    sides: (Side<'a>, Side<'a>),
+    /// Whether the answer to a question hangs on its time, or why it is not to be asked.
+    looked: BTreeMap<String, Result<bool, NotRebuilt>>,
+    asked: BTreeMap<String, Question>,
+    replay: Replay,
+}
+
+/// A question, and how many decisions it stands for.
+struct Question {
+    inquiry: Inquiry,
+    permitted: bool,
+    times: u64,
+}
+
+impl Questions<'_> {
+    /// Takes the questions of a record: of a batch, each item's.
+    fn take(&mut self, record: &DecisionRecord) {
+        let own = (record.action.as_deref(), record.target.as_deref(), record.decision, record.reason);
+        let items: Vec<_> = record
+            .items
+            .iter()
+            .map(|item| (Some(item.action.as_str()), Some(item.target.as_str()), item.decision, item.reason))
+            .collect();
+        let all = if items.is_empty() { vec![own] } else { items };
+        for (action, target, decision, reason) in all {
+            self.replay.decisions += record.count;
+            if !is_of_policy(reason) {
+                self.replay.not_by_policy += record.count;
+                continue;
             }
-            Err(why) => *replay.not_rebuilt.entry(why.to_string()).or_default() += record.count,
+            let permitted = decision == Decided::Permit;
+            if let Err(why) = self.add(&of_record(record, action, target), permitted) {
+                self.leave_out(why, record.count);
+                continue;
+            }
+            // Of a record that counts, all but the count is that of the first.
+            if record.count > 1 {
+                self.leave_out("only the first of several is recorded", record.count - 1);
+            }
         }
+    }
+
+    fn add(&mut self, record: &Recorded<'_>, permitted: bool) -> Result<(), NotRebuilt> {
+        let inquiry = Inquiry::recorded(record)?;
+        let Inquiry { subject, authority, action, target, resource, circumstances, .. } = &inquiry;
+        let from = (circumstances.ip, record.surface);
+        let key = format!("{:?}", (subject, authority, action, target, resource, from));
+        let looked = match self.looked.get(&key) {
+            Some(looked) => *looked,
+            None => {
+                let looked = self.look(&inquiry, record);
+                self.looked.insert(key.clone(), looked);
+                looked
+            }
+        };
+        let time = looked?.then_some(circumstances.now);
+        let question = self.asked.entry(format!("{key}{:?}", (permitted, time)));
+        question.or_insert(Question { inquiry, permitted, times: 0 }).times += 1;
+        Ok(())
+    }
+
+    fn look(&self, inquiry: &Inquiry, record: &Recorded<'_>) -> Result<bool, NotRebuilt> {
+        let (before, after) = self.sides;
+        Ok(before.hangs_on_time(inquiry, record)? | after.hangs_on_time(inquiry, record)?)
+    }
+
+    fn leave_out(&mut self, why: impl ToString, times: u64) {
+        *self.replay.not_rebuilt.entry(why.to_string()).or_default() += times;
     }
 }
 
@@ -230,6 +281,7 @@ fn of_record<'a>(
         path: record.path.as_deref(),
         surface: record.surface,
         time: record.time,
+        detail: record.detail.as_deref(),
     }
 }
 

@@ -8,7 +8,7 @@ use palisade_policy::{Diagnostic, SourceFile, format};
 use serde::Serialize;
 
 use super::set::{entries, is_policy};
-use crate::Outcome;
+use crate::{Outcome, commands::terminal::printable_lines};
 
 /// Lay policies out the one way.
 #[derive(Debug, Args)]
@@ -88,7 +88,9 @@ fn print(laid: &Laid) {
         State::Formatted => {}
         State::NotFormatted => println!("{name}: not formatted; run `palisade policy fmt {name}`"),
         State::Rewritten => println!("formatted {name}"),
-        State::Invalid => laid.problem.iter().for_each(|problem| eprintln!("{problem}")),
+        State::Invalid => {
+            laid.problem.iter().for_each(|problem| eprintln!("{}", printable_lines(&problem.to_string())));
+        }
     }
 }
 

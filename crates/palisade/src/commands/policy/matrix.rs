@@ -7,7 +7,10 @@ use clap::{Args, ValueEnum};
 use palisade_policy::{CellDifference, Form};
 
 use super::set::Around;
-use crate::{Outcome, commands::terminal::printable};
+use crate::{
+    Outcome,
+    commands::terminal::{printable, printable_lines},
+};
 
 /// Print who may what: the personas of the `*.test.yaml`, asked about everything that is known.
 #[derive(Debug, Args)]
@@ -47,19 +50,20 @@ enum FormArgument {
 impl Matrix {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
         let around = self.around.read()?;
-        let folder = around.folder(self.folder.as_deref())?;
-        let set = match around.load(&folder, self.tests.as_deref()) {
+        let place = around.one_place(self.folder.as_deref())?;
+        let set = match around.load(&place, self.tests.as_deref()) {
             Ok(set) => set,
             Err(diagnostics) => {
-                diagnostics.iter().for_each(|diagnostic| eprintln!("{diagnostic}"));
+                for diagnostic in diagnostics {
+                    eprintln!("{}", printable_lines(&diagnostic.to_string()));
+                }
                 return Ok(Outcome::No);
             }
         };
-        set.bed.notes.iter().for_each(|note| eprintln!("{note}"));
+        set.bed.notes.iter().for_each(|note| eprintln!("{}", printable_lines(&note.to_string())));
         if set.bed.personas.is_empty() {
             eprintln!(
-                "palisade: nobody asks: name personas under `matrix` in a `*.test.yaml` below {}, or give --tests",
-                folder.display()
+                "palisade: nobody asks: name personas under `matrix` in a `*.test.yaml` below {place}, or give --tests"
             );
             return Ok(Outcome::Misuse);
         }
@@ -74,7 +78,7 @@ impl Matrix {
         let text = matrix.written(self.form(self.output.as_deref()));
         match &self.output {
             Some(file) => std::fs::write(file, text).with_context(|| file.display().to_string())?,
-            None => print!("{text}"),
+            None => print!("{}", printable_lines(&text)),
         }
         Ok(Outcome::Yes)
     }

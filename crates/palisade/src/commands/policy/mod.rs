@@ -14,6 +14,7 @@ use crate::Outcome;
 
 /// Check, test, compare and format policies.
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  palisade policy check policies")]
 pub(crate) struct Policy {
     #[command(subcommand)]
     command: Command,

@@ -1,6 +1,7 @@
 //! A policy set on disk, with the deployment it is for: that of a configuration, or the one its test files describe.
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -8,7 +9,7 @@ use std::{
 use anyhow::bail;
 use clap::Args;
 use palisade_model::{Clock, SystemClock};
-use palisade_policy::{Diagnostic, Policies, Sources, TestBed, World, read_tree};
+use palisade_policy::{Diagnostic, Policies, PolicySet, Sources, TestBed, World, read_sets, read_tree};
 use palisade_server::config::{self, author::Authored};
 
 /// Where a set gets what its folder does not say.
@@ -55,37 +56,68 @@ impl Around {
     }
 }
 
+/// What is loaded as one.
+pub(super) enum Place {
+    /// A folder, or a single file.
+    Tree(PathBuf),
+    /// Sets with their limits, which only show when the sets are loaded together.
+    Limited(Vec<PolicySet>),
+}
+
 impl Surroundings {
-    /// The folder that was named, or those of the configuration, or `policies`.
-    pub(super) fn folders(&self, named: Option<&Path>) -> Vec<PathBuf> {
+    /// The folder that was named, or what the service would load with the configuration, or `policies`.
+    pub(super) fn places(&self, named: Option<&Path>) -> Vec<Place> {
         match (named, &self.authored) {
-            (Some(folder), _) => vec![folder.to_owned()],
-            (None, Some(authored)) => authored.folders.clone(),
-            (None, None) => vec![PathBuf::from("policies")],
+            (Some(folder), _) => vec![self.place(folder)],
+            (None, Some(authored)) => {
+                let sets = (!authored.sets.is_empty()).then(|| Place::Limited(authored.sets.clone()));
+                authored.folder.clone().map(Place::Tree).into_iter().chain(sets).collect()
+            }
+            (None, None) => vec![Place::Tree(PathBuf::from("policies"))],
         }
+    }
+
+    /// The same where there can be only one.
+    pub(super) fn one_place(&self, named: Option<&Path>) -> anyhow::Result<Place> {
+        let mut places = self.places(named);
+        match (places.pop(), places.is_empty()) {
+            (Some(place), true) => Ok(place),
+            (Some(_) | None, _) => bail!("name the folder: the configuration has none, or several"),
+        }
+    }
+
+    /// A folder that the configuration limits keeps its limit, also where it is named by itself.
+    pub(super) fn place(&self, folder: &Path) -> Place {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let sets = self.authored.iter().flat_map(|authored| &authored.sets);
+        match sets.into_iter().find(|set| real(&set.path) == real(folder)) {
+            Some(set) => Place::Limited(vec![set.clone()]),
+            None => Place::Tree(folder.to_owned()),
+        }
+    }
+
+    pub(super) fn has_configuration(&self) -> bool {
+        self.authored.is_some()
     }
 
     /// The files and folders that the configuration names for policies.
     pub(super) fn watched(&self) -> Vec<PathBuf> {
-        let folders = self.authored.iter().flat_map(|authored| &authored.folders);
-        folders.chain(&self.schema).chain(&self.entities).cloned().collect()
+        let places = self.authored.iter().flat_map(|_| self.places(None));
+        let folders =
+            places.flat_map(|place| place.folders().into_iter().map(Path::to_owned).collect::<Vec<_>>());
+        folders.chain(self.schema.iter().chain(&self.entities).cloned()).collect()
     }
 
-    /// The same where there can be only one.
-    pub(super) fn folder(&self, named: Option<&Path>) -> anyhow::Result<PathBuf> {
-        match &self.folders(named)[..] {
-            [folder] => Ok(folder.clone()),
-            folders => bail!("name the folder: the configuration has {} policy sets", folders.len()),
-        }
-    }
-
-    /// Loads the set in a folder. `tests` are its test files, if they lie elsewhere.
-    pub(super) fn load(&self, folder: &Path, tests: Option<&Path>) -> Result<Set, Vec<Diagnostic>> {
-        let sources = read_tree(folder, &self.schema, &self.entities)?;
-        let mut bed = match tests {
-            Some(tests) => TestBed::read(tests)?,
-            None if folder.is_file() => TestBed::default(),
-            None => TestBed::read(folder)?,
+    /// Loads what lies there. `tests` are its test files, if they lie elsewhere.
+    pub(super) fn load(&self, place: &Place, tests: Option<&Path>) -> Result<Set, Vec<Diagnostic>> {
+        let sources = match place {
+            Place::Tree(folder) => read_tree(folder, &self.schema, &self.entities)?,
+            Place::Limited(sets) => read_sets(sets, &self.schema, &self.entities)?,
+        };
+        let mut bed = match (tests, place) {
+            (Some(tests), _) => TestBed::read(tests)?,
+            (None, Place::Tree(path)) if path.is_file() => TestBed::default(),
+            (None, Place::Tree(_) | Place::Limited(_)) => TestBed::read_all(&place.folders())?,
         };
         if let Some(authored) = &self.authored {
             bed.deployment = authored.deployment.clone();
@@ -96,6 +128,23 @@ impl Surroundings {
         }
         let policies = Policies::load(&sources, &bed.deployment.world, bed.deployment.on_error)?;
         Ok(Set { policies, sources, bed })
+    }
+}
+
+impl Place {
+    pub(super) fn folders(&self) -> Vec<&Path> {
+        match self {
+            Self::Tree(folder) => vec![folder],
+            Self::Limited(sets) => sets.iter().map(|set| set.path.as_path()).collect(),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let folders: Vec<String> =
+            self.folders().into_iter().map(|folder| folder.display().to_string()).collect();
+        formatter.write_str(&folders.join(", "))
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use palisade_policy::run_tests;
 
-use crate::Outcome;
+use crate::{Outcome, commands::terminal::printable_lines};
 
 /// Run the `*.test.yaml` beside the policies, and say which policies no case is decided by.
 #[derive(Debug, Args)]
@@ -25,6 +25,9 @@ pub(super) struct Test {
 
 impl Test {
     pub(super) fn run(self) -> anyhow::Result<Outcome> {
+        if !self.folder.exists() {
+            bail!("{}: there is no such folder", self.folder.display());
+        }
         let report = run_tests(&self.folder);
         if let Some(file) = &self.junit {
             std::fs::write(file, report.junit()).with_context(|| file.display().to_string())?;
@@ -32,7 +35,7 @@ impl Test {
         if self.json {
             println!("{}", serde_json::to_string(&report)?);
         } else {
-            print!("{report}");
+            print!("{}", printable_lines(&report.to_string()));
         }
         Ok(if report.passed() { Outcome::Yes } else { Outcome::No })
     }

@@ -25,6 +25,8 @@ const MAX_BYTES: usize = 16 * 1024 * 1024;
 const MAX_PAGES: usize = 1_000;
 /// The most tools.
 const MAX_TOOLS: usize = 10_000;
+/// How many times as long as one request the whole list may take.
+const REQUESTS_IN_TIME: u32 = 10;
 /// How deep answers may nest.
 pub(super) const MAX_DEPTH: usize = 64;
 
@@ -46,6 +48,8 @@ pub(super) enum ListError {
     Unreachable(String),
     #[error("the server did not answer within {0:?}: --timeout gives it longer")]
     TimedOut(Duration),
+    #[error("the server did not send the whole list within {0:?}: --timeout gives it longer")]
+    TookTooLong(Duration),
     #[error("the server wants a token: give a file with one by --token-file{0}")]
     TokenMissing(String),
     #[error("the server refuses the token ({status}){said}")]
@@ -78,6 +82,7 @@ impl ListError {
             | Self::TokenInTheOpen
             | Self::Unreachable(_)
             | Self::TimedOut(_)
+            | Self::TookTooLong(_)
             | Self::TokenMissing(_)
             | Self::TokenRefused { .. }
             | Self::Redirect(_)
@@ -125,15 +130,9 @@ pub(super) async fn list(
     progress: impl Fn(usize),
 ) -> Result<Vec<Value>, ListError> {
     let mut server = Server::new(url, token, patience)?;
-    let mut first = server.page(None).await;
-    if first.as_ref().is_err_and(ListError::may_be_of_age) {
-        server.greet().await?;
-        first = server.page(None).await;
-    }
-    let tools = match first {
-        Ok(first) => server.pages(first, progress).await,
-        Err(error) => Err(error),
-    };
+    let whole = patience.saturating_mul(REQUESTS_IN_TIME);
+    let listed = tokio::time::timeout(whole, server.all(progress)).await;
+    let tools = listed.unwrap_or(Err(ListError::TookTooLong(whole)));
     server.leave().await;
     tools
 }
@@ -159,10 +158,25 @@ impl Server {
         if token.is_some() && url.scheme() == "http" && !is_loopback(&url) {
             return Err(ListError::TokenInTheOpen);
         }
-        let client = Client::builder().redirect(redirect::Policy::none()).connect_timeout(patience).build();
-        let client = client.map_err(|error| ListError::Unreachable(with_causes(&error)))?;
+        let mut client = Client::builder().redirect(redirect::Policy::none()).connect_timeout(patience);
+        // INVARIANT: a token in plain http goes to loopback only (above), and there past every proxy of the
+        // environment, which would read it.
+        if is_loopback(&url) {
+            client = client.no_proxy();
+        }
+        let client = client.build().map_err(|error| ListError::Unreachable(with_causes(&error)))?;
         let version = STATELESS.to_owned();
         Ok(Self { client, url, token, patience, version, session: None, left: MAX_BYTES, asked: 0 })
+    }
+
+    /// All tools, asked for in the way that the server knows.
+    async fn all(&mut self, progress: impl Fn(usize)) -> Result<Vec<Value>, ListError> {
+        let mut first = self.page(None).await;
+        if first.as_ref().is_err_and(ListError::may_be_of_age) {
+            self.greet().await?;
+            first = self.page(None).await;
+        }
+        self.pages(first?, progress).await
     }
 
     /// The first page and all that follow.

@@ -87,3 +87,18 @@ fn a_token_file_holds_one_token() {
         assert_eq!(token(&path).is_ok(), fits, "{text:?}");
     }
 }
+
+#[test]
+fn a_file_is_replaced_whole_and_keeps_who_may_read_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (target, other) = (folder.path().join("tools.json"), folder.path().join("other"));
+    std::fs::write(&target, "old").unwrap();
+    std::fs::set_permissions(&target, Permissions::from_mode(0o640)).unwrap();
+    std::fs::write(&other, "mine").unwrap();
+    std::os::unix::fs::symlink(&other, folder.path().join("tools.json.new")).unwrap();
+    replace(&target, "new").unwrap();
+    assert_eq!(std::fs::read_to_string(&target).unwrap(), "new");
+    assert_eq!(std::fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(std::fs::read_to_string(&other).unwrap(), "mine", "a link beside it is not written through");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "nothing is left beside it");
+}

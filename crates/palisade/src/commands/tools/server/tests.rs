@@ -191,3 +191,16 @@ async fn a_token_goes_along_but_never_over_plain_http_elsewhere() {
         assert_eq!(matches!(made, Err(ListError::TokenInTheOpen)), open, "{url}");
     }
 }
+
+#[tokio::test]
+async fn a_server_that_sends_its_list_drop_by_drop_is_given_up() {
+    let (url, heard) = server(|_, _, message| {
+        std::thread::sleep(Duration::from_millis(30));
+        let cursor = message["params"]["cursor"].as_str().map_or(0, str::len);
+        result(message, &json!({"tools": [], "nextCursor": "x".repeat(cursor + 1)}))
+    })
+    .await;
+    let error = list(&url, None, Duration::from_millis(100), |_| {}).await.unwrap_err();
+    assert!(matches!(error, ListError::TookTooLong(_)), "{error}");
+    assert!(heard.lock().unwrap().len() > 3, "no request took too long by itself");
+}
