@@ -41,6 +41,8 @@ pub struct Asking<'a> {
     plain: OnceLock<Result<Arc<Record>, RequestError>>,
     /// The context of actions with arguments.
     call: OnceLock<Result<Arc<Record>, RequestError>>,
+    /// What policies demand of either, and it fulfils.
+    demands: OnceLock<Result<Arc<[Atom]>, RequestError>>,
 }
 
 /// An item in the form in which it is evaluated.
@@ -74,7 +76,8 @@ impl<'a> Asking<'a> {
         subject: &'a PreparedSubject,
         circumstances: &'a Circumstances,
     ) -> Self {
-        Self { policies, subject, circumstances, plain: OnceLock::new(), call: OnceLock::new() }
+        let (plain, call, demands) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { policies, subject, circumstances, plain, call, demands }
     }
 
     /// Answers for one item. Total: what cannot be put to the policies is denied.
@@ -122,12 +125,13 @@ impl<'a> Asking<'a> {
         self.put_with(about, Known::Given, |engine, truths| engine.near(truths, most))
     }
 
-    /// The item with whatever arguments, and every policy that could be about it for a token with these scopes.
+    /// The item with whatever arguments, and every policy that could be about it in a context that fulfils these
+    /// demands; in any, where there are none.
     ///
     /// INVARIANT: the entities of arguments are not there, so only what mentions none may be evaluated.
-    pub(crate) fn put_open(&self, about: &About<'_>, scopes: Option<&[Atom]>) -> Result<Put, RequestError> {
+    pub(crate) fn put_open(&self, about: &About<'_>, demands: Option<&[Atom]>) -> Result<Put, RequestError> {
         self.put_with(about, Known::Nothing, |engine, truths| {
-            engine.candidates(&Truths { scopes, ..*truths })
+            engine.candidates(&Truths { context: demands, ..*truths })
         })
     }
 
@@ -147,11 +151,12 @@ impl<'a> Asking<'a> {
         let own = self.own(about, arguments, act, &parts.who)?;
 
         let engine = self.policies.engine();
+        let demands = self.demands()?;
         let truths = Truths {
             action: &engine.index().actions().truths(own.action, store.ancestors(own.action)),
             resource: &engine.index().resources().truths(target.uid(), target.ancestors()),
             principal: Some(&parts.who.truths),
-            scopes: parts.scopes.as_deref(),
+            context: Some(&demands),
         };
         let candidates = candidates(engine, &truths);
         let request = Request::new_unchecked(
@@ -215,6 +220,18 @@ impl<'a> Asking<'a> {
             own.action = typed.action.as_ref();
         }
         Ok(own)
+    }
+
+    /// What policies demand of the contexts of this request, and these fulfil. They demand nothing of arguments.
+    pub(crate) fn demands(&self) -> Result<Arc<[Atom]>, RequestError> {
+        let parts = self.subject.parts.as_ref().map_err(Clone::clone)?;
+        let find = || {
+            let mut truths = parts.demands.clone();
+            let whole = shared(&self.plain, || self.context(false))?;
+            self.policies.engine().index().demands().add_rest(&parts.context, &whole, &mut truths);
+            Ok(truths.into())
+        };
+        self.demands.get_or_init(find).clone()
     }
 
     /// What the subject's token and the circumstances put into every context of this request.

@@ -5,10 +5,10 @@
 //! that Cedar's own authorizer comes to over the whole set. Everything that can be done once is done when the engine
 //! is built; nothing of a request is kept.
 
+mod demands;
 mod index;
 mod looks;
 mod mentions;
-mod scopes;
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -22,7 +22,10 @@ use cedar_policy_core::{
 
 pub(crate) use self::index::{Atom, Index, Truths};
 use self::looks::looked_into;
-pub(crate) use self::{mentions::Mentions, scopes::is_scopes};
+pub(crate) use self::{
+    demands::{is_scopes, needed_scopes},
+    mentions::Mentions,
+};
 
 pub(crate) struct Engine {
     /// In order of id; the index has them by their place here.
@@ -76,10 +79,10 @@ impl Engine {
         self.index.candidates(truths)
     }
 
-    /// The permits that are about this action and target, whoever asks with whatever scopes; at most so many.
+    /// The permits that are about this action and target, whoever asks in whatever context; at most so many.
     pub(crate) fn near(&self, truths: &Truths<'_>, most: usize) -> Vec<u32> {
         const MOST_FOUND: usize = 2_048;
-        let wide = Truths { principal: None, scopes: None, ..*truths };
+        let wide = Truths { principal: None, context: None, ..*truths };
         let mut found = self.index.some_candidates(&wide, MOST_FOUND);
         let permits = |number: &u32| {
             let rule = usize::try_from(*number).ok().and_then(|at| self.rules.get(at));
@@ -145,15 +148,19 @@ impl Engine {
                 Dereference::NoSuchEntity | Dereference::Residual(_) => axis.truths(uid, []),
             },
         };
-        let scopes = match request.context() {
-            Some(Context::Value(record)) => self.index.scopes(record.get("scopes")),
+        let demands = match request.context() {
+            Some(Context::Value(record)) => {
+                let mut truths = self.index.demands().of_token(record);
+                self.index.demands().add_rest(record, record, &mut truths);
+                Some(truths)
+            }
             Some(Context::RestrictedResidual(_)) | None => None,
         };
         let truths = Truths {
             action: &of(self.index.actions(), request.action()),
             resource: &of(self.index.resources(), request.resource()),
             principal: Some(&of(self.index.principals(), request.principal())),
-            scopes: scopes.as_deref(),
+            context: demands.as_deref(),
         };
         self.answer(&self.candidates(&truths), request.clone(), entities)
     }

@@ -41,7 +41,7 @@ use self::outcomes::{Outcomes, Pass};
 use crate::{
     About, Asking, Offer, OnError, PreparedSubject, Strength,
     asking::Put,
-    engine::{Atom, Mentions},
+    engine::{Atom, Mentions, needed_scopes},
     step_up::{Ladder, MAX_EVALUATIONS},
     values::Record,
 };
@@ -76,13 +76,15 @@ pub struct Listing<'a> {
     asking: &'a Asking<'a>,
     /// None where nothing is offered.
     ladder: Option<Ladder<'a>>,
-    /// What policies say of all scopes that the token has or may get.
-    scopes: Option<Vec<Atom>>,
+    /// What policies demand of a context, and it fulfils with all scopes that the token has or may get.
+    demands: Option<Arc<[Atom]>>,
     held: Memo,
     scopes_open: Memo,
     login_open: Memo,
     all: Stronger,
     choices: Vec<Stronger>,
+    /// Which of the choices have a scope, a bit for each; found when it is first asked for.
+    having: Option<FxHashMap<SmolStr, Choices>>,
     logins: Vec<Stronger>,
     /// The choice that helped an item before: it is likely to help the next.
     helpful: usize,
@@ -90,6 +92,11 @@ pub struct Listing<'a> {
 
 /// What came of the policies whose condition does not look at the item.
 type Memo = FxHashMap<u32, Outcomes>;
+
+/// Some of the choices, a bit for each.
+type Choices = u64;
+// A ladder has no more of them.
+const _: () = assert!(MAX_EVALUATIONS <= Choices::BITS as usize);
 
 /// A stronger token, as far as it has been tried.
 #[derive(Debug, Default)]
@@ -131,23 +138,24 @@ impl<'a> Asking<'a> {
         let held = self.subject().strength();
         let offer = offer.filter(|_| self.subject().proven);
         let ladder = offer.map(|offer| Ladder::new(held, offer, self.circumstances().now));
-        let mut scopes = self.subject().parts.as_ref().ok().and_then(|parts| parts.scopes.clone());
+        let mut demands = self.demands().ok();
         let mut all = Stronger::default();
         if let Some(ladder) = &ladder {
             let strength = Strength { scopes: &ladder.all(), ..held };
             let subject = self.subject().with(strength, self.policies().engine().index());
             all.contexts = self.contexts(&subject);
-            scopes = subject.parts.ok().and_then(|parts| parts.scopes);
+            demands = Asking::new(self.policies(), &subject, self.circumstances()).demands().ok();
         }
         let untried = |count: usize| (0..count).map(|_| Stronger::default()).collect();
         Listing {
             asking: self,
-            scopes,
+            demands,
             held: Memo::default(),
             scopes_open: Memo::default(),
             login_open: Memo::default(),
             all,
             choices: untried(ladder.as_ref().map_or(0, Ladder::choices)),
+            having: None,
             logins: untried(ladder.as_ref().map_or(0, Ladder::logins)),
             ladder,
             helpful: 0,
@@ -168,7 +176,7 @@ impl Listing<'_> {
     /// Answers for the calls of one item. Total: what cannot be put to the policies is never permitted.
     pub fn reach(&mut self, action: &Action, target: &Target, resource: &ResourceName) -> Reach {
         let about = About { action, target, resource, arguments: None };
-        let Ok(put) = self.asking.put_open(&about, self.scopes.as_deref()) else { return Reach::Never };
+        let Ok(put) = self.asking.put_open(&about, self.demands.as_deref()) else { return Reach::Never };
         let item = self.item(&put);
         if item.judge(|rule| rule.outcomes) != Answer::No {
             return Reach::Permitted;
@@ -258,11 +266,31 @@ impl Listing<'_> {
     }
 
     fn some_choice_helps(&mut self, item: &Item<'_>, tried: usize) -> bool {
+        let could_help = self.choices_that_could_help(item);
         let first = self.helpful.min(tried.saturating_sub(1));
         let rest = (0..tried).filter(|choice| *choice != first);
-        let found = std::iter::once(first).chain(rest).find(|choice| self.choice_helps(item, *choice));
+        let mut worth_it = std::iter::once(first).chain(rest).filter(|choice| could_help & bit(*choice) != 0);
+        let found = worth_it.find(|choice| self.choice_helps(item, *choice));
         self.helpful = found.unwrap_or(self.helpful);
         found.is_some()
+    }
+
+    /// The choices with which some permit of the item has every scope that it needs. Without such a permit nothing can
+    /// be permitted, and nothing has to be evaluated to say so.
+    fn choices_that_could_help(&mut self, item: &Item<'_>) -> Choices {
+        let Some(ladder) = &self.ladder else { return 0 };
+        let having = self.having.get_or_insert_with(|| having(ladder));
+        let with_all_it_needs = |rule: &Judged<'_>| {
+            if rule.policy.effect() == Effect::Forbid {
+                return 0;
+            }
+            if !rule.mentions.any_of(Mentions::SCOPES) {
+                return if rule.outcomes.holds { Choices::MAX } else { 0 };
+            }
+            let needed = rule.policy.non_scope_constraints().into_iter().flat_map(needed_scopes);
+            needed.fold(Choices::MAX, |all, scope| all & having.get(scope).copied().unwrap_or_default())
+        };
+        item.rules.iter().map(with_all_it_needs).fold(0, |all, of_rule| all | of_rule)
     }
 
     fn choice_helps(&mut self, item: &Item<'_>, choice: usize) -> bool {
@@ -367,6 +395,21 @@ impl Judged<'_> {
         }
         *memo.entry(self.number).or_insert_with(evaluate)
     }
+}
+
+/// Which choices have a scope, for every scope that any of them has.
+fn having(ladder: &Ladder<'_>) -> FxHashMap<SmolStr, Choices> {
+    let mut having: FxHashMap<SmolStr, Choices> = FxHashMap::default();
+    for choice in 0..ladder.choices() {
+        for scope in ladder.scopes(choice) {
+            *having.entry(SmolStr::from(scope.as_str())).or_default() |= bit(choice);
+        }
+    }
+    having
+}
+
+fn bit(choice: usize) -> Choices {
+    u32::try_from(choice).ok().and_then(|choice| Choices::from(1_u8).checked_shl(choice)).unwrap_or_default()
 }
 
 fn evaluator(request: Request, entities: &Entities) -> Evaluator<'_> {

@@ -39,8 +39,8 @@ pub(crate) struct Parts {
     pub(crate) who: Arc<Who>,
     /// What the token puts into a context, strength included.
     pub(crate) context: Record,
-    /// What policies say of its scopes.
-    pub(crate) scopes: Option<Vec<Atom>>,
+    /// What policies demand of a context and this fulfils.
+    pub(crate) demands: Vec<Atom>,
 }
 
 /// What stays the same however strong a token is.
@@ -96,8 +96,8 @@ impl PreparedSubject {
         let parts = who.and_then(|who| {
             let mut context = who.said.clone();
             add_strength(&mut context, strength)?;
-            let scopes = index.scopes(context.get("scopes"));
-            Ok(Parts { who, context, scopes })
+            let demands = index.demands().of_token(&context);
+            Ok(Parts { who, context, demands })
         });
         let Strength { scopes, acr, auth_time } = strength;
         Self { kind, proven, made_by, parts, scopes: scopes.clone(), acr: acr.map(str::to_owned), auth_time }

@@ -124,7 +124,7 @@ fn mixed(number: usize) -> String {
 }
 
 fn unscoped(number: usize) -> String {
-    format!("permit (principal, action, resource) when {{ context.surface == \"s{number}\" }};")
+    format!("permit (principal, action, resource) when {{ context.issuer like \"s{number}*\" }};")
 }
 
 /// The files of a set, its policies in one file or in several.

@@ -1,7 +1,7 @@
 //! Finds the policies whose scope holds for a request, without looking at the others.
 //!
-//! A policy is filed under what its scope says of the action, the principal and the resource, and under the scopes
-//! that its condition begins by asking for. What can be said of an entity, such as `== User::"a"` or
+//! A policy is filed under what its scope says of the action, the principal and the resource, and under what its
+//! condition begins by demanding of the context. What can be said of an entity, such as `== User::"a"` or
 //! `in Role::"b"`, is an [`Atom`]; a request gives, axis by axis, the atoms that are true of it, its entities' ancestors
 //! included. The policies are sorted by their four atoms, and a map knows where each beginning of a key lies.
 //!
@@ -11,20 +11,19 @@
 use std::ops::Range;
 
 use cedar_policy::{ActionConstraint, Policy, PrincipalConstraint, ResourceConstraint};
-use cedar_policy_core::ast::{EntityType, EntityUID, Literal, Set, Value, ValueKind};
+use cedar_policy_core::ast::{EntityType, EntityUID};
 use rustc_hash::FxHashMap;
-use smol_str::SmolStr;
 
-use super::scopes::asked_first;
+use super::demands::Demands;
 
 /// Something a policy says of one part of a request.
 pub(crate) type Atom = u32;
 
 /// Says nothing: true of every request.
-const ANY: Atom = 0;
+pub(super) const ANY: Atom = 0;
 /// Not part of a beginning of a key.
 const OPEN: Atom = Atom::MAX;
-/// Action, resource, principal, scope: in the order in which they narrow most for most sets.
+/// Action, resource, principal, context: in the order in which they narrow most for most sets.
 const AXES: usize = 4;
 /// So few policies are looked through one by one.
 const FEW: usize = 8;
@@ -38,8 +37,8 @@ pub(crate) struct Truths<'a> {
     pub(crate) resource: &'a [Atom],
     /// None where no policy is left out for the principal it is for.
     pub(crate) principal: Option<&'a [Atom]>,
-    /// None where the scopes are not known: then no policy is left out for the scope it asks for.
-    pub(crate) scopes: Option<&'a [Atom]>,
+    /// None where the context is not known: then no policy is left out for what it demands of it.
+    pub(crate) context: Option<&'a [Atom]>,
 }
 
 /// Where every policy is.
@@ -48,7 +47,7 @@ pub(crate) struct Index {
     actions: Axis,
     resources: Axis,
     principals: Axis,
-    scopes: FxHashMap<SmolStr, Atom>,
+    demands: Demands,
     /// Every policy under every one of its keys, sorted.
     entries: Vec<(Key, u32)>,
     /// Where the entries with this beginning lie.
@@ -95,11 +94,11 @@ impl Index {
 
     /// The same, with the search broken off when this many are found.
     pub(crate) fn some_candidates(&self, truths: &Truths<'_>, most: usize) -> Vec<u32> {
-        let wanted = [Some(truths.action), Some(truths.resource), truths.principal, truths.scopes];
+        let wanted = [Some(truths.action), Some(truths.resource), truths.principal, truths.context];
         let mut found = Found { numbers: Vec::new(), most };
         self.descend(&wanted, [OPEN; AXES], 0, 0..self.entries.len(), &mut found);
         let mut found = found.numbers;
-        // A policy on several actions or scopes has several keys.
+        // A policy on several actions, or with several demands, has several keys.
         found.sort_unstable();
         found.dedup();
         found
@@ -117,26 +116,17 @@ impl Index {
         &self.resources
     }
 
-    /// The atoms that are true of a context's scopes; none where it has no set of scopes, because then a policy that
-    /// asks for one does not fail but errs, and has to be found.
-    pub(crate) fn scopes(&self, value: Option<&Value>) -> Option<Vec<Atom>> {
-        let set = set_of_texts(value?)?;
-        let known = set.iter().filter_map(|element| match element.value_kind() {
-            ValueKind::Lit(Literal::String(scope)) => self.scopes.get(scope).copied(),
-            ValueKind::Lit(_) | ValueKind::Set(_) | ValueKind::Record(_) | ValueKind::ExtensionValue(_) => {
-                None
-            }
-        });
-        Some(std::iter::once(ANY).chain(known).collect())
+    pub(crate) fn demands(&self) -> &Demands {
+        &self.demands
     }
 
     /// The policies that are candidates whoever does whatever to whatever, but for types.
     pub(crate) fn unnarrowed(&self) -> impl Iterator<Item = u32> {
-        self.entries.iter().filter_map(|([action, resource, principal, scope], number)| {
+        self.entries.iter().filter_map(|([action, resource, principal, demand], number)| {
             let wide = *action == ANY
                 && self.resources.is_wide(*resource)
                 && self.principals.is_wide(*principal)
-                && *scope == ANY;
+                && *demand == ANY;
             wide.then_some(*number)
         })
     }
@@ -163,19 +153,11 @@ impl Index {
             ResourceConstraint::Is(name) => self.resources.of_type(name.as_ref()),
             ResourceConstraint::IsIn(name, uid) => self.resources.type_within(name.as_ref(), uid.as_ref()),
         };
-        let scopes = match asked_first(policy) {
-            Some(scopes) => scopes.iter().map(|scope| self.scope(scope)).collect(),
-            None => vec![ANY],
-        };
+        let demands = self.demands.of(policy);
         actions
             .iter()
-            .flat_map(|action| scopes.iter().map(move |scope| [*action, resource, principal, *scope]))
+            .flat_map(|action| demands.iter().map(move |demand| [*action, resource, principal, *demand]))
             .collect()
-    }
-
-    fn scope(&mut self, scope: &SmolStr) -> Atom {
-        let next = Atom::try_from(self.scopes.len() + 1).unwrap_or(OPEN - 1);
-        *self.scopes.entry(scope.clone()).or_insert(next)
     }
 
     /// Notes where the beginnings of keys lie, as far as there are more than a few of each.
@@ -310,11 +292,4 @@ fn with(mut key: Key, axis: usize, atom: Atom) -> Key {
         *place = atom;
     }
     key
-}
-
-fn set_of_texts(value: &Value) -> Option<&Set> {
-    match value.value_kind() {
-        ValueKind::Set(set) => Some(set),
-        ValueKind::Lit(_) | ValueKind::Record(_) | ValueKind::ExtensionValue(_) => None,
-    }
 }

@@ -36,7 +36,7 @@ impl Dice {
     }
 }
 
-const CONDITIONS: [&str; 23] = [
+const CONDITIONS: [&str; 33] = [
     "true",
     "false",
     "1 + context.n == 3",
@@ -57,6 +57,16 @@ const CONDITIONS: [&str; 23] = [
     "context.scopes.containsAll([])",
     "context.scopes.contains(context.n)",
     "context.scopes == [\"s0\"]",
+    "context.n == 2",
+    "2 == context.n && principal.missing == 1",
+    "context.n == \"a\"",
+    "context.missing == 1",
+    "context.missing.contains(1) && context.n == 2",
+    "context.scopes == \"s0\"",
+    "context.n.contains(1)",
+    "context.ip == \"::1\" && resource.level > 1",
+    "context.friend == User::\"2\"",
+    "context.friends.contains(User::\"2\") || context.n == 1",
     "resource has level && resource.level > 2",
     "principal in Team::\"3\" || User::\"1\" in Team::\"2\"",
     "User::\"2\".level == resource.level",
@@ -152,7 +162,12 @@ fn request(dice: &mut Dice) -> cedar_policy::Request {
         _ => format!("\"scopes\": [{}],", scopes.join(",")),
     };
     let ip = dice.pick(&["127.0.0.1", "::1", "nonsense"]);
-    let context = format!("{{{scopes} \"n\": {}, \"ip\": \"{ip}\"}}", dice.roll(4));
+    let n = if dice.one_in(8) { "\"a\"".to_owned() } else { dice.roll(4).to_string() };
+    let friend = format!("{{\"__entity\": {{\"type\": \"User\", \"id\": \"{}\"}}}}", dice.roll(4));
+    let friends = if dice.one_in(3) { format!("[{friend}, 1]") } else { friend.clone() };
+    let context = format!(
+        "{{{scopes} \"n\": {n}, \"ip\": \"{ip}\", \"friend\": {friend}, \"friends\": {friends}}}"
+    );
     let context = cedar_policy::Context::from_json_str(&context, None).unwrap();
     let (principal, resource) = (uid(&dice.entity()), uid(&dice.entity()));
     cedar_policy::Request::new(principal, uid(&dice.action()), resource, context, None).unwrap()
@@ -252,7 +267,7 @@ fn a_policy_is_found_by_what_its_scope_and_its_first_conjunct_say() {
         let request = cedar_policy::Request::new(user, action, tool, context, None).unwrap();
         Engine::new(set.policies()).answer_alone(request.as_ref(), &entities).candidates
     };
-    let holds_a = r#"{"scopes": ["a"]}"#;
+    let holds_a = r#"{"scopes": ["a"], "surface": "decide", "amr": ["pwd"], "acr": "pwd"}"#;
     for (policy, candidates) in [
         ("permit (principal, action, resource);", 1),
         ("permit (principal == User::\"a\", action == Action::\"x\", resource is Tool);", 1),
@@ -266,12 +281,22 @@ fn a_policy_is_found_by_what_its_scope_and_its_first_conjunct_say() {
         ("permit (principal, action, resource) when { context.scopes.containsAll([\"b\", \"a\"]) };", 0),
         ("permit (principal, action, resource) when { context.n > 1 && context.scopes.contains(\"b\") };", 1),
         ("permit (principal, action, resource) unless { context.scopes.contains(\"b\") };", 1),
+        ("permit (principal, action, resource) when { context.surface == \"decide\" && context.n > 1 };", 1),
+        ("permit (principal, action, resource) when { \"decide\" == context.surface };", 1),
+        ("permit (principal, action, resource) when { context.surface == \"authzen\" };", 0),
+        ("permit (principal, action, resource) when { context.surface == 1 };", 0),
+        ("permit (principal, action, resource) when { context.surface != \"authzen\" };", 1),
+        ("permit (principal, action, resource) when { context.amr.contains(\"otp\") };", 0),
+        // What a stronger token or a call may bring is no key.
+        ("permit (principal, action, resource) when { context.acr == \"mfa\" };", 1),
+        ("permit (principal, action, resource) when { context.args == User::\"a\" };", 1),
     ] {
         assert_eq!(found(policy, holds_a), candidates, "{policy}");
     }
     let asks = "permit (principal, action, resource) when { context.scopes.contains(\"b\") };";
-    for context in ["{}", r#"{"scopes": 1}"#] {
-        assert_eq!(found(asks, context), 1, "{context}: an error has to be found");
+    let compares = "permit (principal, action, resource) when { context.surface == \"b\" };";
+    for (policy, context) in [(asks, "{}"), (asks, r#"{"scopes": 1}"#), (compares, "{}")] {
+        assert_eq!(found(policy, context), 1, "{context}: an error has to be found");
     }
 }
 

@@ -6,12 +6,15 @@ use serde_json::Value;
 use super::*;
 use crate::StepUp;
 
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 17] = [
     "context.scopes.contains(\"s0\")",
     "context.scopes.contains(\"s1\")",
     "context.scopes.contains(\"s2\")",
     "context.scopes.containsAny([\"s3\", \"s4\"])",
     "context.scopes.containsAll([\"s5\", \"s1\", \"s2\"])",
+    "context.scopes.containsAll([\"s2\", \"s5\", \"s1\", \"s8\"])",
+    "context.surface == \"decide\"",
+    "context.surface == \"ext_authz\"",
     "[\"s0\", \"s6\"].containsAll(context.scopes)",
     "context.scopes == [\"s0\"]",
     "context has acr && context.acr == \"mfa\"",
