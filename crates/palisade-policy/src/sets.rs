@@ -17,7 +17,7 @@ use crate::{
     Diagnostic, Sources, World,
     parse::Parsed,
     sources::read_tree,
-    world::{place_of, read_json},
+    world::{place_of, read_json, uid_of},
 };
 
 /// A folder of policies, and what these may reach.
@@ -221,11 +221,6 @@ impl Reach {
         let key = (uid.type_name().to_string(), uid.id().unescaped().to_owned());
         self.0.get(&key).into_iter().flatten()
     }
-}
-
-fn uid_of(value: &Value) -> Option<(String, String)> {
-    let value = value.get("__entity").unwrap_or(value);
-    Some((value.get("type")?.as_str()?.to_owned(), value.get("id")?.as_str()?.to_owned()))
 }
 
 #[cfg(test)]

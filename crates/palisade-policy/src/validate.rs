@@ -3,10 +3,11 @@
 //! Cedar checks every policy against every combination of principal, action and resource that the schema allows, also
 //! those that the policy's head rules out. Where many policies have the same actions in their heads, they are checked
 //! against the part of the schema that speaks of these actions: in every other combination the head is false, and what
-//! stands behind it is never looked at. Only a policy that passes there without a warning is spared; whatever is found,
+//! stands behind it is never looked at. Making a part costs as much as checking some thousand policies, so that actions
+//! which few policies name share one. Only a policy that passes there without a warning is spared; whatever is found,
 //! the whole schema is asked, so that errors and warnings are always those of the whole.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use cedar_policy::{
     ActionConstraint, Entities, EntityUid, Policy, PolicyId, PolicySet, Schema, SchemaFragment,
@@ -19,6 +20,10 @@ use crate::vocabulary::{Vocabulary, action_of};
 
 /// So many checks of one policy against one combination cost more than the part of a schema.
 const WORTH_A_PART: usize = 3_000;
+/// So many policies with the same actions in their heads have a part to themselves.
+const MANY: usize = 500;
+/// The actions of so many heads share a part where fewer have them.
+const SHARED: usize = 16;
 
 /// Validates the policies of a set.
 pub(crate) struct Validation {
@@ -27,13 +32,20 @@ pub(crate) struct Validation {
     combinations: usize,
     fragments: Vec<Value>,
     hierarchy: Entities,
-    parts: HashMap<Vec<EntityUid>, Part>,
+    /// Which part speaks of the actions in a head.
+    part_of: HashMap<Vec<EntityUid>, usize>,
+    parts: Vec<Part>,
 }
 
-/// What is known of policies with the same actions in their heads.
+/// A part of the schema, and what is known of the policies that are checked against it.
 #[derive(Default)]
 struct Part {
+    heads: Vec<Vec<EntityUid>>,
+    /// Whether it is for the actions of several heads.
+    shared: bool,
+    /// How many policies there were.
     seen: usize,
+    /// None while it is not worth its cost.
     validator: Option<Validator>,
 }
 
@@ -50,7 +62,8 @@ impl Validation {
             combinations: schema.actions().map(of).sum(),
             fragments: vocabulary.fragments.iter().filter_map(json).collect(),
             hierarchy: schema.action_entities().unwrap_or_else(|_| Entities::empty()),
-            parts: HashMap::new(),
+            part_of: HashMap::new(),
+            parts: Vec::new(),
         }
     }
 
@@ -69,8 +82,12 @@ impl Validation {
                 ActionConstraint::In(actions) => by_actions.entry(actions).or_default().push(policy),
             }
         }
+        let mut by_part: BTreeMap<usize, Vec<&Policy>> = BTreeMap::new();
         for (actions, policies) in by_actions {
-            match self.part(actions, policies.len()) {
+            by_part.entry(self.assign(actions, policies.len())).or_default().extend(policies);
+        }
+        for (part, policies) in by_part {
+            match self.validator(part, policies.len()) {
                 Some(validator) => rest.extend(not_flawless(validator, &policies)),
                 None => rest.extend(policies),
             }
@@ -78,11 +95,31 @@ impl Validation {
         self.whole.validate(&set(&rest), ValidationMode::Strict)
     }
 
-    /// The validator of the part of the schema that speaks of these actions, if it is worth its cost.
-    fn part(&mut self, actions: Vec<EntityUid>, policies: usize) -> Option<&Validator> {
-        let part = self.parts.entry(actions.clone()).or_default();
+    /// The part that speaks of these actions. Those that few policies have are added to one that is not made yet.
+    fn assign(&mut self, actions: Vec<EntityUid>, policies: usize) -> usize {
+        if let Some(part) = self.part_of.get(&actions) {
+            return *part;
+        }
+        let shared = policies < MANY;
+        let has_room = |part: &Part| part.shared && part.validator.is_none() && part.heads.len() < SHARED;
+        let room = self.parts.iter().rposition(has_room).filter(|_| shared);
+        let at = room.unwrap_or(self.parts.len());
+        if room.is_none() {
+            self.parts.push(Part { shared, ..Part::default() });
+        }
+        if let Some(part) = self.parts.get_mut(at) {
+            part.heads.push(actions.clone());
+        }
+        self.part_of.insert(actions, at);
+        at
+    }
+
+    /// The validator of a part, if it is worth its cost.
+    fn validator(&mut self, part: usize, policies: usize) -> Option<&Validator> {
+        let part = self.parts.get_mut(part)?;
         part.seen += policies;
         if part.validator.is_none() && part.seen.saturating_mul(self.combinations) >= WORTH_A_PART {
+            let actions: Vec<&EntityUid> = part.heads.iter().flatten().collect();
             part.validator =
                 part_of(&self.fragments, &self.hierarchy, self.whole.schema(), &actions).map(Validator::new);
         }
@@ -112,7 +149,7 @@ fn part_of(
     fragments: &[Value],
     hierarchy: &Entities,
     schema: &Schema,
-    actions: &[EntityUid],
+    actions: &[&EntityUid],
 ) -> Option<Schema> {
     let related = |one: &EntityUid, other: &EntityUid| {
         one == other || hierarchy.is_ancestor_of(one, other) || hierarchy.is_ancestor_of(other, one)
@@ -163,7 +200,7 @@ mod tests {
         };
         let mut validation = Validation::new(&vocabulary);
         let in_parts = told(&validation.validate(&set));
-        assert!(validation.parts.values().all(|part| part.validator.is_some()), "the parts are not tried");
+        assert!(validation.parts.iter().all(|part| part.validator.is_some()), "the parts are not tried");
         let whole = Validator::new(vocabulary.schema.clone()).validate(&set, ValidationMode::Strict);
         assert_eq!(in_parts, told(&whole));
     }

@@ -93,7 +93,7 @@ impl World {
         let files = sources.entities.iter().filter_map(|file| read_json(file).ok());
         for uid in files
             .flat_map(|file| file.as_array().cloned().unwrap_or_default())
-            .filter_map(|entry| uid(&entry))
+            .filter_map(|entry| entry.get("uid").and_then(uid_of))
         {
             let (type_name, id) = uid;
             let (name, rest) = id.split_at(id.find('/').unwrap_or(id.len()));
@@ -190,9 +190,9 @@ pub(crate) fn place_of(text: &str, string: &str) -> (usize, usize) {
     text.rfind(&quoted).map_or((0, 0), |offset| crate::diagnostic::position(text, offset))
 }
 
-fn uid(entry: &Value) -> Option<(String, String)> {
-    let uid = entry.get("uid")?;
-    let uid = uid.get("__entity").unwrap_or(uid);
+/// Type and id of an entity in Cedar's JSON form: `{"type": .., "id": ..}`, also inside `{"__entity": ..}`.
+pub(crate) fn uid_of(value: &Value) -> Option<(String, String)> {
+    let uid = value.get("__entity").unwrap_or(value);
     Some((uid.get("type")?.as_str()?.to_owned(), uid.get("id")?.as_str()?.to_owned()))
 }
 

@@ -12,6 +12,7 @@ mod reload;
 mod service;
 pub mod single;
 pub mod telemetry;
+mod workshop;
 
 pub use service::{Service, StartError, StartSettings};
 

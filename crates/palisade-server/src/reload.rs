@@ -23,11 +23,14 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use crate::config::{
-    self,
-    build::{Built, Embedded},
-    load::Loaded,
-    types::Reload,
+use crate::{
+    config::{
+        self,
+        build::{Built, Embedded},
+        load::Loaded,
+        types::Reload,
+    },
+    workshop::Workshop,
 };
 
 /// Between two readings that must be alike.
@@ -63,6 +66,8 @@ pub(crate) struct Reloader {
     pub(crate) hangup: Signal,
     /// The reading that the snapshot in force was built from.
     pub(crate) in_force: Fingerprint,
+    /// Where snapshots are built.
+    pub(crate) workshop: Workshop,
 }
 
 impl Reloader {
@@ -148,6 +153,7 @@ impl Reloader {
         match built {
             Ok((loaded, built)) => {
                 self.take(loaded, built, &before).await;
+                self.workshop.let_go(before);
                 Some(true)
             }
             Err(error) => {
@@ -167,11 +173,11 @@ impl Reloader {
         }
     }
 
-    /// Reads and builds off the runtime's threads: with many policies it takes a while.
+    /// Reads and builds on the thread for it: with many policies it takes a while.
     async fn build(&self) -> Result<(Loaded, Built), String> {
         let (path, clock, before) = (self.path.clone(), Arc::clone(&self.clock), self.pdp.snapshot());
         let running = self.loaded.config.clone();
-        let work = tokio::task::spawn_blocking(move || {
+        let work = move || {
             let loaded = config::load::read(&path).map_err(|error| crate::chain(&error))?;
             if loaded.config.audit != running.audit || loaded.config.telemetry != running.telemetry {
                 return Err("`audit` and `telemetry` are changed by a restart only".to_owned());
@@ -181,8 +187,9 @@ impl Reloader {
             }
             let built = config::build::snapshot(&loaded, &Embedded::default(), Some(&before), &clock);
             built.map(|built| (loaded, built)).map_err(|error| error.to_string())
-        });
-        work.await.unwrap_or_else(|error| Err(format!("the reload failed: {error}")))
+        };
+        let built = self.workshop.build(work).await;
+        built.unwrap_or_else(|| Err("the reload panicked".to_owned()))
     }
 
     async fn take(&mut self, loaded: Loaded, built: Built, before: &Snapshot) {

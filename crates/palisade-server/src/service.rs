@@ -21,6 +21,7 @@ use crate::{
     listeners::{self, BindError, Callers, Socket},
     reload::{self, ReloadStatus, Reloader},
     telemetry::Telemetry,
+    workshop::Workshop,
 };
 
 /// What a service is started with.
@@ -54,6 +55,12 @@ pub enum StartError {
     /// Signals cannot be listened for.
     #[error("signals cannot be listened for")]
     Signal(#[source] std::io::Error),
+    /// The thread for snapshots cannot be started.
+    #[error("a thread cannot be started")]
+    Thread(#[source] std::io::Error),
+    /// Building the first snapshot panicked.
+    #[error("building the policies panicked: this is a defect, which the log describes")]
+    Panic,
 }
 
 /// Where the listeners of a running service are.
@@ -103,7 +110,8 @@ impl Service {
         let hangup = signal(SignalKind::hangup()).map_err(StartError::Signal)?;
         let path = loaded.files.first().cloned();
         let in_force = path.as_deref().map(reload::fingerprint);
-        let built = config::build::snapshot(&loaded, &embedded, None, &clock)?;
+        let workshop = Workshop::open().map_err(StartError::Thread)?;
+        let (loaded, built) = first_snapshot(&workshop, loaded, embedded, &clock).await?;
         let decision = Socket::bind("decision", &config.listen.decision.address).await?;
         let public = Socket::bind("public", &config.listen.public.address).await?;
         let admin = Socket::bind("admin", &config.listen.admin.address).await?;
@@ -127,8 +135,18 @@ impl Service {
         let mut background = vec![tokio::spawn(record_key_changes(key_changes, audit, Arc::clone(&clock)))];
         if let (Some(path), Some(in_force)) = (path, in_force) {
             let (pdp, observed) = (Arc::clone(&pdp), built.observed);
-            let reloader =
-                Reloader { path, loaded, pdp, clock, status, refreshers, observed, hangup, in_force };
+            let reloader = Reloader {
+                path,
+                loaded,
+                pdp,
+                clock,
+                status,
+                refreshers,
+                observed,
+                hangup,
+                in_force,
+                workshop,
+            };
             background.push(tokio::spawn(reloader.run()));
         } else {
             // An embedded configuration never changes; its keys are kept fresh as long as the service runs.
@@ -308,6 +326,21 @@ async fn announce(audit: &AuditLog, built: &config::Built, clock: &dyn Clock) {
             tracing::error!(error = %error, "an event could not be recorded");
         }
     }
+}
+
+/// Builds where later snapshots are built, too.
+async fn first_snapshot(
+    workshop: &Workshop,
+    loaded: Loaded,
+    embedded: Embedded,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Loaded, config::build::Built), StartError> {
+    let clock = Arc::clone(clock);
+    let build = move || {
+        let built = config::build::snapshot(&loaded, &embedded, None, &clock)?;
+        Ok((loaded, built))
+    };
+    workshop.build(build).await.ok_or(StartError::Panic)?
 }
 
 /// `palisade_insecure{listener}`: 1 where callers need prove nothing.

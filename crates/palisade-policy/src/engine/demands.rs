@@ -41,7 +41,9 @@ impl Demands {
     /// What stands for the demands of a policy; one of these has to be true of a request for which it holds.
     pub(super) fn of(&mut self, policy: &Policy) -> Vec<Atom> {
         let policy: &ast::Policy = policy.as_ref();
-        let Some(alternatives) = policy.non_scope_constraints().and_then(first_demand) else { return vec![ANY] };
+        let Some(alternatives) = policy.non_scope_constraints().and_then(first_demand) else {
+            return vec![ANY];
+        };
         let demanded = self.members.entry(alternatives.member.clone()).or_default();
         let known = if alternatives.within_set { &mut demanded.contained } else { &mut demanded.equal };
         let atom = |value: &Literal| {
@@ -86,7 +88,9 @@ impl Demanded {
                 let ValueKind::Lit(literal) = element.value_kind() else { return None };
                 self.contained.get(literal)
             })),
-            Some(ValueKind::Record(_) | ValueKind::ExtensionValue(_)) => truths.extend(self.contained.values()),
+            Some(ValueKind::Record(_) | ValueKind::ExtensionValue(_)) => {
+                truths.extend(self.contained.values())
+            }
         }
     }
 }

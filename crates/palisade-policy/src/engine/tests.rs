@@ -165,9 +165,8 @@ fn request(dice: &mut Dice) -> cedar_policy::Request {
     let n = if dice.one_in(8) { "\"a\"".to_owned() } else { dice.roll(4).to_string() };
     let friend = format!("{{\"__entity\": {{\"type\": \"User\", \"id\": \"{}\"}}}}", dice.roll(4));
     let friends = if dice.one_in(3) { format!("[{friend}, 1]") } else { friend.clone() };
-    let context = format!(
-        "{{{scopes} \"n\": {n}, \"ip\": \"{ip}\", \"friend\": {friend}, \"friends\": {friends}}}"
-    );
+    let context =
+        format!("{{{scopes} \"n\": {n}, \"ip\": \"{ip}\", \"friend\": {friend}, \"friends\": {friends}}}");
     let context = cedar_policy::Context::from_json_str(&context, None).unwrap();
     let (principal, resource) = (uid(&dice.entity()), uid(&dice.entity()));
     cedar_policy::Request::new(principal, uid(&dice.action()), resource, context, None).unwrap()

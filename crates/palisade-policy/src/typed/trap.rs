@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::world::uid_of;
+
 /// Whether a policy, in Cedar's JSON form, compares with `Mcp::Action::"tools/call"` by anything but `in`.
 pub(crate) fn passes_by(policy: &Value) -> bool {
     let scope = policy.get("action").is_some_and(|scope| {
@@ -31,9 +33,6 @@ fn beside_in(operand: &Value) -> bool {
     }
 }
 
-/// `{"type": .., "id": ..}`, also inside `{"__entity": ..}`.
 fn is_call(entity: &Value) -> bool {
-    let entity = entity.get("__entity").unwrap_or(entity);
-    entity.get("type").is_some_and(|name| name == "Mcp::Action")
-        && entity.get("id").is_some_and(|id| id == "tools/call")
+    uid_of(entity).is_some_and(|(name, id)| name == "Mcp::Action" && id == "tools/call")
 }

@@ -10,7 +10,6 @@ use palisade_policy::{Deployment, PolicySet, ResourceSettings};
 use super::{
     build::{BuildError, Builder, Embedded},
     load::Loaded,
-    types,
 };
 
 /// What a configuration says of policies.
@@ -42,6 +41,7 @@ pub fn authored(loaded: &Loaded, clock: &Arc<dyn Clock>) -> Result<Authored, Bui
         observed: Vec::new(),
     };
     let (resources, world) = builder.resources();
+    let sets = builder.sets();
     let Some(resources) = resources.filter(|_| builder.problems.is_empty()) else {
         return Err(BuildError(builder.problems));
     };
@@ -54,18 +54,10 @@ pub fn authored(loaded: &Loaded, clock: &Arc<dyn Clock>) -> Result<Authored, Bui
             complete: true,
         },
         folder: policies.path.clone(),
-        sets: policies.sets.iter().map(|(name, set)| limited(name, set)).collect(),
+        sets,
         schema: policies.schema.clone(),
         entities: policies.entities.clone(),
     })
-}
-
-fn limited(name: &str, set: &types::PolicySet) -> PolicySet {
-    PolicySet {
-        name: name.to_owned(),
-        path: set.path.clone(),
-        resources: set.resources.iter().cloned().collect(),
-    }
 }
 
 fn settings(resource: &Resource) -> ResourceSettings {

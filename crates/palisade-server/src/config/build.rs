@@ -252,7 +252,7 @@ impl Builder<'_> {
     }
 
     /// The limited policy sets.
-    fn sets(&mut self) -> Vec<palisade_policy::PolicySet> {
+    pub(super) fn sets(&mut self) -> Vec<palisade_policy::PolicySet> {
         let mut sets = Vec::new();
         for (name, set) in &self.config.policies.sets {
             if set.resources.is_empty() {
