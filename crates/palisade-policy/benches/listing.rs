@@ -5,7 +5,7 @@
 //! age are on offer. The times are those of the whole list, with the subject prepared for it, in processor time; medians
 //! of rounds. Beside it stands what Cedar's authorizer takes for a thousand decisions on requests and entities that are
 //! there already, which is less than a list: it knows no step-up and has to be given arguments. In the hard list every
-//! tool asks for five scopes that are on offer, and a challenge names at most three: each search goes to its bound.
+//! tool asks for five scopes that are on offer, and a challenge names at most three: no choice of them has to be tried.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 use std::{collections::BTreeMap, error::Error, time::Duration};

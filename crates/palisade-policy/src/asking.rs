@@ -225,10 +225,18 @@ impl<'a> Asking<'a> {
     /// What policies demand of the contexts of this request, and these fulfil. They demand nothing of arguments.
     pub(crate) fn demands(&self) -> Result<Arc<[Atom]>, RequestError> {
         let parts = self.subject.parts.as_ref().map_err(Clone::clone)?;
+        let demands = self.policies.engine().index().demands();
+        if demands.are_all_on(&parts.context) {
+            return Ok(Arc::clone(&parts.demands));
+        }
         let find = || {
-            let mut truths = parts.demands.clone();
-            let whole = shared(&self.plain, || self.context(false))?;
-            self.policies.engine().index().demands().add_rest(&parts.context, &whole, &mut truths);
+            let known = self.call.get().or_else(|| self.plain.get());
+            let whole = match known {
+                Some(known) => known.clone()?,
+                None => shared(&self.plain, || self.context(false))?,
+            };
+            let mut truths = parts.demands.to_vec();
+            demands.add_rest(&parts.context, &whole, &mut truths);
             Ok(truths.into())
         };
         self.demands.get_or_init(find).clone()

@@ -40,7 +40,7 @@ pub(crate) struct Parts {
     /// What the token puts into a context, strength included.
     pub(crate) context: Record,
     /// What policies demand of a context and this fulfils.
-    pub(crate) demands: Vec<Atom>,
+    pub(crate) demands: Arc<[Atom]>,
 }
 
 /// What stays the same however strong a token is.
@@ -96,7 +96,7 @@ impl PreparedSubject {
         let parts = who.and_then(|who| {
             let mut context = who.said.clone();
             add_strength(&mut context, strength)?;
-            let demands = index.demands().of_token(&context);
+            let demands = index.demands().of_token(&context).into();
             Ok(Parts { who, context, demands })
         });
         let Strength { scopes, acr, auth_time } = strength;

@@ -55,6 +55,11 @@ impl Demands {
         alternatives.values.into_iter().map(atom).collect()
     }
 
+    /// Whether the members of the token are all that policies demand anything of.
+    pub(crate) fn are_all_on(&self, of_token: &Record) -> bool {
+        self.members.keys().all(|name| of_token.contains_key(name))
+    }
+
     /// What is true of a context whose members of the token are these, and the rest of which comes later.
     pub(crate) fn of_token(&self, record: &Record) -> Vec<Atom> {
         let mut truths = vec![ANY];
