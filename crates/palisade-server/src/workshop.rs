@@ -1,9 +1,13 @@
 //! The one thread on which snapshots are built and on which they end.
 //!
-//! A snapshot of many policies is some hundred megabytes in millions of pieces. An allocator gives memory back when the
+//! A snapshot of many policies is some hundred megabytes in millions of pieces. The allocator has memory back when the
 //! thread that took it frees it; pieces that another thread frees wait until the first has to do with the allocator
 //! again. So whoever replaces a snapshot hands the old one to the thread that built it. It is let go of when nobody
 //! uses it any more, so that no request pays for its end.
+//!
+//! To the system the allocator gives back what has been free for a while, but it looks only in passing. A thread that
+//! ends makes it look everywhere: one is started and ended for that. Measured with 100,000 policies: 614 MiB resident
+//! after three reloads without it, 300 MiB with it.
 
 use std::{
     io,
@@ -21,6 +25,8 @@ use tokio::sync::oneshot;
 
 /// How often old snapshots are looked after.
 const LOOK: Duration = Duration::from_millis(500);
+/// How many looks after the last one has ended the allocator has seen its memory free for long enough.
+const LOOKS_UNTIL_FREE: u32 = 6;
 
 /// The way to the thread. It ends with the last of these.
 #[derive(Debug, Clone)]
@@ -64,8 +70,9 @@ impl Workshop {
 
 fn run(work: &Receiver<Work>) {
     let mut old: Vec<Arc<Snapshot>> = Vec::new();
+    let mut looks_left = 0;
     loop {
-        let next = if old.is_empty() {
+        let next = if old.is_empty() && looks_left == 0 {
             work.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
             work.recv_timeout(LOOK)
@@ -73,10 +80,28 @@ fn run(work: &Receiver<Work>) {
         match next {
             Ok(Work::Build(build)) => build(),
             Ok(Work::LetGo(snapshot)) => old.push(snapshot),
-            Err(RecvTimeoutError::Timeout) => old.retain(|snapshot| Arc::strong_count(snapshot) > 1),
+            Err(RecvTimeoutError::Timeout) => {
+                let before = old.len();
+                old.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+                if old.len() < before {
+                    looks_left = LOOKS_UNTIL_FREE;
+                } else if looks_left > 0 {
+                    looks_left -= 1;
+                    if looks_left == 0 {
+                        give_memory_back();
+                    }
+                }
+            }
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
+}
+
+/// Has the allocator look for what is free: it does so at the end of a thread that has used it.
+fn give_memory_back() {
+    let passing = thread::Builder::new().spawn(|| drop(std::hint::black_box(vec![0_u8; 4_096])));
+    // Without a thread, later.
+    drop(passing.map(thread::JoinHandle::join));
 }
 
 #[cfg(test)]
