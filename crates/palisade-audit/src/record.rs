@@ -107,6 +107,9 @@ pub struct DecisionRecord {
     /// The roles, groups and the tenant that the token gives it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub principal_in: Vec<String>,
+    /// Whether the PEP says who the subject is; no token proves it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asserted: bool,
     /// The authentication context class of the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acr: Option<String>,
@@ -185,7 +188,14 @@ pub struct DecisionRecord {
     /// HMAC of the arguments' digest with the installation's key: equal arguments have equal digests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_digest: Option<String>,
-    /// The items of a batch, list or search.
+    /// What the caller supplied of the attributes of subject and target and what took no part: the caller may not supply
+    /// it, the schema does not declare it, or it is known already. Names alone: `subject.department`, `resource.owner`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<String>,
+    /// How many a search found on the page that it answered with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<u64>,
+    /// The items of a batch or list; of a search, what it found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<ItemRecord>,
     /// How many decisions this record stands for. Above one for refusals before a subject is known, for denials of
@@ -209,6 +219,7 @@ impl DecisionRecord {
             detail: None,
             principal: None,
             principal_in: Vec::new(),
+            asserted: false,
             acr: None,
             actors: Vec::new(),
             client: None,
@@ -235,6 +246,8 @@ impl DecisionRecord {
             span_id: None,
             path: None,
             input_digest: None,
+            ignored: Vec::new(),
+            found: None,
             items: Vec::new(),
             count: 1,
         }
@@ -303,6 +316,9 @@ pub struct NearPermit {
 /// One item of a batch, list or search.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ItemRecord {
+    /// Who does it, where that is not the subject of the record: one of those that a search found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
     /// What is done.
     pub action: String,
     /// What it is done to.

@@ -42,6 +42,8 @@ fn with_short_lists(mut record: DecisionRecord) -> DecisionRecord {
     note("determining_policies", record.determining_policies.len());
     note("policy_errors", record.policy_errors.len());
     note("principal_in", record.principal_in.len());
+    note("ignored", record.ignored.len());
+    record.ignored.truncate(KEPT);
     record.principal_in.truncate(KEPT);
     record.items.truncate(KEPT);
     record.determining_policies.truncate(KEPT);
@@ -63,6 +65,8 @@ fn essentials(record: &DecisionRecord) -> DecisionRecord {
         policy_code: record.policy_code.clone(),
         detail: record.detail.clone(),
         principal: record.principal.clone(),
+        asserted: record.asserted,
+        found: record.found,
         client: record.client.clone(),
         issuer: record.issuer.clone(),
         token_id: record.token_id.clone(),
@@ -125,6 +129,7 @@ mod tests {
         let mut record = DecisionRecord::new(DecisionId::new(now), now);
         let policy = PolicyRef { id: text.to_owned(), file: text.to_owned(), line: 1 };
         let item = ItemRecord {
+            principal: None,
             action: text.to_owned(),
             target: text.to_owned(),
             decision: Outcome::Permit,

@@ -52,7 +52,7 @@ mod tests {
         let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
         match read(&values, false) {
             Credential::Unusable(refusal) => Some(refusal.reason),
-            Credential::Absent | Credential::Token(_) => None,
+            Credential::Absent | Credential::Token(_) | Credential::AssertedByPep(_) => None,
         }
     }
 

@@ -87,6 +87,7 @@ pub(crate) fn decode(call: &HttpCall, believed: &Believed<'_>) -> Decoded {
         resource: resource.as_ref().map(|resource| resource.name.clone()),
         credential: credential::read(call.headers.all("authorization"), token_in_query),
         asked,
+        sent: None,
         client_ip: client_ip(call, believed),
         host: host.ok(),
         path: location.ok().map(|location| location.path),

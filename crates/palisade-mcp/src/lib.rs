@@ -14,7 +14,7 @@ mod message;
 mod method;
 mod mirrors;
 
-use palisade_model::{Action, Asked, Item, Reason, Refusal, ResourceName, Target};
+use palisade_model::{Action, Asked, Item, Properties, Reason, Refusal, ResourceName, Target};
 
 pub use attributes::Attributes;
 pub use denial::{Reply, denial};
@@ -54,6 +54,7 @@ fn on_server(action: &str, resource: &ResourceName) -> Item {
         action: Action::mcp(action),
         target: Target::mcp_server(resource),
         arguments: None,
+        supplied: Properties::default(),
         reply_to: None,
     }
 }

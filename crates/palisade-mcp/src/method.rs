@@ -2,7 +2,7 @@
 //!
 //! The list is closed. A method that is not in it is refused, whatever the server behind may know.
 
-use palisade_model::{Action, Arguments, Item, Reason, Refusal, ResourceName, Target};
+use palisade_model::{Action, Arguments, Item, Properties, Reason, Refusal, ResourceName, Target};
 use serde_json::{Map, Value};
 
 use crate::{lookalikes, malformed, on_server};
@@ -69,7 +69,7 @@ pub(crate) fn item(
         Subject::Resource => (Target::mcp_resource(resource, uri(params)?), None),
         Subject::Completion => (completed(params, resource)?, Some(completion_argument(params)?)),
     };
-    Ok(Item { action: Action::mcp(method), target, arguments, reply_to: None })
+    Ok(Item { action: Action::mcp(method), target, arguments, supplied: Properties::default(), reply_to: None })
 }
 
 /// The refusal of a method that the protocol does not have.

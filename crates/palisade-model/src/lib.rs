@@ -7,6 +7,7 @@
 
 mod arguments;
 mod names;
+mod properties;
 mod raw_token;
 mod reason;
 mod request;
@@ -18,6 +19,7 @@ pub use names::{
     Audience, ClientId, DecisionId, Issuer, IssuerName, NameError, PepName, PolicyRevision, ResourceName,
     Scope, Scopes,
 };
+pub use properties::Properties;
 pub use raw_token::RawToken;
 pub use reason::Reason;
 pub use request::{

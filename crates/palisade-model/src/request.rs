@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Arguments, PepName, RawToken, Reason, ResourceName, Timestamp};
+use crate::{Arguments, PepName, Properties, RawToken, Reason, ResourceName, Subject, Timestamp};
 
 /// One question to the decision point.
 ///
@@ -19,10 +19,12 @@ pub struct AccessRequest {
     pub surface: Surface,
     /// The protected resource; `None` where the request names none, or two.
     pub resource: Option<ResourceName>,
-    /// What the caller's caller proved itself with.
+    /// What the caller's caller proved itself with, or whom the caller asserts.
     pub credential: Credential,
     /// What is to be done, or why it could not be read.
     pub asked: Result<Asked, Refusal>,
+    /// What the caller says of the circumstances, for policies that ask for it.
+    pub sent: Option<Arguments>,
     /// The client's address, where the PEP is believed in it.
     pub client_ip: Option<IpAddr>,
     /// The host the client asked for, normalised.
@@ -67,8 +69,8 @@ impl TraceId {
     }
 }
 
-/// What a request proved itself with. Three states and no more: nothing came, a token came, or what came cannot be
-/// a credential. There is no `Option<Token>`, so that "no token" can never be mistaken for "no check".
+/// What a request proved itself with. Four states and no more: nothing came, a token came, what came cannot be a
+/// credential, or the caller itself says whose authority is used. There is no `Option<Token>`, so that "no token" can never be mistaken for "no check".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
     /// No credential of any kind came.
@@ -77,6 +79,8 @@ pub enum Credential {
     Token(RawToken),
     /// Something came that is not one bearer token: two credentials, another scheme, a token in the query.
     Unusable(Refusal),
+    /// The caller asserts the subject. Whether it may is for the decision point to say.
+    AssertedByPep(Subject),
 }
 
 /// Why a part of the request could not be read.
@@ -122,6 +126,8 @@ pub struct Item {
     pub target: Target,
     /// The arguments, for actions that have any.
     pub arguments: Option<Arguments>,
+    /// What the caller supplies of the target's attributes.
+    pub supplied: Properties,
     /// What a protocol's answer needs to be addressed to its request: the raw JSON of a JSON-RPC `id`.
     pub reply_to: Option<String>,
 }
@@ -146,6 +152,18 @@ impl Action {
     #[must_use]
     pub fn http(method: &str) -> Self {
         Self { namespace: "Http".to_owned(), name: method.to_owned() }
+    }
+
+    /// Reads `Ns::Action::"name"`, the form that [`Action::entity`] writes for names without quotes and backslashes.
+    #[must_use]
+    pub fn from_entity(text: &str) -> Option<Self> {
+        let (type_name, quoted) = text.rsplit_once("::\"").filter(|(left, _)| !left.contains('"'))?;
+        let name = quoted.strip_suffix('"').filter(|name| !name.contains(['"', '\\']))?;
+        let namespace = match type_name.strip_suffix("Action")? {
+            "" => "",
+            namespace => namespace.strip_suffix("::")?,
+        };
+        Some(Self { namespace: namespace.to_owned(), name: name.to_owned() })
     }
 
     /// The name with its namespace, as records carry it: `Mcp::Action::"tools/call"`.
@@ -240,6 +258,8 @@ pub struct Circumstances {
     pub surface: Surface,
     /// Whether the subject was asserted by the PEP instead of proven by a token.
     pub asserted: bool,
+    /// What the PEP says beside; it sets none of the above.
+    pub sent: Option<Arguments>,
 }
 
 /// An entry of the decision service. The names are those of a PEP's `surfaces`.
@@ -254,6 +274,10 @@ pub enum Surface {
     Decide,
     /// The verification of tokens by our own API.
     Verify,
+    /// The AuthZEN Authorization API.
+    Authzen,
+    /// Who can do what, by AuthZEN or our own API.
+    Search,
 }
 
 impl Surface {
@@ -265,6 +289,8 @@ impl Surface {
             Self::HttpAuthz => "http_authz",
             Self::Decide => "decide",
             Self::Verify => "verify",
+            Self::Authzen => "authzen",
+            Self::Search => "search",
         }
     }
 }

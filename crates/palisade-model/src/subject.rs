@@ -2,13 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use crate::{Audience, IssuerName, Scopes, Timestamp};
+use crate::{Audience, IssuerName, Properties, Scopes, Timestamp};
 
 /// What kind of principal a subject is. The names are those of the policy vocabulary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SubjectKind {
     /// A person.
     User,
@@ -16,21 +13,37 @@ pub enum SubjectKind {
     Client,
     /// Nobody: the request carried no credential, and the resource lets such requests reach policy.
     Anonymous,
+    /// An entity of a type of the deployment's own schema, by the name of the type. No token gives one: a PEP asserts
+    /// it.
+    Own(String),
 }
 
 impl SubjectKind {
-    /// The entity type of the policy vocabulary.
+    /// The kind of an entity type. Every name is one: whether the schema has the type is for the policies to say.
     #[must_use]
-    pub const fn type_name(self) -> &'static str {
+    pub fn of(type_name: &str) -> Self {
+        match type_name {
+            "User" => Self::User,
+            "Client" => Self::Client,
+            "Anonymous" => Self::Anonymous,
+            own => Self::Own(own.to_owned()),
+        }
+    }
+
+    /// The entity type.
+    #[must_use]
+    pub fn type_name(&self) -> &str {
         match self {
             Self::User => "User",
             Self::Client => "Client",
             Self::Anonymous => "Anonymous",
+            Self::Own(name) => name,
         }
     }
 }
 
-/// The principal of a decision: the entity, its parents and its tags, all as the token gives them.
+/// The principal of a decision: the entity, its parents and its tags, all as the token gives them. Of a subject that a
+/// PEP asserts there is the entity, and what the PEP supplies of its attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
     /// User, client or nobody.
@@ -45,9 +58,17 @@ pub struct Subject {
     pub tenant: Option<String>,
     /// The claims that the configuration lists as tags.
     pub tags: BTreeMap<String, BTreeSet<String>>,
+    /// What a PEP supplies of its attributes. It fills what neither token nor entity files say, and nothing else.
+    pub supplied: Properties,
 }
 
 impl Subject {
+    /// A subject that is named and nothing more: without parents, tags and supplied attributes.
+    #[must_use]
+    pub fn named(type_name: &str, id: impl Into<String>) -> Self {
+        Self { kind: SubjectKind::of(type_name), id: id.into(), ..Self::anonymous() }
+    }
+
     /// The subject of a request without a credential.
     #[must_use]
     pub fn anonymous() -> Self {
@@ -58,6 +79,7 @@ impl Subject {
             groups: BTreeSet::new(),
             tenant: None,
             tags: BTreeMap::new(),
+            supplied: Properties::default(),
         }
     }
 

@@ -32,7 +32,7 @@ use crate::{
     decision::Grant,
     metrics::Metrics,
     principal::{self, Principal},
-    question::{Question, about, circumstances, fits_catalogue, permitted_resource, readable},
+    question::{Question, about, believed, circumstances, fits_catalogue, permitted_resource, readable},
     record,
     shadow::Shadow,
     step_up::Challenges,
@@ -229,7 +229,7 @@ impl Pdp {
         let asker = snapshot.askers.get(&snapshot.policies, &resource, &principal);
         judgement.scopes.clone_from(&asker.scopes);
         judgement.principal = Some(principal.clone());
-        let asked = readable(request, snapshot.limits.batch)?;
+        let asked = &believed(snapshot, request, readable(request, snapshot.limits.batch)?);
         fits_catalogue(snapshot, asked)?;
         let circumstances = circumstances(request, now);
         let asking = snapshot.policies.ask(&asker.subject, &circumstances);

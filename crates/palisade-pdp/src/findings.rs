@@ -10,6 +10,7 @@ use palisade_policy::{NearPermit, Verdict};
 use crate::{
     Decision,
     decide::{Judgement, Outcome},
+    principal::Principal,
 };
 
 /// What the policies said of the items of one request.
@@ -61,7 +62,7 @@ impl Findings {
             (Decision::Permit(_), _) => Some(Passage::Enforced),
             (Decision::Observed(_), _) => Some(Passage::Observed),
             (Decision::Deny(denial), Outcome::Deny(reason)) => {
-                let known = judgement.principal.as_ref().is_some_and(|who| who.authority().is_some());
+                let known = judgement.principal.as_ref().is_some_and(Principal::is_known);
                 let stands = recorded && known && judgement.in_time && denial.reason == reason;
                 stands.then_some(Passage::Enforced)
             }

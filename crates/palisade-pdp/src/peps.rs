@@ -1,9 +1,14 @@
 //! The callers of the decision service, and what each may ask and is believed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use palisade_model::{PepName, ResourceName, Surface};
+use palisade_model::{Audience, Authority, IssuerName, PepName, ResourceName, Subject, SubjectKind, Surface};
 use serde::{Deserialize, Serialize};
+
+use crate::{Resource, Resources};
 
 /// Who calls the decision service. The server's connection layer puts it into the extensions of every request; a
 /// request without one has a caller that is not authenticated.
@@ -25,6 +30,10 @@ pub struct Pep {
     pub client_ip: ClientIp,
     /// Whether `envoy.filters.http.mcp` metadata of its calls is believed.
     pub mcp_metadata: bool,
+    /// The entity types of which it may assert a subject without a token.
+    pub asserts: BTreeSet<String>,
+    /// The attributes that it may supply where none is stored.
+    pub supplies: BTreeSet<String>,
 }
 
 /// How an `ext_authz` call names its resource.
@@ -60,6 +69,15 @@ impl Pep {
             && self.resources.as_ref().is_none_or(|resources| resources.contains(resource))
     }
 
+    /// The only resource it may ask about, where there is exactly one.
+    #[must_use]
+    pub fn only_resource<'a>(&'a self, all: &'a Resources) -> Option<&'a Arc<Resource>> {
+        let mut own = all.iter().filter(|resource| {
+            self.resources.as_ref().is_none_or(|resources| resources.contains(&resource.name))
+        });
+        own.next().filter(|_| own.next().is_none())
+    }
+
     /// The unnamed caller on loopback: it may ask for decisions on tokens, and nothing else. What a token says when it is
     /// verified is no decision.
     #[must_use]
@@ -71,8 +89,19 @@ impl Pep {
             resource_from: ResourceFrom::Either,
             client_ip: ClientIp::Source,
             mcp_metadata: false,
+            asserts: BTreeSet::new(),
+            supplies: BTreeSet::new(),
         }
     }
+}
+
+/// A client of an issuer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TokenClient {
+    /// The issuer's name in the configuration.
+    pub issuer: IssuerName,
+    /// `<issuer>/<client_id>`, as a subject's id.
+    pub id: String,
 }
 
 /// All callers of a snapshot, with what they prove themselves with.
@@ -82,6 +111,9 @@ pub struct Peps {
     /// SHA-256 of every key: a look-up by digest tells nothing about a key by its time.
     by_key: BTreeMap<[u8; 32], PepName>,
     by_uid: BTreeMap<u32, PepName>,
+    by_client: BTreeMap<TokenClient, PepName>,
+    /// The audiences of PEPs' own tokens.
+    audiences: BTreeSet<Audience>,
 }
 
 /// What a PEP proves itself with.
@@ -91,6 +123,8 @@ pub enum PepAuth {
     Key([u8; 32]),
     /// The user id of its process on a Unix socket.
     Uid(u32),
+    /// A token of a client, for this audience.
+    Token(TokenClient, Audience),
     /// Nothing beside its place on loopback: the caller `local`.
     Loopback,
 }
@@ -107,6 +141,10 @@ impl Peps {
                 }
                 PepAuth::Uid(uid) => {
                     peps.by_uid.insert(uid, pep.name.clone());
+                }
+                PepAuth::Token(client, audience) => {
+                    peps.audiences.insert(audience);
+                    peps.by_client.insert(client, pep.name.clone());
                 }
                 PepAuth::Loopback => {}
             }
@@ -125,6 +163,23 @@ impl Peps {
     #[must_use]
     pub fn by_key(&self, digest: &[u8; 32]) -> Option<&Pep> {
         self.by_key.get(digest).and_then(|name| self.by_name.get(name))
+    }
+
+    /// What a token of a PEP must be for, and the issuers it may come from; nothing where no PEP has one.
+    #[must_use]
+    pub fn tokens(&self) -> Option<(&BTreeSet<Audience>, Vec<IssuerName>)> {
+        let mut issuers: Vec<IssuerName> =
+            self.by_client.keys().map(|client| client.issuer.clone()).collect();
+        issuers.dedup();
+        (!issuers.is_empty()).then_some((&self.audiences, issuers))
+    }
+
+    /// The caller whose token this is. A token of the client itself, never one that a user has at that client.
+    #[must_use]
+    pub fn by_token(&self, subject: &Subject, authority: &Authority) -> Option<&Pep> {
+        let is_own = subject.kind == SubjectKind::Client && authority.actors.is_empty();
+        let client = TokenClient { issuer: authority.issuer.clone(), id: subject.id.clone() };
+        self.by_client.get(&client).filter(|_| is_own).and_then(|name| self.by_name.get(name))
     }
 
     /// The caller whose processes have this user id.

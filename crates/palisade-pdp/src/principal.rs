@@ -7,12 +7,23 @@ use palisade_token::{Expectation, VerifiedToken};
 
 use crate::{Resource, Snapshot};
 
-/// A proven principal. Its fields are private: it comes from a verified token, or from a resource that lets all of
-/// what is asked reach policy without one.
+/// A principal whose authority may be used. Its fields are private: it comes from a verified token, from a PEP that may
+/// assert it, or from a resource that lets all of what is asked reach policy without one.
 #[derive(Debug, Clone)]
 pub(crate) struct Principal {
     subject: Arc<Subject>,
-    authority: Option<Arc<Authority>>,
+    proof: Proof,
+}
+
+/// What stands for a principal.
+#[derive(Debug, Clone)]
+enum Proof {
+    /// A verified token.
+    Token(Arc<Authority>),
+    /// The word of a PEP that may assert such a subject.
+    Asserted,
+    /// Nothing: it is nobody.
+    None,
 }
 
 impl Principal {
@@ -21,12 +32,24 @@ impl Principal {
     }
 
     pub(crate) fn authority(&self) -> Option<&Arc<Authority>> {
-        self.authority.as_ref()
+        match &self.proof {
+            Proof::Token(authority) => Some(authority),
+            Proof::Asserted | Proof::None => None,
+        }
+    }
+
+    pub(crate) fn is_asserted(&self) -> bool {
+        matches!(self.proof, Proof::Asserted)
+    }
+
+    /// Whether somebody stands for it.
+    pub(crate) fn is_known(&self) -> bool {
+        !matches!(self.proof, Proof::None)
     }
 
     /// Whether both come from one token, or rather from one verification of it.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        let same_authority = match (&self.authority, &other.authority) {
+        let same_authority = match (self.authority(), other.authority()) {
             (Some(own), Some(other)) => Arc::ptr_eq(own, other),
             (Some(_) | None, Some(_) | None) => false,
         };
@@ -34,16 +57,16 @@ impl Principal {
     }
 
     fn of_token(token: &VerifiedToken) -> Self {
-        Self { subject: Arc::clone(token.subject()), authority: Some(Arc::clone(token.authority())) }
+        Self { subject: Arc::clone(token.subject()), proof: Proof::Token(Arc::clone(token.authority())) }
     }
 
     #[cfg(test)]
     pub(crate) fn for_tests(subject: Subject, authority: Authority) -> Self {
-        Self { subject: Arc::new(subject), authority: Some(Arc::new(authority)) }
+        Self { subject: Arc::new(subject), proof: Proof::Token(Arc::new(authority)) }
     }
 
     fn anonymous() -> Self {
-        Self { subject: Arc::new(Subject::anonymous()), authority: None }
+        Self { subject: Arc::new(Subject::anonymous()), proof: Proof::None }
     }
 }
 
@@ -59,9 +82,23 @@ pub(crate) async fn authenticate(
             verify(snapshot, resource, raw, now).await.map(|token| Principal::of_token(&token))
         }
         Credential::Unusable(refusal) => Err(refusal.clone()),
+        Credential::AssertedByPep(subject) => asserted(snapshot, request, subject),
         Credential::Absent if may_be_anonymous(resource, request) => Ok(Principal::anonymous()),
         Credential::Absent => Err(Refusal::new(Reason::NoCredentials, "no credential came")),
     }
+}
+
+/// A subject on the word of the caller, if its configuration lets it assert one of this type. Of what it says of the
+/// subject only the attributes count that it may supply: what the subject is in is for entity files to say.
+fn asserted(snapshot: &Snapshot, request: &AccessRequest, subject: &Subject) -> Result<Principal, Refusal> {
+    let pep = request.pep.as_ref().and_then(|name| snapshot.peps.by_name(name));
+    let type_name = subject.kind.type_name();
+    let Some(pep) = pep.filter(|pep| pep.asserts.contains(type_name)) else {
+        return Err(Refusal::new(Reason::PepNotAllowed, "the caller may not assert a subject of this type"));
+    };
+    let supplied = subject.supplied.only(|name| pep.supplies.contains(name));
+    let subject = Subject { supplied, ..Subject::named(type_name, subject.id.clone()) };
+    Ok(Principal { subject: Arc::new(subject), proof: Proof::Asserted })
 }
 
 /// Verifies a token for a resource.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use palisade_model::{
-    AccessRequest, Asked, Circumstances, Item, PepName, Reason, Refusal, ResourceName, Surface, Timestamp,
+    AccessRequest, Asked, Circumstances, Credential, Item, PepName, Reason, Refusal, ResourceName, Surface, Timestamp,
 };
 use palisade_policy::{About, Asking};
 
@@ -24,7 +24,18 @@ pub(crate) fn about<'a>(item: &'a Item, resource: &'a Resource) -> About<'a> {
         target: &item.target,
         resource: &resource.name,
         arguments: item.arguments.as_ref(),
+        supplied: Some(&item.supplied),
     }
+}
+
+/// What is asked, with no more of the targets' attributes than the caller may supply.
+pub(crate) fn believed(snapshot: &Snapshot, request: &AccessRequest, asked: &Asked) -> Asked {
+    let pep = request.pep.as_ref().and_then(|name| snapshot.peps.by_name(name));
+    let mut believed = asked.clone();
+    for item in &mut believed.items {
+        item.supplied = item.supplied.only(|name| pep.is_some_and(|pep| pep.supplies.contains(name)));
+    }
+    believed
 }
 
 /// The resource the request is for, if its caller may ask about it.
@@ -88,6 +99,7 @@ pub(crate) fn circumstances(request: &AccessRequest, now: Timestamp) -> Circumst
         host: request.host.clone(),
         path: request.path.clone(),
         surface: request.surface,
-        asserted: false,
+        asserted: matches!(request.credential, Credential::AssertedByPep(_)),
+        sent: request.sent.clone(),
     }
 }

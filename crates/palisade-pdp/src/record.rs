@@ -6,13 +6,14 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, Tra
 use palisade_audit::{
     AuditLog, DecisionRecord, ItemRecord, NearPermit, Outcome as Recorded, PolicyFailure, PolicyRef,
 };
-use palisade_model::{AccessRequest, Asked, DecisionId, Item, Reason, Timestamp};
+use palisade_model::{AccessRequest, Asked, Credential, DecisionId, Item, Properties, Reason, Scopes, Timestamp};
 use palisade_policy::Verdict;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::{
     Remedy, Snapshot,
     decide::{Judgement, Outcome},
+    principal::Principal,
 };
 
 /// Makes a span a child of the span that the proxy's `traceparent` names.
@@ -71,12 +72,44 @@ pub(crate) fn of(
     if let Ok(asked) = &request.asked {
         add_asked(&mut record, asked, &judgement.verdicts, audit);
     }
+    record.ignored = ignored(snapshot, request);
     record
+}
+
+/// The most names of supplied attributes that a record holds.
+const MOST_IGNORED: usize = 32;
+
+/// What the caller supplied and took no part.
+pub(crate) fn ignored(snapshot: &Snapshot, request: &AccessRequest) -> Vec<String> {
+    let pep = request.pep.as_ref().and_then(|name| snapshot.peps.by_name(name));
+    let mut all = Vec::new();
+    let mut add = |what: &str, type_name: &str, id: &str, supplied: &Properties| {
+        if supplied.is_empty() {
+            return;
+        }
+        let aside = snapshot.policies.left_aside(type_name, id, supplied);
+        let may = |name: &str| pep.is_some_and(|pep| pep.supplies.contains(name));
+        let names = supplied.names().filter(|name| !may(name) || aside.contains(name));
+        all.extend(names.map(|name| format!("{what}.{name}")));
+    };
+    if let Credential::AssertedByPep(subject) = &request.credential {
+        add("subject", subject.kind.type_name(), &subject.id, &subject.supplied);
+    }
+    for item in request.asked.iter().flat_map(|asked| &asked.items) {
+        add("resource", &item.target.type_name, &item.target.id, &item.supplied);
+    }
+    all.truncate(MOST_IGNORED);
+    all
 }
 
 fn add_subject(record: &mut DecisionRecord, judgement: &Judgement) {
     let Some(principal) = &judgement.principal else { return };
+    add_principal(record, principal, &judgement.scopes);
+}
+
+pub(crate) fn add_principal(record: &mut DecisionRecord, principal: &Principal, scopes: &Scopes) {
     record.principal = Some(principal.subject().entity());
+    record.asserted = principal.is_asserted();
     record.principal_in = principal.subject().parents();
     if record.principal_in.len() > MOST_PARENTS {
         record.principal_in.truncate(MOST_PARENTS);
@@ -85,7 +118,7 @@ fn add_subject(record: &mut DecisionRecord, judgement: &Judgement) {
                 + "principal_in cut",
         );
     }
-    record.scopes.clone_from(&judgement.scopes);
+    record.scopes.clone_from(scopes);
     if let Some(authority) = principal.authority() {
         let client = |id: &String| format!("Client::{id:?}");
         record.actors = authority.actors.iter().map(client).collect();
@@ -96,7 +129,7 @@ fn add_subject(record: &mut DecisionRecord, judgement: &Judgement) {
     }
 }
 
-fn add_request(record: &mut DecisionRecord, request: &AccessRequest) {
+pub(crate) fn add_request(record: &mut DecisionRecord, request: &AccessRequest) {
     record.surface = Some(request.surface);
     record.pep.clone_from(&request.pep);
     record.client_ip = request.client_ip.map(|ip| ip.to_string());
@@ -140,6 +173,7 @@ fn add_asked(record: &mut DecisionRecord, asked: &Asked, verdicts: &[Verdict], a
 
 fn item_record(item: &Item, verdict: &Verdict) -> ItemRecord {
     ItemRecord {
+        principal: None,
         action: item.action.entity(),
         target: item.target.entity(),
         decision: if verdict.permits() { Recorded::Permit } else { Recorded::Deny },

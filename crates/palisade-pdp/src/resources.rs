@@ -7,7 +7,7 @@ use std::{
 };
 
 use palisade_model::{
-    Action, Audience, IssuerName, Item, Reason, Refusal, ResourceName, Scope, Scopes, Target, Timestamp,
+    Action, Audience, IssuerName, Item, Properties, Reason, Refusal, ResourceName, Scope, Scopes, Target, Timestamp,
 };
 use palisade_policy::Kind;
 use serde::{Deserialize, Serialize};
@@ -97,6 +97,7 @@ impl Resource {
             action: Action::http(method),
             target: Target::http_route(&self.name, &route.template),
             arguments: Some(route.arguments),
+            supplied: Properties::default(),
             reply_to: None,
         })
     }

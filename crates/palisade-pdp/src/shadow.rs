@@ -18,7 +18,7 @@ use crate::{
     askers::Asker,
     decide::Judgement,
     principal::Principal,
-    question::{about, circumstances},
+    question::{about, believed, circumstances},
 };
 
 /// The most questions that wait for their comparison.
@@ -93,7 +93,7 @@ impl Shadow {
             resource: Arc::clone(resource),
             principal: principal.clone(),
             circumstances: circumstances(request, at),
-            items: asked.items.iter().cloned().zip(reasons).collect(),
+            items: believed(snapshot, request, asked).items.into_iter().zip(reasons).collect(),
         };
         // The task ends only with the runtime, and then nobody asks any more.
         let _ = self.queue.get_or_init(|| self.start()).send((job, place));

@@ -136,6 +136,7 @@ impl Bench {
                 path: None,
                 surface: Surface::Decide,
                 asserted: false,
+                sent: None,
             },
             step_up: ["s1", "s2", "files:write", "s3", "s4", "s5"]
                 .iter()
@@ -179,7 +180,7 @@ impl Bench {
         let subject = self.prepare();
         let asking = self.policies.ask(&subject, &self.circumstances);
         let ready = self.tools.iter().map(|target| {
-            let about = About { action: &self.action, target, resource: &self.resource, arguments: None };
+            let about = About { action: &self.action, target, resource: &self.resource, arguments: None, supplied: None };
             Ready::new(&asking, &about).and_then(|ready| ready.for_cedar()).ok_or("a tool is no question")
         });
         let ready: Vec<_> = ready.collect::<Result<_, _>>()?;
@@ -201,6 +202,7 @@ fn subject() -> Subject {
         groups: Default::default(),
         tenant: Some("corp/acme".to_owned()),
         tags: BTreeMap::new(),
+        supplied: palisade_model::Properties::default(),
     }
 }
 

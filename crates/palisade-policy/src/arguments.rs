@@ -15,9 +15,17 @@ use crate::{
     vocabulary::Vocabulary,
 };
 
-/// The entities of arguments; the first is the one that `context.args` names.
+/// The type of the entity that stands for all arguments.
+pub(crate) const TYPE: &str = "Palisade::Arguments";
+/// The id of the entities that `context.args` leads to.
+pub(crate) const OF_THE_CALL: &str = "args";
+/// The id of the entities that `context.sent` leads to.
+pub(crate) const SENT: &str = "sent";
+
+/// The entities of arguments, with this id; the first is the one that the context names.
 pub(crate) fn entities(
     arguments: &Arguments,
+    id: &str,
     vocabulary: &Vocabulary,
 ) -> Result<Vec<Arc<Entity>>, RequestError> {
     let text = |text: &String| Ok(values::text(text));
@@ -35,11 +43,11 @@ pub(crate) fn entities(
     ]);
     let mut entities = Vec::with_capacity(bags.len() + 1);
     for (name, type_name, tags) in bags {
-        let uid = vocabulary.uid(type_name, "args")?.as_ref().clone();
+        let uid = vocabulary.uid(type_name, id)?.as_ref().clone();
         attributes.insert(SmolStr::new_static(name), values::reference(&uid));
         entities.push(values::entity(uid, Record::new(), HashSet::new(), tags));
     }
-    let uid = vocabulary.uid("Palisade::Arguments", "args")?.as_ref().clone();
+    let uid = vocabulary.uid(TYPE, id)?.as_ref().clone();
     entities.insert(0, values::entity(uid, attributes, HashSet::new(), Record::new()));
     Ok(entities)
 }
@@ -47,7 +55,7 @@ pub(crate) fn entities(
 /// The entities of no arguments, which are those of empty ones.
 pub(crate) fn none(vocabulary: &Vocabulary) -> Result<Vec<Arc<Entity>>, RequestError> {
     let empty = Arguments::from_json(&serde_json::json!({})).unwrap_or_default();
-    entities(&empty, vocabulary)
+    entities(&empty, OF_THE_CALL, vocabulary)
 }
 
 fn bag<V>(

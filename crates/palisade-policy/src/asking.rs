@@ -18,15 +18,16 @@ use cedar_policy_core::{
     ast::{Context, Entity, EntityUID, EntityUIDEntry, Request, Value},
     entities::Entities,
 };
-use palisade_model::{Circumstances, Target};
+use palisade_model::{Circumstances, Properties, Target};
 use smol_str::SmolStr;
 
 use crate::{
     About, Policies, PreparedSubject, Strength, Verdict, WhatIf, arguments,
     engine::{Atom, Engine, Truths},
-    query::{RequestError, act, belongs},
+    query::{RequestError, act, belongs, is_of_protocol},
     store::{Store, references},
     subject::Who,
+    supplied,
     values::{self, Record},
     vocabulary::{Act, Carries, Vocabulary},
 };
@@ -43,6 +44,8 @@ pub struct Asking<'a> {
     call: OnceLock<Result<Arc<Record>, RequestError>>,
     /// What policies demand of either, and it fulfils.
     demands: OnceLock<Result<Arc<[Atom]>, RequestError>>,
+    /// The entities of what the caller says of the circumstances.
+    sent: OnceLock<Result<Vec<Arc<Entity>>, RequestError>>,
 }
 
 /// An item in the form in which it is evaluated.
@@ -76,8 +79,15 @@ impl<'a> Asking<'a> {
         subject: &'a PreparedSubject,
         circumstances: &'a Circumstances,
     ) -> Self {
-        let (plain, call, demands) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Self { policies, subject, circumstances, plain, call, demands }
+        Self {
+            policies,
+            subject,
+            circumstances,
+            plain: OnceLock::new(),
+            call: OnceLock::new(),
+            demands: OnceLock::new(),
+            sent: OnceLock::new(),
+        }
     }
 
     /// Answers for one item. Total: what cannot be put to the policies is denied.
@@ -145,7 +155,7 @@ impl<'a> Asking<'a> {
             return Err(RequestError::Foreign);
         }
         let (vocabulary, store) = (self.policies.vocabulary(), self.policies.store());
-        let act = act(about, self.subject.kind, vocabulary)?;
+        let act = act(about, &self.subject.kind, vocabulary)?;
         let target = target(about, vocabulary, store)?;
         let parts = self.subject.parts.as_ref().map_err(Clone::clone)?;
         let own = self.own(about, arguments, act, &parts.who)?;
@@ -167,10 +177,11 @@ impl<'a> Asking<'a> {
         );
         debug_assert!(self.policies.is_valid(&request), "{request}");
         let (mut entities, uid) = (own.entities, target.uid().clone());
+        entities.extend(self.sent()?);
         let mut also: Vec<&EntityUID> = engine.looked_into(&candidates).chain([own.action, &uid]).collect();
         let server;
-        if store.get(&uid).is_none() {
-            // INVARIANT: an unlisted target names its server, and what that names.
+        if store.get(&uid).is_none_or(|stored| !Arc::ptr_eq(stored, &target)) {
+            // INVARIANT: a target that is not as it is stored brings what its attributes name.
             server = references(&target).collect::<Vec<EntityUID>>();
             also.extend(&server);
             entities.push(target);
@@ -205,7 +216,7 @@ impl<'a> Asking<'a> {
                 Own { action, context, shared: &who.without_arguments, entities: Vec::new() }
             }
             (Known::Given, Some(arguments)) => {
-                let entities = arguments::entities(arguments, vocabulary)?;
+                let entities = arguments::entities(arguments, arguments::OF_THE_CALL, vocabulary)?;
                 Own { action, context, shared: &who.entities, entities }
             }
         };
@@ -242,10 +253,17 @@ impl<'a> Asking<'a> {
         self.demands.get_or_init(find).clone()
     }
 
+    /// The entities of what the caller says of the circumstances; none where it says nothing.
+    fn sent(&self) -> Result<Vec<Arc<Entity>>, RequestError> {
+        let Some(sent) = &self.circumstances.sent else { return Ok(Vec::new()) };
+        let entities = || arguments::entities(sent, arguments::SENT, self.policies.vocabulary());
+        self.sent.get_or_init(entities).clone()
+    }
+
     /// What the subject's token and the circumstances put into every context of this request.
     pub(crate) fn context(&self, with_arguments: bool) -> Result<Arc<Record>, RequestError> {
         let parts = self.subject.parts.as_ref().map_err(Clone::clone)?;
-        let Circumstances { now, ip, host, path, surface, asserted } = self.circumstances;
+        let Circumstances { now, ip, host, path, surface, asserted, sent } = self.circumstances;
         let mut context = parts.context.clone();
         let mut put = |name: &'static str, value: Value| context.insert(SmolStr::new_static(name), value);
         put("now", values::time(*now)?);
@@ -254,6 +272,10 @@ impl<'a> Asking<'a> {
         ip.map(values::ip).transpose()?.map(|ip| put("ip", ip));
         host.as_deref().map(|host| put("host", values::text(host)));
         path.as_deref().map(|path| put("path", values::text(path)));
+        if sent.is_some() {
+            let uid = self.policies.vocabulary().uid(arguments::TYPE, arguments::SENT)?;
+            put("sent", values::reference(uid.as_ref()));
+        }
         let arguments = self.policies.no_arguments().first().filter(|_| with_arguments);
         arguments.map(|arguments| put("args", values::reference(arguments.uid())));
         Ok(Arc::new(context))
@@ -268,18 +290,39 @@ fn shared(
     place.get_or_init(share).clone()
 }
 
-/// The target as the store has it, or for kinds of things no configuration can list in full, made from its id.
+/// The target with what the caller supplies of it.
 fn target(about: &About<'_>, vocabulary: &Vocabulary, store: &Store) -> Result<Arc<Entity>, RequestError> {
-    let About { target, resource, .. } = about;
+    let About { target, resource, supplied, .. } = about;
     let unknown = || RequestError::Target { target: target.entity(), resource: resource.to_string() };
     // A target of another resource is a defect of the caller, not a question.
     if !belongs(target, resource) {
         return Err(unknown());
     }
-    let uid = vocabulary.uid(&target.type_name, &target.id)?;
-    if let Some(stored) = store.get(uid.as_ref()) {
-        return Ok(Arc::clone(stored));
+    let uid = vocabulary.uid(&target.type_name, &target.id)?.as_ref().clone();
+    let none = Properties::default();
+    let supplied = supplied.filter(|supplied| !supplied.is_empty());
+    let known = match store.get(&uid) {
+        Some(stored) => Arc::clone(stored),
+        None if !is_of_protocol(&target.type_name) => {
+            return supplied::entity(uid, None, supplied.unwrap_or(&none), vocabulary);
+        }
+        None => from_id(about, uid, vocabulary, store)?,
+    };
+    match supplied {
+        None => Ok(known),
+        Some(supplied) => supplied::entity(known.uid().clone(), Some(&known), supplied, vocabulary),
     }
+}
+
+/// A target that nothing lists, for kinds of things no configuration can list in full, made from its id.
+fn from_id(
+    about: &About<'_>,
+    uid: EntityUID,
+    vocabulary: &Vocabulary,
+    store: &Store,
+) -> Result<Arc<Entity>, RequestError> {
+    let About { target, resource, .. } = about;
+    let unknown = || RequestError::Target { target: target.entity(), resource: resource.to_string() };
     let name = target.id.strip_prefix(resource.as_str()).and_then(|rest| rest.strip_prefix('/'));
     let name = name.filter(|name| !name.is_empty()).ok_or_else(unknown)?;
     let mut attributes = unlisted(target, name).ok_or_else(unknown)?;
@@ -290,7 +333,7 @@ fn target(about: &About<'_>, vocabulary: &Vocabulary, store: &Store) -> Result<A
     attributes.extend(tenant);
     attributes.insert(SmolStr::new_static("server"), values::reference(server));
     let ancestors: HashSet<EntityUID> = stored.ancestors().chain([server]).cloned().collect();
-    Ok(values::entity(uid.as_ref().clone(), attributes, ancestors, Record::new()))
+    Ok(values::entity(uid, attributes, ancestors, Record::new()))
 }
 
 /// What is known of a tool, prompt or resource that nothing lists, beside its server.

@@ -31,6 +31,7 @@ mod sources;
 mod step_up;
 mod store;
 mod subject;
+mod supplied;
 mod testing;
 mod typed;
 mod validate;

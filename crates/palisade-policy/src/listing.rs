@@ -175,7 +175,7 @@ impl<'a> Asking<'a> {
 impl Listing<'_> {
     /// Answers for the calls of one item. Total: what cannot be put to the policies is never permitted.
     pub fn reach(&mut self, action: &Action, target: &Target, resource: &ResourceName) -> Reach {
-        let about = About { action, target, resource, arguments: None };
+        let about = About { action, target, resource, arguments: None, supplied: None };
         let Ok(put) = self.asking.put_open(&about, self.demands.as_deref()) else { return Reach::Never };
         let item = self.item(&put);
         if item.judge(|rule| rule.outcomes) != Answer::No {

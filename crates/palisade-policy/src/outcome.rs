@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use cedar_policy_core::ast::Expr;
 use palisade_model::{
-    Action, Arguments, Authority, Circumstances, Reason, ResourceName, Scope, Scopes, Subject, Target,
+    Action, Arguments, Authority, Circumstances, Properties, Reason, ResourceName, Scope, Scopes, Subject, Target,
 };
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -30,6 +30,8 @@ pub struct Inquiry {
     pub resource: ResourceName,
     /// The arguments.
     pub arguments: Option<Arguments>,
+    /// What the caller supplies of the target's attributes.
+    pub supplied: Properties,
     /// What holds for the request as a whole.
     pub circumstances: Circumstances,
 }
@@ -156,6 +158,7 @@ impl Inquiry {
             target: &self.target,
             resource: &self.resource,
             arguments: self.arguments.as_ref(),
+            supplied: Some(&self.supplied),
             circumstances: &self.circumstances,
         }
     }

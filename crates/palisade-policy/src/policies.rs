@@ -10,7 +10,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use cedar_policy_core::ast::{Entity, EntityUIDEntry, Request};
 use jsonschema::Validator;
-use palisade_model::{Arguments, Authority, Circumstances, PolicyRevision, Reason, Subject, Target};
+use palisade_model::{
+    Action, Arguments, Authority, Circumstances, PolicyRevision, Properties, Reason, Subject, Target,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -25,6 +27,7 @@ use crate::{
     sets,
     store::Store,
     subject::Workshop,
+    supplied,
     verdict::by_id,
     vocabulary::{VOCABULARY, Vocabulary},
 };
@@ -132,6 +135,34 @@ impl Policies {
         self.vocabulary
             .uid(&target.type_name, &target.id)
             .is_ok_and(|uid| self.store.get(uid.as_ref()).is_some())
+    }
+
+    /// Whether the schema has an entity type of this name.
+    #[must_use]
+    pub fn has_type(&self, type_name: &str) -> bool {
+        self.vocabulary.has_type(type_name)
+    }
+
+    /// The action that a name means which is done to a target of this type: `Own::Action::"read"`, or `read` where one
+    /// action of that name is done to the type, or one of the type's own namespace is.
+    #[must_use]
+    pub fn action_named(&self, name: &str, type_name: &str) -> Option<Action> {
+        if let Some(whole) = Action::from_entity(name) {
+            return self.vocabulary.action(&whole).map(|_| whole);
+        }
+        self.vocabulary.action_named(name, type_name).cloned()
+    }
+
+    /// The names of supplied attributes that fill nothing: the schema does not declare them, or entity files have them.
+    #[must_use]
+    pub fn left_aside<'p>(&self, type_name: &str, id: &str, supplied: &'p Properties) -> Vec<&'p str> {
+        match self.vocabulary.uid(type_name, id) {
+            Err(_) => supplied.names().collect(),
+            Ok(uid) => {
+                let stored = self.store.get(uid.as_ref()).map(AsRef::as_ref);
+                supplied::left_aside(uid.as_ref(), stored, supplied, &self.vocabulary)
+            }
+        }
     }
 
     /// Whether the arguments of a call are what the tool's catalogue says they must be. True for a target without an

@@ -4,8 +4,8 @@
 //! are prepared once. What cannot be turned into a valid request has an error here, and every error is a denial.
 
 use palisade_model::{
-    Action, Arguments, Authority, Circumstances, Reason, ResourceName, Scopes, Subject, SubjectKind, Target,
-    Timestamp,
+    Action, Arguments, Authority, Circumstances, Properties, Reason, ResourceName, Scopes, Subject,
+    SubjectKind, Target, Timestamp,
 };
 use thiserror::Error;
 
@@ -28,6 +28,8 @@ pub struct Query<'a> {
     pub resource: &'a ResourceName,
     /// The arguments, for actions that have any; none are the same as empty ones.
     pub arguments: Option<&'a Arguments>,
+    /// What the caller supplies of the target's attributes.
+    pub supplied: Option<&'a Properties>,
     /// What holds for the request as a whole.
     pub circumstances: &'a Circumstances,
 }
@@ -36,7 +38,8 @@ impl<'a> Query<'a> {
     /// The part that differs from item to item of a batch.
     #[must_use]
     pub fn about(&self) -> About<'a> {
-        About { action: self.action, target: self.target, resource: self.resource, arguments: self.arguments }
+        let Self { action, target, resource, arguments, supplied, .. } = *self;
+        About { action, target, resource, arguments, supplied }
     }
 }
 
@@ -51,6 +54,8 @@ pub struct About<'a> {
     pub resource: &'a ResourceName,
     /// The arguments, for actions that have any; none are the same as empty ones.
     pub arguments: Option<&'a Arguments>,
+    /// What the caller supplies of the target's attributes: it fills what is declared and absent.
+    pub supplied: Option<&'a Properties>,
 }
 
 /// What a stronger token would have more of.
@@ -74,11 +79,17 @@ pub(crate) enum RequestError {
     #[error("`{target}` is no target of the resource `{resource}`")]
     Target { target: String, resource: String },
     #[error("`{action}` is not done by a `{principal}`")]
-    Principal { action: String, principal: &'static str },
+    Principal { action: String, principal: String },
     #[error("the schema has no entity type `{0}`")]
     Type(String),
     #[error("{0}")]
     Arguments(String),
+    #[error("what is supplied of `{0}` has another type than the schema declares")]
+    Supplied(String),
+    #[error("a `{0}` needs more than is known of this one")]
+    Incomplete(String),
+    #[error("the subject: {0}")]
+    Subject(Box<RequestError>),
     #[error("the {0} cannot be built")]
     Build(&'static str),
     #[error("the subject was prepared for another policy set")]
@@ -91,7 +102,12 @@ impl RequestError {
             Self::Method(_) => Reason::MethodUnknown,
             Self::Applies { .. } | Self::Target { .. } => Reason::TargetUnknown,
             Self::Principal { .. } => Reason::NoPermit,
-            Self::Arguments(_) => Reason::ArgumentsInvalid,
+            Self::Arguments(_) | Self::Supplied(_) => Reason::ArgumentsInvalid,
+            Self::Incomplete(_) => Reason::TargetUnknown,
+            Self::Subject(error) if matches!(**error, Self::Type(_) | Self::Incomplete(_)) => {
+                Reason::SubjectUnknown
+            }
+            Self::Subject(error) => error.reason(),
             Self::Type(_) | Self::Build(_) | Self::Foreign => Reason::InternalError,
         }
     }
@@ -100,7 +116,7 @@ impl RequestError {
 /// The action, if the subject and the target are of kinds it applies to.
 pub(crate) fn act<'a>(
     about: &About<'_>,
-    subject: SubjectKind,
+    subject: &SubjectKind,
     vocabulary: &'a Vocabulary,
 ) -> Result<&'a Act, RequestError> {
     let action = || about.action.entity();
@@ -110,7 +126,7 @@ pub(crate) fn act<'a>(
     }
     let principal = subject.type_name();
     if !act.principals.contains(principal) {
-        return Err(RequestError::Principal { action: action(), principal });
+        return Err(RequestError::Principal { action: action(), principal: principal.to_owned() });
     }
     Ok(act)
 }
@@ -118,8 +134,11 @@ pub(crate) fn act<'a>(
 /// Whether a target of a protocol's namespace is one of the resource: its id is the resource's name, or begins with it
 /// and a slash. Targets of a deployment's own namespaces have ids of their own.
 pub(crate) fn belongs(target: &Target, resource: &ResourceName) -> bool {
-    let of_protocol =
-        ["Mcp::", "Http::", "Graphql::"].iter().any(|namespace| target.type_name.starts_with(namespace));
     let rest = target.id.strip_prefix(resource.as_str());
-    !of_protocol || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    !is_of_protocol(&target.type_name) || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether a type is one of a protocol's namespace.
+pub(crate) fn is_of_protocol(type_name: &str) -> bool {
+    ["Mcp::", "Http::", "Graphql::"].iter().any(|namespace| type_name.starts_with(namespace))
 }

@@ -1,26 +1,24 @@
 //! Who can do what: of subject, action and target two are given, and all of the third are found.
 //!
 //! [`Search::targets`], [`Search::actions`] and [`Search::subjects`] ask about everything that is known, in order of
-//! name, and give back one page after another. A page says where the next begins; one that would take more questions
-//! than its bound is an error. So an answer is complete, or says that it is not.
+//! name, and give back one page after another. A page ends when it is full, when it has asked as many questions as it
+//! may, or when its time is over; unless nothing is left, it says where the next begins. So the pages together are
+//! complete, and none is cut in silence.
 //!
-//! Known are: the targets of the configuration, its catalogues and the entity files; the actions of the schema; and as
-//! subjects those whom the caller has prepared, because most principals come with their tokens.
-//! [`Policies::principals`] are those that entity files know. A tool that nothing lists is not found, though a policy may
-//! let it be called.
+//! Known are: the targets of the configuration, its catalogues and the entity files; the actions of the schema; and the
+//! subjects that entity files know, because most principals come with their tokens. A tool that nothing lists is not
+//! found, though a policy may let it be called.
 //!
 //! What is found is permitted now: with the arguments that are given, or with some, as in a [`Listing`]. Nothing is let
 //! in by it.
 
-use std::collections::BTreeMap;
-
-use palisade_model::{Action, Arguments, Circumstances, ResourceName, Subject, SubjectKind, Target};
+use palisade_model::{Action, Arguments, Circumstances, Properties, ResourceName, Subject, SubjectKind, Target};
 use thiserror::Error;
 
 use crate::{About, Asking, Listing, Policies, PreparedSubject, Reach, query::belongs};
 
 /// A search, and how far it goes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Search<'a> {
     /// The policies that are asked.
     pub policies: &'a Policies,
@@ -28,12 +26,16 @@ pub struct Search<'a> {
     pub circumstances: &'a Circumstances,
     /// What is known of the arguments.
     pub inputs: Inputs<'a>,
-    /// Where the page begins: behind this name.
-    pub after: Option<&'a str>,
+    /// What the caller supplies of the target, where it is given.
+    pub supplied: Option<&'a Properties>,
+    /// Where the page begins: how many of what is known were asked about before.
+    pub from: usize,
     /// How many are found at most on a page; none are as good as one.
     pub page: usize,
     /// How many questions a page may ask.
     pub most: usize,
+    /// Whether there is time for another question.
+    pub has_time: &'a dyn Fn() -> bool,
 }
 
 /// The arguments that a search speaks of.
@@ -50,19 +52,21 @@ pub enum Inputs<'a> {
 pub struct Found<T> {
     /// In order of name. The name of a target and of an action is its entity, such as `Mcp::Tool::"files/read"`.
     pub items: Vec<T>,
-    /// Behind which name the next page begins; nothing where this is the last.
-    pub next: Option<String>,
+    /// Where the next page begins; nothing where this is the last.
+    pub next: Option<usize>,
+}
+
+impl<T> Found<T> {
+    /// Nothing is found, and there is nothing more.
+    #[must_use]
+    pub const fn nothing() -> Self {
+        Self { items: Vec::new(), next: None }
+    }
 }
 
 /// Why a search has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SearchError {
-    /// A page could not be filled within its bound.
-    #[error("more than {most} questions would have to be asked")]
-    TooMany {
-        /// The bound.
-        most: usize,
-    },
     /// The schema has no such action.
     #[error("the action `{0}` is not in the vocabulary")]
     Action(String),
@@ -72,69 +76,76 @@ pub enum SearchError {
 }
 
 impl Search<'_> {
-    /// The known targets of a resource that the subject may do this to.
+    /// The known targets of a resource that the subject may do this to: of this type, or of every type that the action is
+    /// done to.
     ///
     /// # Errors
-    /// For an action that the schema does not have, for a subject that cannot be asked for, and past the bound.
+    /// For an action that the schema does not have, and for a subject that cannot be asked for.
     pub fn targets(
         &self,
         subject: &PreparedSubject,
         action: &Action,
+        type_name: Option<&str>,
         resource: &ResourceName,
     ) -> Result<Found<Target>, SearchError> {
         let act = self.policies.vocabulary().action(action);
         let act = act.ok_or_else(|| SearchError::Action(action.entity()))?;
-        let known = act.resources.iter().flat_map(|type_name| {
+        let types = act.resources.iter().filter(|name| type_name.is_none_or(|wanted| wanted == name.as_str()));
+        let known = types.flat_map(|type_name| {
             let ids = self.policies.store().ids(type_name);
             ids.map(|id| Target { type_name: type_name.clone(), id: id.to_owned() })
         });
-        let known = known.filter(|target| belongs(target, resource));
+        let mut known: Vec<Target> = known.filter(|target| belongs(target, resource)).collect();
+        known.sort_by_cached_key(Target::entity);
         let asking = self.ask(subject)?;
         let mut list = asking.list(None);
-        self.page(known.map(|target| (target.entity(), target)).collect(), |target| {
-            self.permits(&asking, &mut list, action, target, resource)
-        })
+        Ok(self.page(known, |target| {
+            let about = About { action, target, resource, arguments: None, supplied: None };
+            self.permits(&asking, &mut list, &about)
+        }))
     }
 
     /// What the subject may do to a target of this resource.
     ///
     /// # Errors
-    /// For a subject that cannot be asked for, and past the bound.
+    /// For a subject that cannot be asked for.
     pub fn actions(
         &self,
         subject: &PreparedSubject,
         target: &Target,
         resource: &ResourceName,
     ) -> Result<Found<Action>, SearchError> {
-        let known = self.policies.vocabulary().actions_on(&target.type_name).into_iter();
+        let known = self.policies.vocabulary().actions_on(&target.type_name);
         let asking = self.ask(subject)?;
         let mut list = asking.list(None);
-        self.page(known.map(|action| (action.entity(), action)).collect(), |action| {
-            self.permits(&asking, &mut list, action, target, resource)
-        })
+        Ok(self.page(known, |action| {
+            let about = About { action, target, resource, arguments: None, supplied: self.supplied };
+            self.permits(&asking, &mut list, &about)
+        }))
     }
 
-    /// Who of these subjects, each by a name, may do this to a target of this resource.
+    /// Who of a kind may do this to a target of this resource, of those that entity files know. `prepare` makes of each what
+    /// the policies are asked with; one that cannot be asked for, may not.
     ///
     /// # Errors
-    /// For an action that the schema does not have, for a subject that cannot be asked for, and past the bound.
-    pub fn subjects<'s>(
+    /// For an action that the schema does not have.
+    pub fn subjects(
         &self,
-        subjects: &'s BTreeMap<String, PreparedSubject>,
+        kind: &SubjectKind,
+        prepare: impl Fn(&Subject) -> PreparedSubject,
         action: &Action,
         target: &Target,
         resource: &ResourceName,
-    ) -> Result<Found<&'s str>, SearchError> {
+    ) -> Result<Found<Subject>, SearchError> {
         if self.policies.vocabulary().action(action).is_none() {
             return Err(SearchError::Action(action.entity()));
         }
-        // One that cannot be asked for is an error wherever it stands, not a gap in some page.
-        let asked =
-            subjects.iter().map(|(name, subject)| Ok((name.clone(), (name.as_str(), self.ask(subject)?))));
-        let found = self.page(asked.collect::<Result<_, _>>()?, |(_, asking)| {
-            self.permits(asking, &mut asking.list(None), action, target, resource)
-        })?;
-        Ok(Found { items: found.items.into_iter().map(|(name, _)| name).collect(), next: found.next })
+        Ok(self.page(self.policies.subjects_of(kind), |subject| {
+            let prepared = prepare(subject);
+            let Ok(asking) = self.ask(&prepared) else { return false };
+            let about = About { action, target, resource, arguments: None, supplied: self.supplied };
+            self.permits(&asking, &mut asking.list(None), &about)
+        }))
     }
 
     fn ask<'s>(&'s self, subject: &'s PreparedSubject) -> Result<Asking<'s>, SearchError> {
@@ -143,60 +154,52 @@ impl Search<'_> {
         Ok(asking)
     }
 
-    fn permits(
-        &self,
-        asking: &Asking<'_>,
-        list: &mut Listing<'_>,
-        action: &Action,
-        target: &Target,
-        resource: &ResourceName,
-    ) -> bool {
+    fn permits(&self, asking: &Asking<'_>, list: &mut Listing<'_>, about: &About<'_>) -> bool {
         match self.inputs {
-            Inputs::Any => list.reach(action, target, resource) == Reach::Permitted,
+            Inputs::Any => list.reach(about.action, about.target, about.resource) == Reach::Permitted,
             Inputs::Given(arguments) => {
                 // As the service does it: what the catalogue refuses, no policy is asked about.
-                arguments.is_none_or(|arguments| self.policies.accepts(target, arguments))
-                    && asking.about(&About { action, target, resource, arguments }).permits()
+                arguments.is_none_or(|arguments| self.policies.accepts(about.target, arguments))
+                    && asking.about(&About { arguments, ..*about }).permits()
             }
         }
     }
 
     /// The first of what is known, from where the page begins, that is found by asking.
-    fn page<T>(
-        &self,
-        known: BTreeMap<String, T>,
-        mut is_found: impl FnMut(&T) -> bool,
-    ) -> Result<Found<T>, SearchError> {
-        let mut found = Found { items: Vec::new(), next: None };
-        let begins = |name: &String| self.after.is_none_or(|after| name.as_str() > after);
-        let mut left = known.into_iter().filter(|(name, _)| begins(name)).enumerate().peekable();
-        while let Some((asked, (name, item))) = left.next() {
-            if asked == self.most {
-                return Err(SearchError::TooMany { most: self.most });
-            }
+    fn page<T>(&self, known: Vec<T>, mut is_found: impl FnMut(&T) -> bool) -> Found<T> {
+        let mut found = Found::nothing();
+        let (all, mut asked) = (known.len(), 0);
+        for item in known.into_iter().skip(self.from) {
+            asked += 1;
             if is_found(&item) {
                 found.items.push(item);
-                if found.items.len() >= self.page {
-                    found.next = left.peek().map(|_| name);
-                    break;
-                }
+            }
+            let over = found.items.len() >= self.page.max(1) || asked >= self.most || !(self.has_time)();
+            if over {
+                found.next = self.from.checked_add(asked).filter(|next| *next < all);
+                break;
             }
         }
-        Ok(found)
+        found
+    }
+}
+
+impl std::fmt::Debug for Search<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { from, page, most, inputs, .. } = self;
+        write!(formatter, "Search {{ from: {from}, page: {page}, most: {most}, inputs: {inputs:?} }}")
     }
 }
 
 impl Policies {
-    /// The users and clients that entity files know, in order. The files say what they are in; what comes with a token
+    /// The subjects of a kind that entity files know, in order. The files say what they are in; what comes with a token
     /// alone, such as scopes, is for the caller to add.
     #[must_use]
-    pub fn principals(&self) -> Vec<Subject> {
-        let of = |kind: SubjectKind| {
-            let mut ids: Vec<String> = self.store().ids(kind.type_name()).map(str::to_owned).collect();
-            ids.sort();
-            ids.into_iter().map(move |id| Subject { kind, id, ..Subject::anonymous() })
-        };
-        [SubjectKind::Client, SubjectKind::User].into_iter().flat_map(of).collect()
+    pub fn subjects_of(&self, kind: &SubjectKind) -> Vec<Subject> {
+        let mut ids: Vec<String> = self.store().ids(kind.type_name()).map(str::to_owned).collect();
+        ids.sort();
+        let named = |id| Subject { kind: kind.clone(), id, ..Subject::anonymous() };
+        ids.into_iter().map(named).collect()
     }
 }
 

@@ -140,7 +140,7 @@ impl Store {
 
 /// Whether an entity is made for each call of its arguments. Lists leave these open, and see only conditions that name
 /// them.
-fn is_of_a_call(uid: &EntityUID) -> bool {
+pub(crate) fn is_of_a_call(uid: &EntityUID) -> bool {
     uid.entity_type().name().as_ref().namespace() == "Palisade"
 }
 

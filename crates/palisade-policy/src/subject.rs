@@ -15,6 +15,7 @@ use crate::{
     engine::{Atom, Index},
     query::RequestError,
     store::{Store, references},
+    supplied,
     values::{self, Record},
     vocabulary::Vocabulary,
 };
@@ -75,14 +76,15 @@ impl PreparedSubject {
         strength: Strength<'_>,
     ) -> Self {
         let who = Who::new(workshop, subject, authority).map(Arc::new);
+        let who = who.map_err(|error| RequestError::Subject(Box::new(error)));
         let proven = authority.is_some();
-        Self::assemble(subject.kind, proven, Arc::clone(workshop.mark), who, strength, workshop.index)
+        Self::assemble(subject.kind.clone(), proven, Arc::clone(workshop.mark), who, strength, workshop.index)
     }
 
     /// The same subject with a stronger or weaker token.
     pub(crate) fn with(&self, strength: Strength<'_>, index: &Index) -> Self {
         let who = self.parts.as_ref().map(|parts| Arc::clone(&parts.who)).map_err(Clone::clone);
-        Self::assemble(self.kind, self.proven, Arc::clone(&self.made_by), who, strength, index)
+        Self::assemble(self.kind.clone(), self.proven, Arc::clone(&self.made_by), who, strength, index)
     }
 
     fn assemble(
@@ -156,7 +158,8 @@ impl Who {
     }
 }
 
-/// The subject: parents of token and entity files together, tags of the token alone.
+/// The subject: parents of token and entity files together, tags of the token alone. A subject of a deployment's own type
+/// has no token: it is what entity files know of it. Either way a PEP may supply attributes that are still absent.
 fn principal(workshop: Workshop<'_>, subject: &Subject) -> Result<Arc<Entity>, RequestError> {
     let Workshop { vocabulary, store, .. } = workshop;
     let uid = vocabulary.uid(subject.kind.type_name(), &subject.id)?.as_ref().clone();
@@ -174,13 +177,21 @@ fn principal(workshop: Workshop<'_>, subject: &Subject) -> Result<Arc<Entity>, R
         ancestors.extend(store.ancestors(&parent).cloned());
         ancestors.insert(parent);
     }
+    let stored = store.get(&uid);
+    if matches!(subject.kind, SubjectKind::Own(_)) {
+        return supplied::entity(uid, stored.map(AsRef::as_ref), &subject.supplied, vocabulary);
+    }
     let tenant = match &subject.tenant {
         Some(tenant) => Some(values::reference(vocabulary.uid("Tenant", tenant)?.as_ref())),
-        None => store.get(&uid).and_then(|stored| values::tenant_of(stored).cloned()),
+        None => stored.and_then(|stored| values::tenant_of(stored).cloned()),
     };
-    let attributes = tenant.map(|tenant| (SmolStr::new_static("tenant"), tenant));
+    let mut attributes: Record =
+        tenant.into_iter().map(|tenant| (SmolStr::new_static("tenant"), tenant)).collect();
+    if !subject.supplied.is_empty() {
+        attributes = supplied::filled(&uid, attributes, &subject.supplied, vocabulary)?;
+    }
     let tags = subject.tags.iter().map(|(name, texts)| (SmolStr::from(name.as_str()), values::texts(texts)));
-    Ok(values::entity(uid, attributes.into_iter().collect(), ancestors, tags.collect()))
+    Ok(values::entity(uid, attributes, ancestors, tags.collect()))
 }
 
 /// The client and the actors: entity files may know more of them than their ids.

@@ -1,7 +1,9 @@
 //! The schema that policies are validated against: the built-in vocabulary and a deployment's own fragments.
 //!
 //! A fragment brings namespaces of its own. It may not touch the built-in ones, because these grow with minor
-//! releases, nor define one of the six names of the empty namespace, which Cedar forbids to shadow. Typed tools add to
+//! releases, nor define one of the six names of the empty namespace, which Cedar forbids to shadow. In the empty
+//! namespace it may define entity types whose names begin with a small letter, such as the `user` of other systems: no
+//! built-in name ever does. Typed tools add to
 //! the schema, too: the service writes that fragment itself. Their actions stand for `tools/call` of one tool, so no
 //! request can name them.
 
@@ -10,11 +12,12 @@ use std::collections::{BTreeSet, HashMap};
 use cedar_policy::{
     Context, EntityId, EntityTypeName, EntityUid, RestrictedExpression, Schema, SchemaFragment,
 };
+use cedar_policy_core::extensions::Extensions;
 use palisade_model::{Action, Target};
 use serde_json::Value;
 
 use crate::{
-    Diagnostic, SourceFile, World,
+    Diagnostic, SourceFile, World, arguments,
     diagnostic::position,
     query::RequestError,
     typed::{self, TypedTool, TypedTools},
@@ -188,6 +191,25 @@ impl Vocabulary {
         actions
     }
 
+    /// The one action of this name that is done to a type: where several have it, that of the type's own namespace.
+    pub(crate) fn action_named(&self, name: &str, type_name: &str) -> Option<&Action> {
+        let named = |action: &&Action| action.name == name;
+        let done = self.actions.iter().filter(|(_, act)| act.resources.contains(type_name));
+        let mut found = done.map(|(action, _)| action).filter(named);
+        let (first, second) = (found.next()?, found.next());
+        if second.is_none() {
+            return Some(first);
+        }
+        let namespace = type_name.rsplit_once("::").map_or("", |(namespace, _)| namespace);
+        let own = Action { namespace: namespace.to_owned(), name: name.to_owned() };
+        self.actions.get_key_value(&own).filter(|(_, act)| act.resources.contains(type_name)).map(|(own, _)| own)
+    }
+
+    /// Whether the schema has this type.
+    pub(crate) fn has_type(&self, type_name: &str) -> bool {
+        self.types.contains_key(type_name)
+    }
+
     pub(crate) fn uid(&self, type_name: &str, id: &str) -> Result<EntityUid, RequestError> {
         let name = self.types.get(type_name).ok_or_else(|| RequestError::Type(type_name.to_owned()))?;
         Ok(EntityUid::from_type_name_and_id(name.clone(), EntityId::new(id)))
@@ -237,6 +259,7 @@ fn probe(vocabulary: &Vocabulary, arguments: bool, everything: bool) -> Option<C
             ("ip", RestrictedExpression::new_ip("127.0.0.1")),
             ("host", text()),
             ("path", text()),
+            ("sent", RestrictedExpression::new_entity_uid(vocabulary.uid(arguments::TYPE, "").ok()?)),
         ]);
     }
     if arguments {
@@ -261,11 +284,12 @@ fn trespasses(fragment: &SchemaFragment, file: &SourceFile) -> Vec<Diagnostic> {
     for (namespace, content) in &namespaces {
         let refuse = |name: &str, message: String| place_of_name(message, name, std::slice::from_ref(file));
         if namespace.is_empty() {
-            let message = "defines names in the empty namespace, which holds the principals and nothing else";
-            errors.push(
-                refuse("", message.to_owned())
-                    .help("put them into a namespace of your own: `namespace Own { .. }`"),
-            );
+            errors.extend(not_small(content).map(|name| {
+                let message = format!("defines `{name}` in the empty namespace");
+                let help = "put it into a namespace of your own, `namespace Own { .. }`; in the empty one only entity \
+                            types may stand whose names begin with a small letter and are no type of Cedar";
+                refuse(&name, message).help(help)
+            }));
         } else if let Some(root) = namespace.split("::").next().filter(|root| BUILT_IN.contains(root)) {
             let message = format!("defines names in `{root}`, a namespace of the built-in vocabulary");
             errors.push(
@@ -282,6 +306,17 @@ fn trespasses(fragment: &SchemaFragment, file: &SourceFile) -> Vec<Diagnostic> {
         }
     }
     errors
+}
+
+/// What a fragment defines in the empty namespace and may not.
+fn not_small(content: &Value) -> impl Iterator<Item = String> {
+    let of = |section: &str| content.get(section).and_then(Value::as_object).into_iter().flatten();
+    let taken: BTreeSet<String> =
+        Extensions::all_available().ext_types().map(ToString::to_string).chain(["bool".to_owned()]).collect();
+    let fits = move |name: &str| name.starts_with(|first: char| first.is_ascii_lowercase()) && !taken.contains(name);
+    let types = of("entityTypes").map(|(name, _)| name.clone()).filter(move |name| !fits(name));
+    let others = of("commonTypes").chain(of("actions")).map(|(name, _)| name.clone());
+    types.chain(others).collect::<Vec<_>>().into_iter()
 }
 
 /// An error about all fragments together is shown where a name it quotes is written.

@@ -132,6 +132,8 @@ fn operator() -> Option<Pep> {
         resource_from: ResourceFrom::Route,
         client_ip: ClientIp::Source,
         mcp_metadata: false,
+        asserts: BTreeSet::new(),
+        supplies: BTreeSet::new(),
     })
 }
 
@@ -150,6 +152,7 @@ fn access_request(question: &SingleQuestion, resource: &Resource, pep: Option<Pe
         surface: Surface::Decide,
         resource: Some(resource.name.clone()),
         asked,
+        sent: None,
         credential: question.token.clone().map_or(Credential::Absent, Credential::Token),
         client_ip: None,
         host: None,

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use palisade_model::{Authority, Reason, Subject, SubjectKind};
+use palisade_model::{Authority, Properties, Reason, Subject, SubjectKind};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -37,9 +37,9 @@ pub(crate) fn identity(
     let profile = settings.profile;
     check_tenant(settings, tenant, members)?;
     let kind = profile.subject_kind(members, &claims.subject, claims.client.as_deref())?;
-    let subject_id = match (kind, &claims.client) {
+    let subject_id = match (&kind, &claims.client) {
         (SubjectKind::Client, Some(client)) => client.clone(),
-        (SubjectKind::Client | SubjectKind::User | SubjectKind::Anonymous, _) => {
+        (SubjectKind::Client | SubjectKind::User | SubjectKind::Anonymous | SubjectKind::Own(_), _) => {
             user_id(settings, members, claims)?
         }
     };
@@ -52,6 +52,7 @@ pub(crate) fn identity(
         groups: values(members, &map.groups, "groups", &ids)?,
         tenant: tenant_path.map_or(Ok(None), |path| one(members, &path, &ids))?,
         tags: tags(members, &map.tags)?,
+        supplied: Properties::default(),
     };
     let authority = Authority {
         issuer: settings.name.clone(),

@@ -68,6 +68,7 @@ fn call(tools: Vec<Tool>, arguments: &Value) {
             target: &Target::mcp_tool(&FILES, &name),
             resource: &FILES,
             arguments: arguments.as_ref(),
+            supplied: None,
             circumstances: &Circumstances {
                 now: Timestamp::from_unix_seconds(0),
                 ip: None,
@@ -75,6 +76,7 @@ fn call(tools: Vec<Tool>, arguments: &Value) {
                 path: None,
                 surface: Surface::Decide,
                 asserted: false,
+                sent: None,
             },
         });
         assert_ne!(verdict.reason(), palisade_model::Reason::InternalError, "{:?}", verdict.detail());

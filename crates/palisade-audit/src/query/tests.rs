@@ -60,6 +60,7 @@ fn folder() -> tempfile::TempDir {
             record.decision = Outcome::StepUp;
             record.reason = Reason::InsufficientScope;
             record.items = vec![ItemRecord {
+                principal: None,
                 action: "Mcp::Action::\"tools/call\"".to_owned(),
                 target: "T::\"x\"".to_owned(),
                 decision: Outcome::Deny,

@@ -60,6 +60,7 @@ fn records() -> impl Strategy<Value = DecisionRecord> {
                 record.candidates = g;
                 record.surface = Some(Surface::ExtAuthz);
                 record.items = vec![ItemRecord {
+                    principal: None,
                     action: "Action::\"read\"".to_owned(),
                     target: "T::\"x\"".to_owned(),
                     decision,

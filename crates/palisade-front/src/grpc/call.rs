@@ -49,6 +49,7 @@ impl Call {
             resource: resource.map(|resource| resource.name.clone()),
             credential: token.map_or(Credential::Absent, |token| Credential::Token(RawToken::new(token))),
             asked: question.asked,
+            sent: None,
             client_ip: None,
             host: None,
             path: question.path,

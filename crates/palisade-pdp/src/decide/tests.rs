@@ -127,6 +127,7 @@ fn request(tools: &[&str]) -> AccessRequest {
         action: Action::mcp("tools/call"),
         target: Target::mcp_tool(&resource, tool),
         arguments: Some(palisade_model::Arguments::default()),
+        supplied: palisade_model::Properties::default(),
         reply_to: None,
     };
     AccessRequest {
@@ -135,6 +136,7 @@ fn request(tools: &[&str]) -> AccessRequest {
         asked: Ok(Asked { items: tools.iter().map(item).collect(), batch: tools.len() != 1 }),
         resource: Some(resource),
         credential: Credential::Absent,
+        sent: None,
         client_ip: None,
         host: None,
         path: None,

@@ -211,6 +211,7 @@ impl Asked {
                 groups: BTreeSet::new(),
                 tenant: Some("corp/acme".to_owned()),
                 tags: std::collections::BTreeMap::new(),
+                supplied: palisade_model::Properties::default(),
             },
             authority: Authority {
                 issuer: "corp".parse()?,
@@ -236,6 +237,7 @@ impl Asked {
                 path: None,
                 surface: Surface::Decide,
                 asserted: false,
+                sent: None,
             },
         })
     }
@@ -246,6 +248,7 @@ impl Asked {
             target: &self.target,
             resource: &self.resource,
             arguments: None,
+            supplied: None,
         }
     }
 
@@ -262,6 +265,7 @@ impl Asked {
             target: &self.target,
             resource: &self.resource,
             arguments: None,
+            supplied: None,
             circumstances: &self.circumstances,
         }
     }

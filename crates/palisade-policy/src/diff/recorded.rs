@@ -86,6 +86,7 @@ impl Inquiry {
         let (type_name, name) = entity(action)?;
         let namespace = type_name.strip_suffix("Action").ok_or(NotRebuilt::Unreadable)?;
         let (target_type, id) = entity(target)?;
+        let asserted = record.issuer.is_none() && subject.kind != SubjectKind::Anonymous;
         Ok(Self {
             who: subject.entity(),
             authority: authority(record, &subject)?,
@@ -94,13 +95,15 @@ impl Inquiry {
             target: Target { type_name: target_type, id },
             resource: resource.clone(),
             arguments: None,
+            supplied: palisade_model::Properties::default(),
             circumstances: Circumstances {
                 now: record.time,
                 ip: record.client_ip.and_then(|ip| ip.parse::<IpAddr>().ok()),
                 host: None,
                 path: record.path.map(str::to_owned),
                 surface: record.surface.unwrap_or(Surface::Decide),
-                asserted: false,
+                asserted,
+                sent: None,
             },
         })
     }

@@ -290,13 +290,15 @@ pub(crate) fn inquiry(
         target: target.clone(),
         resource: resource.clone(),
         arguments: bed.arguments.get(&target.id).cloned(),
+        supplied: palisade_model::Properties::default(),
         circumstances: Circumstances {
             now: persona.at,
             ip: None,
             host: None,
             path: None,
             surface: Surface::Decide,
-            asserted: false,
+            asserted: matches!(persona.subject.kind, SubjectKind::Own(_)),
+            sent: None,
         },
     }
 }

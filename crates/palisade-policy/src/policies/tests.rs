@@ -42,6 +42,7 @@ impl Asking {
                 groups: BTreeSet::new(),
                 tenant: None,
                 tags: BTreeMap::new(),
+                supplied: palisade_model::Properties::default(),
             },
             authority: Some(Authority {
                 issuer: "corp".parse().unwrap(),
@@ -70,6 +71,7 @@ impl Asking {
                 path: None,
                 surface: Surface::Decide,
                 asserted: false,
+                sent: None,
             },
         }
     }
@@ -93,6 +95,7 @@ impl Asking {
             target: &self.target,
             resource: &self.resource,
             arguments: self.arguments.as_ref(),
+            supplied: None,
             circumstances: &self.circumstances,
         }
     }

@@ -29,7 +29,16 @@ fn policies() -> Policies {
 
 fn search<'a>(policies: &'a Policies, question: &'a Question) -> Search<'a> {
     let circumstances = &question.circumstances;
-    Search { policies, circumstances, inputs: Inputs::Any, after: None, page: 100, most: 1_000 }
+    Search {
+        policies,
+        circumstances,
+        inputs: Inputs::Any,
+        supplied: None,
+        from: 0,
+        page: 100,
+        most: 1_000,
+        has_time: &|| true,
+    }
 }
 
 /// Alice, who is staff and may read.
@@ -51,7 +60,7 @@ fn the_targets_of_a_resource_are_found_in_order() {
     let (policies, question) = (policies(), alice());
     let (search, subject) = (search(&policies, &question), prepare(&policies, &question));
     let found = |action: &Action, resource: &str| {
-        let found = search.targets(&subject, action, &resource.parse().unwrap()).unwrap();
+        let found = search.targets(&subject, action, None, &resource.parse().unwrap()).unwrap();
         assert_eq!(found.next, None);
         entities(found.items)
     };
@@ -70,7 +79,7 @@ fn given_arguments_are_held_against_the_rules() {
     let subject = prepare(&policies, &question);
     let found = |inputs| {
         let search = Search { inputs, ..search(&policies, &question) };
-        let found = search.targets(&subject, &Action::mcp("tools/call"), &question.resource).unwrap();
+        let found = search.targets(&subject, &Action::mcp("tools/call"), None, &question.resource).unwrap();
         found.items.iter().map(|target| target.id.clone()).collect::<Vec<_>>()
     };
     let within = Arguments::from_json(&json!({ "path": "/w/a" })).unwrap();
@@ -95,25 +104,26 @@ fn the_actions_on_a_target_are_found_in_order() {
 }
 
 #[test]
-fn the_subjects_are_those_that_are_given_and_entity_files_know_some() {
+fn the_subjects_are_those_that_entity_files_know() {
     let (policies, question) = (policies(), alice());
-    let known = policies.principals();
-    let names: Vec<String> = known.iter().map(Subject::entity).collect();
-    assert_eq!(names, ["Client::\"corp/robot\"", "User::\"corp/alice\"", "User::\"corp/bob\""]);
     let strength = question.query().strength;
-    let subjects: BTreeMap<String, PreparedSubject> =
-        known.iter().map(|subject| (subject.entity(), policies.prepare(subject, None, strength))).collect();
     let search = search(&policies, &question);
-    let who = |action: &str, target: Target| {
-        search.subjects(&subjects, &Action::mcp(action), &target, &question.resource).unwrap().items
+    let who = |kind: SubjectKind, action: &str, target: Target| {
+        let prepare = |subject: &Subject| policies.prepare(subject, None, strength);
+        let found =
+            search.subjects(&kind, prepare, &Action::mcp(action), &target, &question.resource).unwrap();
+        assert_eq!(found.next, None);
+        found.items.iter().map(Subject::entity).collect::<Vec<_>>()
     };
     let tool = |name: &str| Target::mcp_tool(&question.resource, name);
-    assert_eq!(who("tools/call", tool("delete")), ["Client::\"corp/robot\"", "User::\"corp/alice\""]);
-    assert_eq!(who("tools/call", tool("echo")).len(), 3);
-    assert_eq!(
-        who("tools/list", Target::mcp_server(&question.resource)),
-        ["User::\"corp/alice\"", "User::\"corp/bob\""]
-    );
+    let (user, client) = (SubjectKind::User, SubjectKind::Client);
+    assert_eq!(who(client.clone(), "tools/call", tool("delete")), ["Client::\"corp/robot\""]);
+    assert_eq!(who(user.clone(), "tools/call", tool("delete")), ["User::\"corp/alice\""]);
+    assert_eq!(who(user.clone(), "tools/call", tool("echo")), ["User::\"corp/alice\"", "User::\"corp/bob\""]);
+    assert_eq!(who(user, "tools/list", Target::mcp_server(&question.resource)).len(), 2);
+    assert_eq!(who(client, "tools/list", Target::mcp_server(&question.resource)), <[&str; 0]>::default());
+    let nobody = SubjectKind::Own("spaceship".to_owned());
+    assert_eq!(who(nobody, "tools/call", tool("echo")), <[&str; 0]>::default());
 }
 
 #[test]
@@ -127,15 +137,15 @@ fn pages_follow_one_another_and_together_are_the_whole() {
     let subject = prepare(&policies, &question);
     let call = Action::mcp("tools/call");
     let pages = |size: usize| {
-        let (mut all, mut after, mut pages): (Vec<Target>, Option<String>, usize) = (Vec::new(), None, 0);
+        let (mut all, mut from, mut pages): (Vec<Target>, usize, usize) = (Vec::new(), 0, 0);
         loop {
-            let search = Search { page: size, after: after.as_deref(), ..search(&policies, &question) };
-            let found = search.targets(&subject, &call, &question.resource).unwrap();
+            let search = Search { page: size, from, ..search(&policies, &question) };
+            let found = search.targets(&subject, &call, None, &question.resource).unwrap();
             assert!(found.items.len() <= size.max(1));
             all.extend(found.items);
             pages += 1;
             match found.next {
-                Some(next) => after = Some(next),
+                Some(next) => from = next,
                 None => return (entities(all), pages),
             }
         }
@@ -155,17 +165,19 @@ fn a_search_is_never_cut_in_silence() {
     let call = Action::mcp("tools/call");
     let most = |most| {
         let search = Search { most, ..search(&policies, &question) };
-        search.targets(&subject, &call, &question.resource).map(|found| found.items.len())
+        search.targets(&subject, &call, None, &question.resource).map(|found| (found.items.len(), found.next))
     };
-    assert_eq!(most(2), Ok(2));
-    assert_eq!(most(1), Err(SearchError::TooMany { most: 1 }));
+    assert_eq!(most(2), Ok((2, None)));
+    assert_eq!(most(1), Ok((1, Some(1))));
+    assert_eq!(most(0), Ok((1, Some(1))), "every page comes on");
+    let late = Search { has_time: &|| false, ..search(&policies, &question) };
+    assert_eq!(late.targets(&subject, &call, None, &question.resource).unwrap().next, Some(1));
+    let behind = Search { from: usize::MAX, ..search(&policies, &question) };
+    assert_eq!(behind.targets(&subject, &call, None, &question.resource), Ok(Found::nothing()));
     let search = search(&policies, &question);
-    let unknown = search.targets(&subject, &Action::mcp("no/such"), &question.resource);
+    let unknown = search.targets(&subject, &Action::mcp("no/such"), None, &question.resource);
     assert_eq!(unknown, Err(SearchError::Action("Mcp::Action::\"no/such\"".to_owned())));
     let other = load("@id(\"p\") permit (principal, action, resource);");
     let foreign = prepare(&other, &question);
-    assert!(matches!(search.targets(&foreign, &call, &question.resource), Err(SearchError::Subject(_))));
-    let mixed = [("a".to_owned(), subject.clone()), ("b".to_owned(), foreign)].into();
-    let found = search.subjects(&mixed, &call, &question.target, &question.resource);
-    assert!(matches!(found, Err(SearchError::Subject(_))), "one that cannot be asked for is no gap");
+    assert!(matches!(search.targets(&foreign, &call, None, &question.resource), Err(SearchError::Subject(_))));
 }

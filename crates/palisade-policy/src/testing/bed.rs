@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use palisade_model::{Arguments, Authority, ResourceName, Subject, Timestamp};
+use palisade_model::{Arguments, Authority, ResourceName, Subject, SubjectKind, Timestamp};
 
 use super::{
     file::{TestFile, TestPersona},
@@ -232,16 +232,17 @@ fn nameless(
 ) -> Result<Persona, String> {
     let subject = principal.subject()?;
     let authority = token.authority(&subject, "", at)?;
-    let mut name = if subject.kind == palisade_model::SubjectKind::Anonymous {
-        "anonymous".to_owned()
-    } else {
-        subject.id.clone()
+    let mut name = match subject.kind {
+        SubjectKind::Anonymous => "anonymous".to_owned(),
+        SubjectKind::User | SubjectKind::Client => subject.id.clone(),
+        SubjectKind::Own(_) => subject.entity(),
     };
     let mut add = |what: &str, values: Vec<String>| {
         if !values.is_empty() {
             name.push_str(&format!(" {what}={}", values.join(",")));
         }
     };
+    add("with", subject.supplied.iter().map(|(name, value)| format!("{name}:{value}")).collect());
     add("roles", subject.roles.iter().cloned().collect());
     add("groups", subject.groups.iter().cloned().collect());
     add("tenant", subject.tenant.iter().cloned().collect());

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use palisade_model::{Action, Arguments, Circumstances, ResourceName, Surface, Target};
+use palisade_model::{Action, Arguments, Circumstances, Properties, ResourceName, Surface, Target};
 
 use super::file::{Age, Case, TestFile, TestResource};
 use crate::{Inquiry, Kind, Outcome, Policies, Verdict};
@@ -30,6 +30,8 @@ impl Case {
             .as_ref()
             .map(|value| Arguments::from_json(value).map_err(|error| format!("arguments: {error}")))
             .transpose()?;
+        let sent = self.sent.as_ref().map(Arguments::from_json).transpose();
+        let sent = sent.map_err(|error| format!("sent: {error}"))?;
         let inquiry = Inquiry {
             who: subject.entity(),
             subject,
@@ -38,13 +40,15 @@ impl Case {
             target,
             resource: name.clone(),
             arguments,
+            supplied: Properties::new(self.properties.clone()),
             circumstances: Circumstances {
                 now: self.at.0,
                 ip: self.ip,
                 host: self.host.clone(),
                 path: self.path.clone(),
                 surface: Surface::Decide,
-                asserted: false,
+                asserted: self.principal.entity.is_some(),
+                sent,
             },
         };
         let (outcome, verdict) = inquiry.verdict(policies, &resource.settings());

@@ -109,6 +109,12 @@ pub(super) struct Case {
     pub(super) target: Option<String>,
     #[serde(default)]
     pub(super) arguments: Option<Value>,
+    /// What the caller supplies of the target's attributes.
+    #[serde(default)]
+    pub(super) properties: serde_json::Map<String, Value>,
+    /// What the caller says of the circumstances: `context.sent`.
+    #[serde(default)]
+    pub(super) sent: Option<Value>,
     #[serde(default)]
     pub(super) at: Time,
     #[serde(default)]
