@@ -67,7 +67,7 @@ pub struct PdpSettings {
 }
 
 /// How long a record may take when the deadline is already past: within what Envoy's 200 ms leave of our 150.
-const LAST_WORDS: Duration = Duration::from_millis(30);
+pub(crate) const LAST_WORDS: Duration = Duration::from_millis(30);
 
 /// What the steps found out, for the record and the answer.
 #[derive(Debug)]
@@ -229,8 +229,8 @@ impl Pdp {
         let asker = snapshot.askers.get(&snapshot.policies, &resource, &principal);
         judgement.scopes.clone_from(&asker.scopes);
         judgement.principal = Some(principal.clone());
-        let asked = &believed(snapshot, request, readable(request, snapshot.limits.batch)?);
-        fits_catalogue(snapshot, asked)?;
+        let asked = believed(snapshot, request, readable(request, snapshot.limits.batch)?);
+        fits_catalogue(snapshot, &asked)?;
         let circumstances = circumstances(request, now);
         let asking = snapshot.policies.ask(&asker.subject, &circumstances);
         let question = Question { resource: &resource, principal: &principal, asking };
@@ -342,7 +342,7 @@ impl Pdp {
     }
 
     /// Says once when decisions cannot be recorded, and once when they can again: a log line for each would be a flood.
-    fn note_recording(&self, error: Option<&String>) {
+    pub(crate) fn note_recording(&self, error: Option<&String>) {
         match (error, self.unrecorded.swap(error.is_some(), Ordering::Relaxed)) {
             (Some(error), false) => tracing::error!(error, "decisions cannot be recorded, and are denied"),
             (None, true) => tracing::info!("decisions are recorded again"),

@@ -20,6 +20,7 @@ mod question;
 mod record;
 mod resources;
 mod routes;
+mod search;
 mod shadow;
 mod snapshot;
 mod step_up;
@@ -31,11 +32,12 @@ pub use decide::{Pdp, PdpSettings};
 pub use decision::{Decision, Denial, Observed, Permit, Remedy, Reply};
 pub use findings::{Finding, Findings, ItemOutcome};
 pub use palisade_policy::Kind;
-pub use peps::{Caller, ClientIp, Pep, PepAuth, Peps, ResourceFrom};
+pub use peps::{Caller, ClientIp, Pep, PepAuth, Peps, ResourceFrom, TokenClient};
 pub use resources::{
     DenialForm, Metadata, Place, Resource, Resources, ResourcesError, ScopeSettings, UpstreamToken,
 };
 pub use routes::{Route, RouteError, Routes};
+pub use search::{Page, Results, SearchRequest, Searched, Sought};
 pub use snapshot::{Limits, Snapshot};
 pub use task::run_to_end;
 pub use verify::Presented;

@@ -7,7 +7,7 @@ use opentelemetry::{
     KeyValue,
     metrics::{Counter, Histogram},
 };
-use palisade_model::{AccessRequest, Reason, ResourceName};
+use palisade_model::{AccessRequest, Reason, ResourceName, Surface};
 
 use crate::{Decision, Snapshot, decide::Judgement};
 
@@ -101,6 +101,16 @@ impl Metrics {
         if matches!(decision, Decision::Permit(_)) {
             self.count_tools(snapshot, request);
         }
+    }
+
+    /// A search; how many results there are is on its record.
+    pub(crate) fn searched(&self, resource: Option<&str>, reason: Reason, duration: Duration) {
+        let surface = KeyValue::new("surface", Surface::Search.as_str());
+        let outcome =
+            KeyValue::new("decision", if reason == Reason::Permitted { "permit" } else { "deny" });
+        self.duration.record(duration.as_secs_f64(), &[surface.clone(), outcome.clone()]);
+        let resource = KeyValue::new("resource", resource.unwrap_or("other").to_owned());
+        self.decisions.add(1, &[surface, resource, outcome, KeyValue::new("reason", reason.as_str())]);
     }
 
     fn count_tools(&self, snapshot: &Snapshot, request: &AccessRequest) {

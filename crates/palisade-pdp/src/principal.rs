@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use palisade_model::{AccessRequest, Authority, Credential, RawToken, Reason, Refusal, Subject, Timestamp};
+use palisade_model::{
+    AccessRequest, Authority, Credential, RawToken, Reason, Refusal, Subject, SubjectKind, Timestamp,
+};
 use palisade_token::{Expectation, VerifiedToken};
 
-use crate::{Resource, Snapshot};
+use crate::{Pep, Resource, Snapshot};
 
 /// A principal whose authority may be used. Its fields are private: it comes from a verified token, from a PEP that may
 /// assert it, or from a resource that lets all of what is asked reach policy without one.
@@ -91,14 +93,27 @@ pub(crate) async fn authenticate(
 /// A subject on the word of the caller, if its configuration lets it assert one of this type. Of what it says of the
 /// subject only the attributes count that it may supply: what the subject is in is for entity files to say.
 fn asserted(snapshot: &Snapshot, request: &AccessRequest, subject: &Subject) -> Result<Principal, Refusal> {
-    let pep = request.pep.as_ref().and_then(|name| snapshot.peps.by_name(name));
-    let type_name = subject.kind.type_name();
-    let Some(pep) = pep.filter(|pep| pep.asserts.contains(type_name)) else {
-        return Err(Refusal::new(Reason::PepNotAllowed, "the caller may not assert a subject of this type"));
-    };
+    let pep = may_assert(snapshot, request, &subject.kind)?;
     let supplied = subject.supplied.only(|name| pep.supplies.contains(name));
-    let subject = Subject { supplied, ..Subject::named(type_name, subject.id.clone()) };
+    let subject = Subject { supplied, ..Subject::named(subject.kind.type_name(), subject.id.clone()) };
     Ok(Principal { subject: Arc::new(subject), proof: Proof::Asserted })
+}
+
+/// The caller, if it may assert subjects of this kind.
+pub(crate) fn may_assert<'a>(
+    snapshot: &'a Snapshot,
+    request: &AccessRequest,
+    kind: &SubjectKind,
+) -> Result<&'a Pep, Refusal> {
+    let pep = request.pep.as_ref().and_then(|name| snapshot.peps.by_name(name));
+    if let Some(pep) = pep.filter(|pep| pep.asserts.contains(kind.type_name())) {
+        return Ok(pep);
+    }
+    if snapshot.policies.has_type(kind.type_name()) {
+        Err(Refusal::new(Reason::PepNotAllowed, "the caller may not assert a subject of this type"))
+    } else {
+        Err(Refusal::new(Reason::SubjectUnknown, "the schema has no such type of subject"))
+    }
 }
 
 /// Verifies a token for a resource.

@@ -1,7 +1,7 @@
 //! What a request asks, on the way to the policies: who may ask it, what of it can be read, and in which form the
 //! policies see it.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use palisade_model::{
     AccessRequest, Asked, Circumstances, Credential, Item, PepName, Reason, Refusal, ResourceName, Surface, Timestamp,
@@ -29,13 +29,20 @@ pub(crate) fn about<'a>(item: &'a Item, resource: &'a Resource) -> About<'a> {
 }
 
 /// What is asked, with no more of the targets' attributes than the caller may supply.
-pub(crate) fn believed(snapshot: &Snapshot, request: &AccessRequest, asked: &Asked) -> Asked {
+pub(crate) fn believed<'a>(
+    snapshot: &Snapshot,
+    request: &AccessRequest,
+    asked: &'a Asked,
+) -> Cow<'a, Asked> {
+    if asked.items.iter().all(|item| item.supplied.is_empty()) {
+        return Cow::Borrowed(asked);
+    }
     let pep = request.pep.as_ref().and_then(|name| snapshot.peps.by_name(name));
     let mut believed = asked.clone();
     for item in &mut believed.items {
         item.supplied = item.supplied.only(|name| pep.is_some_and(|pep| pep.supplies.contains(name)));
     }
-    believed
+    Cow::Owned(believed)
 }
 
 /// The resource the request is for, if its caller may ask about it.

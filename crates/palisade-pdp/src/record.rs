@@ -98,6 +98,13 @@ pub(crate) fn ignored(snapshot: &Snapshot, request: &AccessRequest) -> Vec<Strin
     for item in request.asked.iter().flat_map(|asked| &asked.items) {
         add("resource", &item.target.type_name, &item.target.id, &item.supplied);
     }
+    let unseen = |item: &Item| {
+        let any = item.arguments.as_ref().is_some_and(|arguments| !arguments.paths.is_empty());
+        any && !snapshot.policies.takes_arguments(&item.action)
+    };
+    if request.asked.iter().flat_map(|asked| &asked.items).any(unseen) {
+        all.push("action.properties".to_owned());
+    }
     all.truncate(MOST_IGNORED);
     all
 }

@@ -93,7 +93,7 @@ impl Shadow {
             resource: Arc::clone(resource),
             principal: principal.clone(),
             circumstances: circumstances(request, at),
-            items: believed(snapshot, request, asked).items.into_iter().zip(reasons).collect(),
+            items: believed(snapshot, request, asked).into_owned().items.into_iter().zip(reasons).collect(),
         };
         // The task ends only with the runtime, and then nobody asks any more.
         let _ = self.queue.get_or_init(|| self.start()).send((job, place));

@@ -29,7 +29,7 @@ use crate::{
     subject::Workshop,
     supplied,
     verdict::by_id,
-    vocabulary::{VOCABULARY, Vocabulary},
+    vocabulary::{Carries, VOCABULARY, Vocabulary},
 };
 
 /// What becomes of a decision in which a policy could not be evaluated.
@@ -151,6 +151,12 @@ impl Policies {
             return self.vocabulary.action(&whole).map(|_| whole);
         }
         self.vocabulary.action_named(name, type_name).cloned()
+    }
+
+    /// Whether policies see the arguments of this action.
+    #[must_use]
+    pub fn takes_arguments(&self, action: &Action) -> bool {
+        self.vocabulary.action(action).is_some_and(|act| act.carries == Carries::Arguments)
     }
 
     /// The names of supplied attributes that fill nothing: the schema does not declare them, or entity files have them.

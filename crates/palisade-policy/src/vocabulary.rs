@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::{
     Diagnostic, SourceFile, World, arguments,
     diagnostic::position,
-    query::RequestError,
+    query::{RequestError, is_of_protocol},
     typed::{self, TypedTool, TypedTools},
 };
 
@@ -148,7 +148,7 @@ impl Vocabulary {
 
     /// A deployment's own actions whose context nobody can fill.
     fn undecidable(&self, files: &[SourceFile]) -> Vec<Diagnostic> {
-        let own = |action: &&Action| !BUILT_IN.contains(&action.namespace.as_str());
+        let own = |action: &&Action| is_own(action);
         let mut actions: Vec<&Action> = self
             .actions
             .iter()
@@ -205,6 +205,13 @@ impl Vocabulary {
         self.actions.get_key_value(&own).filter(|(_, act)| act.resources.contains(type_name)).map(|(own, _)| own)
     }
 
+    /// The types that actions of the deployment's own are done to, in order.
+    pub(crate) fn own_types(&self) -> BTreeSet<String> {
+        let own = self.actions.iter().filter(|(action, _)| is_own(action));
+        let types = own.flat_map(|(_, act)| act.resources.iter().cloned());
+        types.filter(|name| !is_of_protocol(name)).collect()
+    }
+
     /// Whether the schema has this type.
     pub(crate) fn has_type(&self, type_name: &str) -> bool {
         self.types.contains_key(type_name)
@@ -214,6 +221,11 @@ impl Vocabulary {
         let name = self.types.get(type_name).ok_or_else(|| RequestError::Type(type_name.to_owned()))?;
         Ok(EntityUid::from_type_name_and_id(name.clone(), EntityId::new(id)))
     }
+}
+
+/// Whether an action is none of the built-in vocabulary.
+pub(crate) fn is_own(action: &Action) -> bool {
+    !BUILT_IN.contains(&action.namespace.as_str())
 }
 
 /// The typed tools of a world, and the fragment for them if there are any.

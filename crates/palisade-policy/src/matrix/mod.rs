@@ -14,10 +14,12 @@ use std::{
     fmt,
 };
 
-use palisade_model::{Action, Circumstances, ResourceName, Surface, Target};
+use palisade_model::{Action, Circumstances, ResourceName, SubjectKind, Surface, Target};
 use serde::Serialize;
 
-use crate::{Deployment, Inquiry, Kind, Outcome, Persona, Policies, ResourceSettings, TestBed, World};
+use crate::{
+    Deployment, Inquiry, Kind, Outcome, Persona, Policies, ResourceSettings, TestBed, World, vocabulary::is_own,
+};
 
 /// The actions that a matrix has columns for. The others follow these in most sets; a difference of two sets asks all.
 const SHOWN: [&str; 8] = ["initialize", "tools/list", "tools/call", "GET", "POST", "PUT", "PATCH", "DELETE"];
@@ -230,7 +232,7 @@ fn table(policies: &Policies, bed: &TestBed, resource: &ResourceName) -> Table {
     let deployment = &bed.deployment;
     let asked = questions(policies, &deployment.world, resource);
     let asked: Vec<&(Action, Target)> =
-        asked.iter().filter(|(action, _)| SHOWN.contains(&action.name.as_str())).collect();
+        asked.iter().filter(|(action, _)| is_shown(action)).collect();
     let personas = bed.personas.iter().filter(|persona| persona.is_asked_about(resource));
     let settings = deployment.settings.get(resource).cloned().unwrap_or_default();
     let row = |persona: &Persona| Row {
@@ -250,8 +252,12 @@ fn table(policies: &Policies, bed: &TestBed, resource: &ResourceName) -> Table {
     }
 }
 
+fn is_shown(action: &Action) -> bool {
+    SHOWN.contains(&action.name.as_str()) || is_own(action)
+}
+
 /// Everything that can be done to what is known of a resource: the resource first, then its tools or routes in the order
-/// of the catalogue, each with the actions in order.
+/// of the catalogue, each with the actions in order. Then what entity files have of the deployment's own types.
 pub(crate) fn questions(policies: &Policies, world: &World, name: &ResourceName) -> Vec<(Action, Target)> {
     let mut found = Vec::new();
     for resource in world.resources.iter().filter(|resource| resource.name == *name) {
@@ -264,6 +270,15 @@ pub(crate) fn questions(policies: &Policies, world: &World, name: &ResourceName)
         for target in targets {
             let actions = policies.vocabulary().actions_on(&target.type_name);
             found.extend(actions.into_iter().map(|action| (action, target.clone())));
+        }
+        for type_name in policies.vocabulary().own_types() {
+            let mut ids: Vec<&str> = policies.store().ids(&type_name).collect();
+            ids.sort_unstable();
+            let actions = policies.vocabulary().actions_on(&type_name);
+            found.extend(ids.into_iter().flat_map(|id| {
+                let target = Target { type_name: type_name.clone(), id: id.to_owned() };
+                actions.iter().filter(|action| is_own(action)).map(move |action| (action.clone(), target.clone()))
+            }));
         }
     }
     found

@@ -1,0 +1,467 @@
+//! Who can do what: a search, answered page by page, each page one decision on the record.
+//!
+//! The steps are those of a decision, in the same order and for the same reasons: who calls and what it may ask about,
+//! who is asked for, then the policies, then the record, then the answer. What is found is what an evaluation would
+//! permit at the same moment; nothing is let in by it.
+//!
+//! A page says where the next begins by a token. It holds a position and no name, since a name between two results is
+//! one that the caller may not see, and it is good for the same question of the same caller under the same revision:
+//! whatever else comes with it is refused, so that pages of different questions are never put together.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use palisade_audit::{DecisionRecord, ItemRecord, Outcome as Recorded};
+use palisade_model::{
+    AccessRequest, Action, Circumstances, Credential, DecisionId, Item, Reason, Refusal, Scopes, Subject,
+    SubjectKind, Surface, Target, Timestamp, canonical_json,
+};
+use palisade_policy::{Found, Inputs, Search, SearchError, Strength};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    Pdp, Resource, Snapshot,
+    askers::Asker,
+    decide::LAST_WORDS,
+    principal::{self, Principal},
+    question::{believed, circumstances, permitted},
+    record,
+};
+
+/// How many a page holds where the caller does not say.
+const DEFAULT_PAGE: usize = 100;
+/// How many a page may hold.
+const MOST_ON_A_PAGE: usize = 1_000;
+/// How many questions a page may ask the policies.
+const MOST_QUESTIONS: usize = 2_000;
+
+/// A search.
+#[derive(Debug, Clone)]
+pub struct SearchRequest {
+    /// Who asks, for whom, and about what: one item, or why it could not be read. What is sought is not looked at: the
+    /// credential where subjects are sought, the target's id, or the action's name. The surface is that of the
+    /// evaluations whose answers are sought.
+    pub access: AccessRequest,
+    /// What is sought.
+    pub sought: Sought,
+    /// The most that are found on a page.
+    pub limit: Option<usize>,
+    /// Where the page begins, as the page before it said.
+    pub token: Option<String>,
+}
+
+/// What a search is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sought {
+    /// The subjects of a kind.
+    Subjects(SubjectKind),
+    /// The targets of a type, or of every type that the action is done to.
+    Targets(Option<String>),
+    /// The actions.
+    Actions,
+}
+
+/// How a search came out.
+#[derive(Debug)]
+pub enum Searched {
+    /// A page, which is on the record.
+    Found(Page),
+    /// The caller gets no answer, for this reason.
+    Refused(DecisionId, Reason),
+}
+
+/// A page of what was found.
+#[derive(Debug)]
+pub struct Page {
+    /// The id of the record.
+    pub id: DecisionId,
+    /// What was found, in order.
+    pub results: Results,
+    /// Where the next page begins; nothing where this is the last.
+    pub next: Option<String>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Results {
+    /// Subjects.
+    Subjects(Vec<Subject>),
+    /// Targets.
+    Targets(Vec<Target>),
+    /// Actions.
+    Actions(Vec<Action>),
+}
+
+/// What the steps found out, for the record.
+#[derive(Debug, Default)]
+struct Account {
+    resource: Option<Arc<Resource>>,
+    principal: Option<Principal>,
+    scopes: Scopes,
+}
+
+impl Pdp {
+    /// Searches. Always answers, within the deadline and what a last record takes.
+    pub async fn search(&self, snapshot: &Arc<Snapshot>, request: &SearchRequest, patience: Duration) -> Searched {
+        let started = self.now();
+        let deadline = Instant::now() + patience.min(snapshot.limits.deadline);
+        let mut account = Account::default();
+        // Held until the record is written, as for a decision.
+        let admitted = self.admit();
+        let found = if admitted.is_some() {
+            let steps = self.steps_of_search(snapshot, request, started, deadline, &mut account);
+            match timeout_at(deadline, AssertUnwindSafe(steps).catch_unwind()).await {
+                Ok(Ok(found)) => found,
+                Ok(Err(_panic)) => Err(Refusal::new(Reason::InternalError, "the search panicked")),
+                Err(_elapsed) => Err(Refusal::new(Reason::DeadlineExceeded, "the deadline passed")),
+            }
+        } else {
+            Err(Refusal::new(Reason::Overloaded, "too much is under way"))
+        };
+        self.conclude_search(snapshot, request, &account, found, started, deadline).await
+    }
+
+    async fn steps_of_search(
+        &self,
+        snapshot: &Snapshot,
+        request: &SearchRequest,
+        now: Timestamp,
+        deadline: Instant,
+        account: &mut Account,
+    ) -> Result<(Results, Option<String>), Refusal> {
+        let access = &request.access;
+        let (pep, named) = (access.pep.as_ref(), access.resource.as_ref());
+        if access.surface == Surface::Authzen {
+            permitted(snapshot, pep, named, Surface::Authzen)?;
+        }
+        let resource = permitted(snapshot, pep, named, Surface::Search)?;
+        account.resource = Some(Arc::clone(&resource));
+        if !knows_types(snapshot, request) {
+            return Ok((request.sought.nothing(), None));
+        }
+        let principal = match &request.sought {
+            Sought::Subjects(kind) => {
+                principal::may_assert(snapshot, access, kind)?;
+                None
+            }
+            Sought::Targets(_) | Sought::Actions => {
+                Some(principal::authenticate(snapshot, &resource, access, now).await?)
+            }
+        };
+        account.principal.clone_from(&principal);
+        let asked = access.asked.as_ref().map_err(Clone::clone)?;
+        let asked = believed(snapshot, access, asked);
+        let [item] = asked.items.as_slice() else {
+            return Err(Refusal::new(Reason::RequestMalformed, "a search is about one item"));
+        };
+        let seal = Seal { pdp: self, snapshot, request, item, principal: principal.as_ref() };
+        let (from, limit) = seal.open()?;
+        if limit == 0 {
+            return Ok((request.sought.nothing(), Some(seal.token(from, limit))));
+        }
+        let half = deadline.saturating_duration_since(Instant::now()) / 2;
+        let until = Instant::now() + half;
+        let given = Given { resource: &resource, item, circumstances: circumstances(access, now) };
+        let bounds = Bounds { from, page: limit.min(MOST_ON_A_PAGE), has_time: &|| Instant::now() < until };
+        let (results, next) = match &principal {
+            Some(principal) => {
+                let asker = snapshot.askers.get(&snapshot.policies, &resource, principal);
+                account.scopes.clone_from(&asker.scopes);
+                given.by(&asker, snapshot, &request.sought, &bounds)
+            }
+            None => given.subjects(snapshot, &request.sought, &bounds),
+        };
+        Ok((results, next.map(|next| seal.token(next, limit))))
+    }
+
+    /// Records the search and answers.
+    async fn conclude_search(
+        &self,
+        snapshot: &Snapshot,
+        request: &SearchRequest,
+        account: &Account,
+        found: Result<(Results, Option<String>), Refusal>,
+        started: Timestamp,
+        deadline: Instant,
+    ) -> Searched {
+        let id = DecisionId::new(started);
+        let duration = self.now().since(started);
+        let record = record_of(id, snapshot, request, account, &found, started, duration);
+        let until = deadline.max(Instant::now() + LAST_WORDS);
+        let receipt = match timeout_at(until, self.audit().record(record)).await {
+            Ok(Ok(receipt)) => Ok(receipt),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_elapsed) => Err("the log took too long".to_owned()),
+        };
+        self.note_recording(receipt.as_ref().err());
+        let id = receipt.as_ref().map_or(id, palisade_audit::AuditReceipt::id);
+        let searched = match (found, receipt) {
+            (Ok((results, next)), Ok(_recorded)) => Searched::Found(Page { id, results, next }),
+            (Ok(_), Err(_)) => Searched::Refused(id, Reason::AuditUnavailable),
+            (Err(refusal), _) => Searched::Refused(id, refusal.reason),
+        };
+        let reason = match &searched {
+            Searched::Found(_) => Reason::Permitted,
+            Searched::Refused(_, reason) => *reason,
+        };
+        let resource = account.resource.as_ref().map(|resource| resource.name.as_str());
+        self.metrics().searched(resource, reason, duration);
+        searched
+    }
+}
+
+/// What is sought of a type that the schema does not have, or for somebody of one, is nothing; and nobody learns by a
+/// refusal which types there are.
+fn knows_types(snapshot: &Snapshot, request: &SearchRequest) -> bool {
+    let known = |name: &str| snapshot.policies.has_type(name);
+    match (&request.sought, &request.access.credential) {
+        (Sought::Subjects(kind), _) => known(kind.type_name()),
+        (Sought::Targets(Some(type_name)), _) if !known(type_name) => false,
+        (Sought::Targets(_) | Sought::Actions, Credential::AssertedByPep(subject)) => {
+            known(subject.kind.type_name())
+        }
+        (Sought::Targets(_) | Sought::Actions, Credential::Absent | Credential::Token(_) | Credential::Unusable(_)) => {
+            true
+        }
+    }
+}
+
+/// What is given in a search.
+struct Given<'a> {
+    resource: &'a Resource,
+    item: &'a Item,
+    circumstances: Circumstances,
+}
+
+/// How far a page goes.
+struct Bounds<'a> {
+    from: usize,
+    page: usize,
+    has_time: &'a dyn Fn() -> bool,
+}
+
+impl Given<'_> {
+    fn search<'s>(&'s self, snapshot: &'s Snapshot, bounds: &'s Bounds<'_>) -> Search<'s> {
+        Search {
+            policies: &snapshot.policies,
+            circumstances: &self.circumstances,
+            inputs: Inputs::Given(self.item.arguments.as_ref()),
+            supplied: Some(&self.item.supplied),
+            from: bounds.from,
+            page: bounds.page,
+            most: MOST_QUESTIONS,
+            has_time: bounds.has_time,
+        }
+    }
+
+    /// What a subject can do, or to what.
+    fn by(
+        &self,
+        asker: &Asker,
+        snapshot: &Snapshot,
+        sought: &Sought,
+        bounds: &Bounds<'_>,
+    ) -> (Results, Option<usize>) {
+        let search = self.search(snapshot, bounds);
+        let (Item { action, target, .. }, resource) = (self.item, &self.resource.name);
+        match sought {
+            Sought::Subjects(_) => (sought.nothing(), None),
+            Sought::Targets(type_name) => {
+                let found = search.targets(&asker.subject, action, type_name.as_deref(), resource);
+                let found = or_nothing(found);
+                (Results::Targets(found.items), found.next)
+            }
+            Sought::Actions => {
+                let found = or_nothing(search.actions(&asker.subject, target, resource));
+                (Results::Actions(found.items), found.next)
+            }
+        }
+    }
+
+    /// Who of a kind can do it.
+    fn subjects(
+        &self,
+        snapshot: &Snapshot,
+        sought: &Sought,
+        bounds: &Bounds<'_>,
+    ) -> (Results, Option<usize>) {
+        let Sought::Subjects(kind) = sought else { return (sought.nothing(), None) };
+        let given = Given {
+            circumstances: Circumstances { asserted: true, ..self.circumstances.clone() },
+            resource: self.resource,
+            item: self.item,
+        };
+        let search = given.search(snapshot, bounds);
+        let scopes = Scopes::new();
+        let strength = Strength { scopes: &scopes, acr: None, auth_time: None };
+        let prepare = |subject: &Subject| snapshot.policies.prepare(subject, None, strength);
+        let Item { action, target, .. } = self.item;
+        let found = or_nothing(search.subjects(kind, prepare, action, target, &self.resource.name));
+        (Results::Subjects(found.items), found.next)
+    }
+}
+
+/// What nobody can be asked about, nobody may do.
+fn or_nothing<T>(found: Result<Found<T>, SearchError>) -> Found<T> {
+    match found {
+        Ok(found) => found,
+        Err(SearchError::Action(_) | SearchError::Subject(_)) => Found::nothing(),
+    }
+}
+
+impl Sought {
+    const fn nothing(&self) -> Results {
+        match self {
+            Self::Subjects(_) => Results::Subjects(Vec::new()),
+            Self::Targets(_) => Results::Targets(Vec::new()),
+            Self::Actions => Results::Actions(Vec::new()),
+        }
+    }
+
+    const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Subjects(_) => "a search for subjects",
+            Self::Targets(_) => "a search for targets",
+            Self::Actions => "a search for actions",
+        }
+    }
+}
+
+/// What makes and reads the tokens of one search.
+struct Seal<'a> {
+    pdp: &'a Pdp,
+    snapshot: &'a Snapshot,
+    request: &'a SearchRequest,
+    item: &'a Item,
+    principal: Option<&'a Principal>,
+}
+
+/// The hex digits of a position and a limit, and those of the code that seals them.
+const PLAIN: usize = 32;
+const CODE: usize = 32;
+
+impl Seal<'_> {
+    /// Where the page begins and how many it holds.
+    fn open(&self) -> Result<(usize, usize), Refusal> {
+        let limit = self.request.limit;
+        let Some(token) = self.request.token.as_deref().filter(|token| !token.is_empty()) else {
+            return Ok((0, limit.unwrap_or(DEFAULT_PAGE)));
+        };
+        let foreign = || Refusal::new(Reason::RequestMalformed, "the page token is not one of this search");
+        let (plain, _code) = token.split_at_checked(PLAIN).ok_or_else(foreign)?;
+        let (from, of_token) = plain.split_at_checked(PLAIN / 2).ok_or_else(foreign)?;
+        let number = |text: &str| u64::from_str_radix(text, 16).ok().and_then(|number| usize::try_from(number).ok());
+        let (from, of_token) = number(from).zip(number(of_token)).ok_or_else(foreign)?;
+        let same = is_same(token.as_bytes(), self.token(from, of_token).as_bytes());
+        if !same || limit.is_some_and(|limit| limit != of_token) {
+            return Err(foreign());
+        }
+        Ok((from, of_token))
+    }
+
+    fn token(&self, from: usize, limit: usize) -> String {
+        let plain = format!("{from:016x}{limit:016x}");
+        let code = self.pdp.audit().input_digest(&format!("{}\n{plain}", self.question()));
+        let code = code.rsplit(':').next().and_then(|hex| hex.get(..CODE)).unwrap_or_default().to_owned();
+        plain + &code
+    }
+
+    /// Everything that must be the same for two pages to be of one search. No two questions have the same text.
+    fn question(&self) -> String {
+        let AccessRequest { pep, resource, sent, .. } = &self.request.access;
+        let Item { action, target, arguments, supplied, .. } = self.item;
+        let supplied_of = |supplied: &palisade_model::Properties| {
+            let members = supplied.iter().map(|(name, value)| (name.to_owned(), value.clone()));
+            canonical_json(&serde_json::Value::Object(members.collect()))
+        };
+        let digest = |arguments: &Option<palisade_model::Arguments>| {
+            arguments.as_ref().map(|arguments| arguments.digest.clone())
+        };
+        let subject = self.principal.map(|principal| {
+            (principal.subject().entity(), supplied_of(&principal.subject().supplied))
+        });
+        let (action, target) = match &self.request.sought {
+            Sought::Subjects(_) => (action.entity(), target.entity()),
+            Sought::Targets(_) => (action.entity(), String::new()),
+            Sought::Actions => (String::new(), target.entity()),
+        };
+        format!(
+            "search page\n{:?}",
+            (
+                (pep.as_ref().map(ToString::to_string), resource.as_ref().map(ToString::to_string)),
+                (self.snapshot.revision.as_str(), &self.request.sought, subject),
+                (action, target, digest(arguments), supplied_of(supplied), digest(sent)),
+            )
+        )
+    }
+}
+
+/// Compares in a time that says nothing of where the two differ.
+fn is_same(left: &[u8], right: &[u8]) -> bool {
+    let differing = left.iter().zip(right).fold(0, |differing, (left, right)| differing | (left ^ right));
+    left.len() == right.len() && differing == 0
+}
+
+fn record_of(
+    id: DecisionId,
+    snapshot: &Snapshot,
+    request: &SearchRequest,
+    account: &Account,
+    found: &Result<(Results, Option<String>), Refusal>,
+    time: Timestamp,
+    duration: Duration,
+) -> DecisionRecord {
+    let mut record = DecisionRecord::new(id, time);
+    record.duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    record.resource = account.resource.as_ref().map(|resource| resource.name.clone());
+    record.policy_revision = Some(snapshot.revision.clone());
+    record.policy_source = Some(snapshot.source.clone());
+    if let Some(principal) = &account.principal {
+        record::add_principal(&mut record, principal, &account.scopes);
+    }
+    record::add_request(&mut record, &request.access);
+    record.surface = Some(Surface::Search);
+    record.ignored = record::ignored(snapshot, &request.access);
+    let item = request.access.asked.as_ref().ok().and_then(|asked| asked.items.first());
+    if let Some(item) = item {
+        record.action = (request.sought != Sought::Actions).then(|| item.action.entity());
+        record.target = (!matches!(request.sought, Sought::Targets(_))).then(|| item.target.entity());
+    }
+    match found {
+        Err(refusal) => {
+            record.reason = refusal.reason;
+            record.detail = Some(format!("{}: {}", request.sought.as_str(), refusal.detail));
+        }
+        Ok((results, next)) => {
+            (record.decision, record.reason) = (Recorded::Permit, Reason::Permitted);
+            let more = if next.is_some() { ", more follow" } else { "" };
+            record.detail = Some(format!("{}{more}", request.sought.as_str()));
+            record.items = item.map(|item| found_items(results, item)).unwrap_or_default();
+            record.found = u64::try_from(record.items.len()).ok();
+        }
+    }
+    record
+}
+
+fn found_items(results: &Results, item: &Item) -> Vec<ItemRecord> {
+    let found = |principal: Option<String>, action: String, target: String| ItemRecord {
+        principal,
+        action,
+        target,
+        decision: Recorded::Permit,
+        reason: Reason::Permitted,
+        determining_policies: Vec::new(),
+    };
+    let (action, target) = (item.action.entity(), item.target.entity());
+    match results {
+        Results::Subjects(all) => {
+            all.iter().map(|subject| found(Some(subject.entity()), action.clone(), target.clone())).collect()
+        }
+        Results::Targets(all) => {
+            all.iter().map(|target| found(None, action.clone(), target.entity())).collect()
+        }
+        Results::Actions(all) => {
+            all.iter().map(|action| found(None, action.entity(), target.clone())).collect()
+        }
+    }
+}
