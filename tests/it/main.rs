@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod authzen;
 mod dev;
 mod egress;
 mod envoy;

@@ -1,4 +1,5 @@
 //! The harness: the service and the real components around it, as child processes.
 
+pub mod authzen;
 pub mod components;
 pub mod service;

@@ -84,7 +84,7 @@ impl Desk<'_> {
             resource: resource.map(|resource| resource.name.clone()),
             ..self.unreadable("")
         };
-        (SearchRequest { access, sought, limit: page.limit, token: page.token }, resource)
+        (SearchRequest { access, sought, any_arguments: false, limit: page.limit, token: page.token }, resource)
     }
 }
 

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use palisade_model::{RawToken, Surface};
 use palisade_pdp::{Pdp, Presented, run_to_end};
 use palisade_proto::v1::{
-    DecideBatchRequest, DecideBatchResponse, DecideRequest, DecideResponse, VerifyRequest, VerifyResponse,
+    DecideBatchRequest, DecideBatchResponse, DecideRequest, DecideResponse, SearchRequest, SearchResponse,
+    VerifyRequest, VerifyResponse,
     decisions_server::{Decisions, DecisionsServer},
     tokens_server::{Tokens, TokensServer},
 };
@@ -22,6 +23,7 @@ use tonic::{Request, Response, Status};
 mod call;
 mod decode;
 mod encode;
+mod search;
 
 use call::Call;
 
@@ -60,6 +62,13 @@ impl Decisions for Api {
         let asked = request.into_inner();
         let answer = async move { decide_batch(&pdp, &call, &asked).await };
         Ok(Response::new(run_to_end(answer, encode::batch_outage).await))
+    }
+
+    async fn search(&self, request: Request<SearchRequest>) -> Result<Response<SearchResponse>, Status> {
+        let (pdp, call) = (Arc::clone(&self.pdp), Call::of(&request));
+        let asked = request.into_inner();
+        let answer = async move { search::answer(&pdp, &call, &asked).await };
+        Ok(Response::new(run_to_end(answer, search::outage).await))
     }
 }
 

@@ -111,9 +111,9 @@ pub struct Peps {
     /// SHA-256 of every key: a look-up by digest tells nothing about a key by its time.
     by_key: BTreeMap<[u8; 32], PepName>,
     by_uid: BTreeMap<u32, PepName>,
-    by_client: BTreeMap<TokenClient, PepName>,
-    /// The audiences of PEPs' own tokens.
-    audiences: BTreeSet<Audience>,
+    by_secret: BTreeMap<(String, [u8; 32]), PepName>,
+    /// With the audience that the token must have.
+    by_client: BTreeMap<TokenClient, (PepName, Audience)>,
 }
 
 /// What a PEP proves itself with.
@@ -123,6 +123,13 @@ pub enum PepAuth {
     Key([u8; 32]),
     /// The user id of its process on a Unix socket.
     Uid(u32),
+    /// The id and the SHA-256 of the secret of a client.
+    Secret {
+        /// The id.
+        client: String,
+        /// The SHA-256 of the secret.
+        digest: [u8; 32],
+    },
     /// A token of a client, for this audience.
     Token(TokenClient, Audience),
     /// Nothing beside its place on loopback: the caller `local`.
@@ -142,9 +149,11 @@ impl Peps {
                 PepAuth::Uid(uid) => {
                     peps.by_uid.insert(uid, pep.name.clone());
                 }
+                PepAuth::Secret { client, digest } => {
+                    peps.by_secret.insert((client, digest), pep.name.clone());
+                }
                 PepAuth::Token(client, audience) => {
-                    peps.audiences.insert(audience);
-                    peps.by_client.insert(client, pep.name.clone());
+                    peps.by_client.insert(client, (pep.name.clone(), audience));
                 }
                 PepAuth::Loopback => {}
             }
@@ -165,13 +174,20 @@ impl Peps {
         self.by_key.get(digest).and_then(|name| self.by_name.get(name))
     }
 
+    /// The caller whose client id this is, if its secret has this SHA-256.
+    #[must_use]
+    pub fn by_secret(&self, client: &str, digest: [u8; 32]) -> Option<&Pep> {
+        self.by_secret.get(&(client.to_owned(), digest)).and_then(|name| self.by_name.get(name))
+    }
+
     /// What a token of a PEP must be for, and the issuers it may come from; nothing where no PEP has one.
     #[must_use]
-    pub fn tokens(&self) -> Option<(&BTreeSet<Audience>, Vec<IssuerName>)> {
+    pub fn tokens(&self) -> Option<(BTreeSet<Audience>, Vec<IssuerName>)> {
         let mut issuers: Vec<IssuerName> =
             self.by_client.keys().map(|client| client.issuer.clone()).collect();
         issuers.dedup();
-        (!issuers.is_empty()).then_some((&self.audiences, issuers))
+        let audiences = self.by_client.values().map(|(_, audience)| audience.clone()).collect();
+        (!issuers.is_empty()).then_some((audiences, issuers))
     }
 
     /// The caller whose token this is. A token of the client itself, never one that a user has at that client.
@@ -179,7 +195,8 @@ impl Peps {
     pub fn by_token(&self, subject: &Subject, authority: &Authority) -> Option<&Pep> {
         let is_own = subject.kind == SubjectKind::Client && authority.actors.is_empty();
         let client = TokenClient { issuer: authority.issuer.clone(), id: subject.id.clone() };
-        self.by_client.get(&client).filter(|_| is_own).and_then(|name| self.by_name.get(name))
+        let (name, audience) = self.by_client.get(&client).filter(|_| is_own)?;
+        self.by_name.get(name).filter(|_| authority.audience.contains(audience))
     }
 
     /// The caller whose processes have this user id.

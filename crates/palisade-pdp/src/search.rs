@@ -44,6 +44,8 @@ pub struct SearchRequest {
     pub access: AccessRequest,
     /// What is sought.
     pub sought: Sought,
+    /// Whether what is permitted with some arguments is found, and not only what is with those that are given.
+    pub any_arguments: bool,
     /// The most that are found on a page.
     pub limit: Option<usize>,
     /// Where the page begins, as the page before it said.
@@ -161,7 +163,13 @@ impl Pdp {
         }
         let half = deadline.saturating_duration_since(Instant::now()) / 2;
         let until = Instant::now() + half;
-        let given = Given { resource: &resource, item, circumstances: circumstances(access, now) };
+        let given = Given {
+            resource: &resource,
+            item,
+            circumstances: circumstances(access, now),
+            // A list knows targets as they are stored.
+            any_arguments: request.any_arguments && item.supplied.is_empty(),
+        };
         let bounds = Bounds { from, page: limit.min(MOST_ON_A_PAGE), has_time: &|| Instant::now() < until };
         let (results, next) = match &principal {
             Some(principal) => {
@@ -231,6 +239,7 @@ struct Given<'a> {
     resource: &'a Resource,
     item: &'a Item,
     circumstances: Circumstances,
+    any_arguments: bool,
 }
 
 /// How far a page goes.
@@ -245,7 +254,10 @@ impl Given<'_> {
         Search {
             policies: &snapshot.policies,
             circumstances: &self.circumstances,
-            inputs: Inputs::Given(self.item.arguments.as_ref()),
+            inputs: match self.any_arguments {
+                true => Inputs::Any,
+                false => Inputs::Given(self.item.arguments.as_ref()),
+            },
             supplied: Some(&self.item.supplied),
             from: bounds.from,
             page: bounds.page,
@@ -288,8 +300,7 @@ impl Given<'_> {
         let Sought::Subjects(kind) = sought else { return (sought.nothing(), None) };
         let given = Given {
             circumstances: Circumstances { asserted: true, ..self.circumstances.clone() },
-            resource: self.resource,
-            item: self.item,
+            ..*self
         };
         let search = given.search(snapshot, bounds);
         let scopes = Scopes::new();
@@ -389,7 +400,7 @@ impl Seal<'_> {
             "search page\n{:?}",
             (
                 (pep.as_ref().map(ToString::to_string), resource.as_ref().map(ToString::to_string)),
-                (self.snapshot.revision.as_str(), &self.request.sought, subject),
+                (self.snapshot.revision.as_str(), &self.request.sought, self.request.any_arguments, subject),
                 (action, target, digest(arguments), supplied_of(supplied), digest(sent)),
             )
         )

@@ -35,6 +35,20 @@ impl fmt::Debug for v1::DecideBatchRequest {
     }
 }
 
+impl fmt::Debug for v1::Entity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { r#type, id, properties: _ } = self;
+        write!(formatter, "Entity({type:?}, {id:?}, ..)")
+    }
+}
+
+impl fmt::Debug for v1::SearchRequest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { resource, sought, subject, action, target, .. } = self;
+        write!(formatter, "SearchRequest({resource:?}, {sought:?}, {subject:?}, {action:?}, {target:?}, ..)")
+    }
+}
+
 impl fmt::Debug for v1::VerifyRequest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { resource, token: _ } = self;

@@ -213,6 +213,121 @@ pub struct NearPermit {
     #[prost(string, repeated, tag = "2")]
     pub failed: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+/// An entity, as policies name it: `Mcp::Tool` and `files/read`, `User` and `corp/alice`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct Entity {
+    /// The type of the schema.
+    #[prost(string, tag = "1")]
+    pub r#type: ::prost::alloc::string::String,
+    /// The id.
+    #[prost(string, tag = "2")]
+    pub id: ::prost::alloc::string::String,
+    /// What the caller supplies of its attributes where none is stored: the text of one JSON object. It counts as far as the
+    /// caller's `properties` say.
+    #[prost(string, optional, tag = "3")]
+    pub properties: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// What is sought.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct SearchRequest {
+    /// The resource's name in the configuration. Empty: the only resource that the caller may ask about.
+    #[prost(string, tag = "1")]
+    pub resource: ::prost::alloc::string::String,
+    /// What is sought.
+    #[prost(enumeration = "Sought", tag = "2")]
+    pub sought: i32,
+    /// The access token of who asks, as in `DecideRequest`. Not where subjects are sought.
+    #[prost(string, optional, tag = "3")]
+    pub token: ::core::option::Option<::prost::alloc::string::String>,
+    /// Who asks without a token, of a type that the caller may assert. Where subjects are sought, its type says of which.
+    /// A token and a subject together are refused.
+    #[prost(message, optional, tag = "4")]
+    pub subject: ::core::option::Option<Entity>,
+    /// What is done: `tools/call`, or `Own::Action::"read"`. Not looked at where actions are sought.
+    #[prost(string, tag = "5")]
+    pub action: ::prost::alloc::string::String,
+    /// What it is done to. Where targets are sought, its type says of which; absent, they are of every type that the action
+    /// is done to.
+    #[prost(message, optional, tag = "6")]
+    pub target: ::core::option::Option<Entity>,
+    /// The arguments, as in `Item`. Absent: with some arguments, as far as can be told without them.
+    #[prost(string, optional, tag = "7")]
+    pub arguments: ::core::option::Option<::prost::alloc::string::String>,
+    /// The most that are found on a page, at most 1000. Zero: 100.
+    #[prost(uint32, tag = "8")]
+    pub page_size: u32,
+    /// Where the page begins: `next_page_token` of the page before. Everything else must be as it was then.
+    #[prost(string, tag = "9")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of what was found, in order.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SearchResponse {
+    /// The id of the decision and of its record.
+    #[prost(string, tag = "1")]
+    pub decision_id: ::prost::alloc::string::String,
+    /// Whether the search was answered. `OUTCOME_PERMIT` says so and permits nothing; with anything else there is no answer.
+    #[prost(enumeration = "Outcome", tag = "2")]
+    pub outcome: i32,
+    /// Why: `permitted`, or a code of the closed list such as `pep_not_allowed`.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// The subjects that were sought.
+    #[prost(message, repeated, tag = "4")]
+    pub subjects: ::prost::alloc::vec::Vec<Entity>,
+    /// The targets that were sought.
+    #[prost(message, repeated, tag = "5")]
+    pub targets: ::prost::alloc::vec::Vec<Entity>,
+    /// The actions that were sought: `Mcp::Action::"tools/call"`.
+    #[prost(string, repeated, tag = "6")]
+    pub actions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Where the next page begins. Empty: this was the last. A page may hold fewer than asked for, or none, and not be the
+    /// last.
+    #[prost(string, tag = "7")]
+    pub next_page_token: ::prost::alloc::string::String,
+    /// The revision of the policies and the configuration that answered.
+    #[prost(string, tag = "8")]
+    pub policy_revision: ::prost::alloc::string::String,
+}
+/// What a search is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Sought {
+    /// Nothing is sought. Such a request is refused.
+    Unspecified = 0,
+    /// Who may do this to that, of those whom entity files know.
+    Subjects = 1,
+    /// What this subject may do this to, of what configuration, catalogues and entity files know.
+    Targets = 2,
+    /// What this subject may do to that.
+    Actions = 3,
+}
+impl Sought {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SOUGHT_UNSPECIFIED",
+            Self::Subjects => "SOUGHT_SUBJECTS",
+            Self::Targets => "SOUGHT_TARGETS",
+            Self::Actions => "SOUGHT_ACTIONS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SOUGHT_UNSPECIFIED" => Some(Self::Unspecified),
+            "SOUGHT_SUBJECTS" => Some(Self::Subjects),
+            "SOUGHT_TARGETS" => Some(Self::Targets),
+            "SOUGHT_ACTIONS" => Some(Self::Actions),
+            _ => None,
+        }
+    }
+}
 /// How a decision came out. Only `OUTCOME_PERMIT` is a permit, whatever is added here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -389,6 +504,29 @@ pub mod decisions_client {
                 .insert(GrpcMethod::new("palisade.v1.Decisions", "DecideBatch"));
             self.inner.unary(req, path, codec).await
         }
+        /// Finds who can do what: of subject, action and target two are given, and all of the third are found, page by page.
+        /// Callers need the surface `search`. A page is one decision with one record, and lets nobody in.
+        pub async fn search(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SearchRequest>,
+        ) -> std::result::Result<tonic::Response<super::SearchResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/palisade.v1.Decisions/Search",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("palisade.v1.Decisions", "Search"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -410,6 +548,12 @@ pub mod decisions_server {
             tonic::Response<super::DecideBatchResponse>,
             tonic::Status,
         >;
+        /// Finds who can do what: of subject, action and target two are given, and all of the third are found, page by page.
+        /// Callers need the surface `search`. A page is one decision with one record, and lets nobody in.
+        async fn search(
+            &self,
+            request: tonic::Request<super::SearchRequest>,
+        ) -> std::result::Result<tonic::Response<super::SearchResponse>, tonic::Status>;
     }
     /// Decisions: may the holder of this token do this to that?
     ///
@@ -562,6 +706,48 @@ pub mod decisions_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DecideBatchSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/palisade.v1.Decisions/Search" => {
+                    struct SearchSvc<T: Decisions>(pub Arc<T>);
+                    impl<T: Decisions> tonic::server::UnaryService<super::SearchRequest>
+                    for SearchSvc<T> {
+                        type Response = super::SearchResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SearchRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Decisions>::search(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SearchSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -4,6 +4,7 @@
 //! [`Service::stop`] drains. Everything is wired here and nothing is decided here. Tests start services in their own
 //! process the same way the binary does.
 
+mod callers;
 pub mod config;
 pub mod dev;
 pub mod environment;

@@ -12,13 +12,9 @@ use std::{
 
 use axum::{
     Router,
-    extract::{ConnectInfo, Request, State, connect_info::Connected},
-    middleware::{self, Next},
-    response::Response,
+    extract::connect_info::Connected,
     serve::{IncomingStream, Listener},
 };
-use palisade_pdp::{Caller, Pdp};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -30,9 +26,6 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::values::ListenAddress;
-
-/// The header (gRPC metadata) in which a PEP sends its key.
-const KEY_HEADER: &str = "x-palisade-key";
 
 /// A bound socket.
 #[derive(Debug)]
@@ -151,9 +144,9 @@ async fn bind_unix(path: &std::path::Path) -> io::Result<UnixListener> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer {
     /// It is on this machine.
-    local: bool,
+    pub(crate) local: bool,
     /// The user id of its process, on a Unix socket.
-    uid: Option<u32>,
+    pub(crate) uid: Option<u32>,
 }
 
 const MOST_STRANGERS: usize = 256;
@@ -260,44 +253,4 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
         Self { local: true, uid: stream.io().peer_cred().ok().map(|credentials| credentials.uid()) }
     }
-}
-
-/// What the identification of callers needs.
-#[derive(Clone)]
-pub(crate) struct Callers {
-    pub(crate) pdp: Arc<Pdp>,
-    /// Callers that prove nothing are `local` wherever they are.
-    pub(crate) allow_unauthenticated: bool,
-}
-
-/// Finds out which PEP every request of a router comes from.
-pub(crate) fn with_callers(router: Router, callers: Callers) -> Router {
-    router.layer(middleware::from_fn_with_state(callers, identify))
-}
-
-async fn identify(
-    State(callers): State<Callers>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let mut keys = request.headers().get_all(KEY_HEADER).iter();
-    let caller = caller(&callers, peer, keys.next().map(|key| key.as_bytes()), keys.next().is_some());
-    request.headers_mut().remove(KEY_HEADER);
-    request.extensions_mut().insert(caller);
-    next.run(request).await
-}
-
-/// A caller that sends a key is the PEP of that key or nobody: a wrong key never becomes `local`.
-fn caller(callers: &Callers, peer: Peer, key: Option<&[u8]>, several: bool) -> Caller {
-    let snapshot = callers.pdp.snapshot();
-    if let Some(key) = key {
-        let digest: [u8; 32] = Sha256::digest(key).into();
-        let pep = if several { None } else { snapshot.peps.by_key(&digest) };
-        return Caller(pep.map(|pep| pep.name.clone()));
-    }
-    if let Some(pep) = peer.uid.and_then(|uid| snapshot.peps.by_uid(uid)) {
-        return Caller(Some(pep.name.clone()));
-    }
-    Caller(if peer.local || callers.allow_unauthenticated { "local".parse().ok() } else { None })
 }

@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
+    callers::{self, Callers},
     config::{self, build::Embedded, load::Loaded, types::Config, types::MetricsAccess},
-    listeners::{self, BindError, Callers, Socket},
+    listeners::{BindError, Socket},
     reload::{self, ReloadStatus, Reloader},
     telemetry::Telemetry,
     workshop::Workshop,
@@ -132,6 +133,7 @@ impl Service {
         let taken = ReloadStatus { taken: clock.now().to_string(), error: None, weakened: built.warnings };
         let (status, reload_status) = watch::channel(taken);
         let stop = CancellationToken::new();
+        let clock_of_callers = Arc::clone(&clock);
         let mut background = vec![tokio::spawn(record_key_changes(key_changes, audit, Arc::clone(&clock)))];
         if let (Some(path), Some(in_force)) = (path, in_force) {
             let (pdp, observed) = (Arc::clone(&pdp), built.observed);
@@ -158,7 +160,7 @@ impl Service {
         }
         observe_gauges(&config);
         let listeners = vec![
-            decision.serve(decision_router(&pdp, &config, stop.clone()).await?, stop.clone()),
+            decision.serve(decision_router(&pdp, &config, clock_of_callers, stop.clone()).await?, stop.clone()),
             public.serve_strangers(palisade_front::metadata::router(Arc::clone(&pdp)), stop.clone()),
         ];
         // The admin listener outlives the others: `/readyz` says that the service is stopping while it does.
@@ -202,6 +204,7 @@ impl Service {
 async fn decision_router(
     pdp: &Arc<Pdp>,
     config: &Config,
+    clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) -> Result<axum::Router, StartError> {
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -225,9 +228,13 @@ async fn decision_router(
         .into_axum_router();
     let callers = Callers {
         pdp: Arc::clone(pdp),
+        clock,
         allow_unauthenticated: config.listen.decision.allow_unauthenticated_callers,
     };
-    Ok(listeners::with_callers(grpc.merge(palisade_ext_authz::http::router(Arc::clone(pdp))), callers))
+    let base_url = config.listen.decision.base_url.as_deref();
+    let http = palisade_ext_authz::http::router(Arc::clone(pdp))
+        .merge(palisade_authzen::router(Arc::clone(pdp), base_url));
+    Ok(callers::with_callers(grpc.merge(http), callers))
 }
 
 const fn name_of<S: tonic::server::NamedService>(_service: &S) -> &'static str {

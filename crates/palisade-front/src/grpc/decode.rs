@@ -10,7 +10,7 @@ use super::call::Call;
 use crate::wording::{Worded, Wording};
 
 /// The deepest nesting of arguments that is read, as in a body.
-const MAX_DEPTH: usize = 32;
+pub(super) const MAX_DEPTH: usize = 32;
 
 /// What is asked, and the path that it is asked about.
 #[derive(Debug)]
@@ -82,6 +82,6 @@ fn read(item: &Item, resource: &Resource) -> Result<Worded, Refusal> {
     wording.read(resource)
 }
 
-fn malformed(detail: impl Into<String>) -> Refusal {
+pub(super) fn malformed(detail: impl Into<String>) -> Refusal {
     Refusal::new(Reason::RequestMalformed, detail)
 }

@@ -15,7 +15,7 @@ use url::Url;
 use super::{
     issuers::issuer_settings,
     load::Loaded,
-    types::{self, Config},
+    types::Config,
     values::Secret,
 };
 
@@ -107,6 +107,11 @@ pub fn snapshot(
     Ok(Built { snapshot, warnings, observed })
 }
 
+/// Whether a text is the origin of an https URL and nothing more.
+fn is_https_origin(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| url.scheme() == "https" && url.origin().ascii_serialization() == text)
+}
+
 /// Builds only what validates tokens: the issuers and the resources.
 ///
 /// # Errors
@@ -139,9 +144,10 @@ pub fn roots(loaded: &Loaded) -> Vec<PathBuf> {
     roots.extend(config.policies.schema.iter().chain(&config.policies.entities).cloned());
     let resources = config.resources.values().chain(std::iter::once(&config.defaults));
     roots.extend(resources.filter_map(|resource| resource.tools.as_ref()?.catalog.clone()));
-    roots.extend(config.peps.values().filter_map(|pep| match &pep.auth {
-        types::PepAuth::Key(Secret::File(path)) => Some(path.clone()),
-        types::PepAuth::Key(Secret::Env(_)) | types::PepAuth::Unix(_) => None,
+    let secrets = config.peps.values().flat_map(|pep| [&pep.auth.key, &pep.auth.secret]);
+    roots.extend(secrets.flatten().filter_map(|secret| match secret {
+        Secret::File(path) => Some(path.clone()),
+        Secret::Env(_) => None,
     }));
     roots.extend(config.issuers.values().filter_map(|issuer| Some(issuer.network.ca.as_ref()?.file.clone())));
     roots
@@ -185,10 +191,17 @@ impl Builder<'_> {
     /// otherwise.
     fn listeners(&mut self) {
         let decision = &self.config.listen.decision;
-        let has_keys = self.config.peps.values().any(|pep| matches!(pep.auth, types::PepAuth::Key(_)));
+        let has_keys = self.config.peps.values().any(|pep| pep.auth.unix.is_none());
+        if let Some(url) = &decision.base_url
+            && !is_https_origin(url)
+        {
+            self.problem(format!(
+                "listen.decision.base_url: `{url}` is not like https://pdp.example.com, without path, query and slash at the end"
+            ));
+        }
         if !decision.address.is_local() && !decision.allow_unauthenticated_callers && !has_keys {
             self.problem(format!(
-                "listen.decision: {} is not on loopback, and no pep has a key: add one under `peps`, listen on loopback or \
+                "listen.decision: {} is not on loopback, and no pep proves itself over TCP: add one under `peps`, listen on loopback or \
                  a Unix socket, or set `allow_unauthenticated_callers: true`",
                 decision.address
             ));

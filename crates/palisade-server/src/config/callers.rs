@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use palisade_model::PepName;
-use palisade_pdp::{Pep, PepAuth, Peps};
+use palisade_model::{Audience, IssuerName, PepName};
+use palisade_pdp::{Pep, PepAuth, Peps, TokenClient};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -21,7 +21,7 @@ impl Builder<'_> {
             if name.as_str() == "local" {
                 self.problem("peps.local: the name is reserved for unnamed callers on loopback");
             }
-            let auth = match pep_auth(&pep.auth) {
+            let auth = match self.pep_auth(&pep.auth) {
                 Ok(auth) => auth,
                 Err(why) => {
                     self.problem(format!("peps.{name}.auth: {why}"));
@@ -59,23 +59,64 @@ impl Builder<'_> {
             resource_from: pep.resource_from,
             client_ip: pep.client_ip,
             mcp_metadata: pep.mcp_metadata,
+            asserts: pep.assert.iter().cloned().collect(),
+            supplies: pep.properties.iter().cloned().collect(),
         }
+    }
+
+    fn pep_auth(&self, auth: &types::PepAuth) -> Result<PepAuth, String> {
+        match auth {
+            types::PepAuth { unix: Some(uid), key: None, secret: None, issuer: None, client: None, audience: None } => {
+                Ok(PepAuth::Uid(*uid))
+            }
+            types::PepAuth { key: Some(key), unix: None, secret: None, issuer: None, client: None, audience: None } => {
+                Ok(PepAuth::Key(long_secret(key)?))
+            }
+            types::PepAuth {
+                client: Some(client),
+                secret: Some(secret),
+                key: None,
+                unix: None,
+                issuer: None,
+                audience: None,
+            } => {
+                if client.is_empty() || client.contains(':') {
+                    return Err(format!("`{client}` is no client id: HTTP Basic has none with a colon"));
+                }
+                Ok(PepAuth::Secret { client: client.clone(), digest: long_secret(secret)? })
+            }
+            types::PepAuth {
+                issuer: Some(issuer),
+                client: Some(client),
+                audience,
+                key: None,
+                unix: None,
+                secret: None,
+            } => self.token_auth(issuer, client, audience.as_deref()),
+            types::PepAuth { .. } => Err("give one of `{key: ..}`, `{unix: UID}`, `{client: ID, secret: ..}` and `{issuer: \
+                                          NAME, client: ID}`"
+                .to_owned()),
+        }
+    }
+
+    fn token_auth(&self, issuer: &IssuerName, client: &str, audience: Option<&str>) -> Result<PepAuth, String> {
+        if !self.config.issuers.contains_key(issuer) {
+            return Err(format!("there is no issuer `{issuer}`"));
+        }
+        let audience = audience.or(self.config.listen.decision.base_url.as_deref());
+        let audience = audience.ok_or("give the `audience` of its tokens, or set `listen.decision.base_url`")?;
+        let id = format!("{issuer}/{client}");
+        Ok(PepAuth::Token(TokenClient { issuer: issuer.clone(), id }, Audience::from(audience)))
     }
 }
 
-fn pep_auth(auth: &types::PepAuth) -> Result<PepAuth, String> {
-    match auth {
-        types::PepAuth::Unix(uid) => Ok(PepAuth::Uid(*uid)),
-        types::PepAuth::Key(secret) => {
-            let key = read_secret(secret)?;
-            if key.len() < 32 {
-                return Err(
-                    "a key has at least 32 characters: make one with `openssl rand -hex 32`".to_owned()
-                );
-            }
-            Ok(PepAuth::Key(Sha256::digest(key.as_bytes()).into()))
-        }
+/// The SHA-256 of a secret that is long enough not to be guessed.
+fn long_secret(secret: &Secret) -> Result<[u8; 32], String> {
+    let secret = read_secret(secret)?;
+    if secret.len() < 32 {
+        return Err("a secret has at least 32 characters: make one with `openssl rand -hex 32`".to_owned());
     }
+    Ok(Sha256::digest(secret.as_bytes()).into())
 }
 
 fn read_secret(secret: &Secret) -> Result<String, String> {

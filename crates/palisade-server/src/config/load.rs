@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::{
-    types::{Config, Included, Jwks, Pep, PepAuth, Resource},
+    types::{Config, Included, Jwks, Pep, Resource},
     values::{ListenAddress, Secret},
 };
 
@@ -199,7 +199,8 @@ fn resolve_entries<P, I, R>(
     base: &Path,
 ) {
     for pep in peps.values_mut() {
-        if let PepAuth::Key(Secret::File(path)) = &mut pep.auth {
+        for secret in [&mut pep.auth.key, &mut pep.auth.secret] {
+            let Some(Secret::File(path)) = secret else { continue };
             resolve(path, base);
         }
     }

@@ -88,13 +88,15 @@ pub struct Listen {
 pub struct DecisionListener {
     /// `host:port`, or `unix:/path`.
     pub address: ListenAddress,
+    /// Where callers reach it: `https://pdp.example.com`, without a path. The AuthZEN metadata says it.
+    pub base_url: Option<String>,
     /// Weakened: off loopback, callers that prove nothing are the PEP `local`.
     pub allow_unauthenticated_callers: bool,
 }
 
 impl Default for DecisionListener {
     fn default() -> Self {
-        Self { address: ListenAddress::loopback(7254), allow_unauthenticated_callers: false }
+        Self { address: ListenAddress::loopback(7254), base_url: None, allow_unauthenticated_callers: false }
     }
 }
 
@@ -192,16 +194,30 @@ pub struct Pep {
     /// Whether `envoy.filters.http.mcp` metadata of its calls is believed.
     #[serde(default)]
     pub mcp_metadata: bool,
+    /// The entity types of which it may assert a subject without a token.
+    #[serde(default)]
+    pub assert: Vec<String>,
+    /// The attributes that it may supply where none is stored.
+    #[serde(default)]
+    pub properties: Vec<String>,
 }
 
-/// What a PEP proves itself with: exactly one.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum PepAuth {
-    /// A key that it sends as `x-palisade-key` (gRPC metadata or HTTP header); at least 32 characters.
-    Key(Secret),
+/// What a PEP proves itself with, exactly one: `key`, `unix`, `client` with `secret`, or `issuer` with `client`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PepAuth {
+    /// A key that it sends as `x-palisade-key` (gRPC metadata or HTTP header), or as a bearer token; at least 32 characters.
+    pub key: Option<Secret>,
     /// The user id of its process, where the decision listener is a Unix socket.
-    Unix(u32),
+    pub unix: Option<u32>,
+    /// The secret that it sends with the id of `client` by HTTP Basic authentication; at least 32 characters.
+    pub secret: Option<Secret>,
+    /// The issuer of the token that it sends, one of `issuers`.
+    pub issuer: Option<IssuerName>,
+    /// Its id as a client: that of its secret, or the one its tokens are issued to.
+    pub client: Option<String>,
+    /// What its token must be for; default: `listen.decision.base_url`.
+    pub audience: Option<String>,
 }
 
 /// An issuer of tokens.

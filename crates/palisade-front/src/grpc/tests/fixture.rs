@@ -232,6 +232,8 @@ fn peps() -> Peps {
         resource_from: ResourceFrom::Route,
         client_ip: ClientIp::Source,
         mcp_metadata: false,
+        asserts: BTreeSet::new(),
+        supplies: BTreeSet::new(),
     };
     let all = [
         pep("app", &[Surface::Decide, Surface::Verify]),
