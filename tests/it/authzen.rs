@@ -154,8 +154,7 @@ async fn a_caller_proves_itself_by_key_secret_or_token_and_by_nothing_else() {
         ("nothing, on loopback", None, 401),
     ] {
         let proof = proof.as_ref().map(|(name, value)| (*name, value.as_str()));
-        let answer =
-            served.post_as(proof, "/access/v1/evaluation", &read("alice", "record-1")).await;
+        let answer = served.post_as(proof, "/access/v1/evaluation", &read("alice", "record-1")).await;
         assert_eq!(answer.status().as_u16(), expected, "{why}");
         assert_eq!(answer.headers().contains_key("www-authenticate"), expected == 401, "{why}");
     }
@@ -180,7 +179,11 @@ async fn a_page_token_is_good_for_its_own_search_and_no_other() {
     let mut served = Served::records("").await;
     let (status, token) = page(&served, "alice", json!({ "limit": 1 })).await;
     assert!(status == 200 && !token.is_empty());
-    assert_eq!(page(&served, "alice", json!({ "token": token })).await.0, 200, "the limit need not be repeated");
+    assert_eq!(
+        page(&served, "alice", json!({ "token": token })).await.0,
+        200,
+        "the limit need not be repeated"
+    );
     assert_eq!(page(&served, "alice", json!({ "token": token, "limit": 1 })).await, (200, String::new()));
     assert_eq!(page(&served, "alice", json!({ "token": token, "limit": 2 })).await.0, 400);
     assert_eq!(page(&served, "bob", json!({ "token": token, "limit": 1 })).await.0, 400);
@@ -204,7 +207,8 @@ async fn the_discovery_document_comes_from_the_configuration_alone() {
     };
     assert_eq!(document().await.status(), StatusCode::NOT_FOUND);
     let configuration = std::fs::read_to_string(served.palisade.configuration()).unwrap();
-    let named = configuration.replacen("decision: {", "decision: {base_url: \"https://pdp.example.com\", ", 1);
+    let named =
+        configuration.replacen("decision: {", "decision: {base_url: \"https://pdp.example.com\", ", 1);
     assert_ne!(named, configuration);
     std::fs::write(served.palisade.configuration(), named).unwrap();
     let mut served = served;
@@ -291,7 +295,10 @@ async fn the_types_of_the_mcp_profile_can_be_asked() {
     let tools = json!({ "subject": { "type": "identity", "id": "alice" }, "action": { "name": "tools/call" },
         "resource": { "type": "tool" } });
     let (_, found) = served.post("/access/v1/search/resource", &tools).await;
-    assert_eq!(found["results"], json!([{ "type": "tool", "id": "delete" }, { "type": "tool", "id": "echo" }]));
+    assert_eq!(
+        found["results"],
+        json!([{ "type": "tool", "id": "delete" }, { "type": "tool", "id": "echo" }])
+    );
     let users = json!({ "subject": { "type": "identity" }, "action": { "name": "tools/call" },
         "resource": { "type": "tool", "id": "delete" } });
     let (_, found) = served.post("/access/v1/search/subject", &users).await;

@@ -40,7 +40,10 @@ pub(crate) fn decided(decision: &Decision, findings: &Findings) -> Value {
         Decision::Permit(_) => (true, obliging(findings)),
         Decision::Observed(observed) => {
             let would_be = observed.would_be().as_str();
-            (true, json!({ "observed": true, "would_be": would_be, "decision_id": observed.id().to_string() }))
+            (
+                true,
+                json!({ "observed": true, "would_be": would_be, "decision_id": observed.id().to_string() }),
+            )
         }
         Decision::Deny(denial) => {
             let mut context =

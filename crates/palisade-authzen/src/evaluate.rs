@@ -79,12 +79,11 @@ impl<'a> Desk<'a> {
     pub(crate) async fn refuse(&self, Malformed(why): &Malformed) -> Answer {
         let (decision, _) = self.decide(&self.unreadable(why)).await;
         let id = Some(decision.id());
-        match decision.reason() {
-            reason @ (Reason::PepUnauthenticated | Reason::PepNotAllowed) => {
-                let (status, words) = encode::trouble(reason).unwrap_or((403, ""));
-                Answer::error(status, words, id)
-            }
-            _of_the_message => Answer::error(400, why, id),
+        let reason = decision.reason();
+        let of_the_caller = matches!(reason, Reason::PepUnauthenticated | Reason::PepNotAllowed);
+        match encode::trouble(reason).filter(|_| of_the_caller) {
+            Some((status, words)) => Answer::error(status, words, id),
+            None => Answer::error(400, why, id),
         }
     }
 
@@ -144,7 +143,8 @@ impl<'a> Desk<'a> {
         };
         let (decision, findings) = self.decide(&request).await;
         let trouble = encode::trouble(decision.reason());
-        let whole = trouble.filter(|_| decision.reason() == Reason::PepUnauthenticated);
+        let may_ask = self.words().pep.is_some_and(|pep| pep.surfaces.contains(&Surface::Authzen));
+        let whole = trouble.filter(|_| !may_ask);
         let (written, permitted) = match (item, trouble) {
             (Err(Malformed(why)), _) => (encode::failed(400, why, decision.id()), false),
             (Ok(_), Some((status, words))) => (encode::failed(status, words, decision.id()), false),

@@ -148,7 +148,9 @@ impl Call {
     /// The request id, if it is one that a record can hold.
     pub(crate) fn recorded_id(&self) -> Option<String> {
         let text = self.request_id.as_ref()?.to_str().ok()?;
-        let fits = !text.is_empty() && text.len() <= MAX_REQUEST_ID && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let fits = !text.is_empty()
+            && text.len() <= MAX_REQUEST_ID
+            && text.bytes().all(|byte| byte.is_ascii_graphic());
         fits.then(|| text.to_owned())
     }
 

@@ -17,6 +17,3 @@ mod metadata;
 mod search;
 
 pub use http::router;
-/// For the fuzz target: the reader alone, without a decision point.
-#[cfg(feature = "test-util")]
-pub use message::reads;

@@ -91,20 +91,6 @@ pub(crate) struct Page {
     pub(crate) limit: Option<usize>,
 }
 
-/// Whether a body is a message of each entry. For fuzzing: it must come to an end, whatever the body.
-#[cfg(feature = "test-util")]
-#[must_use]
-pub fn reads(body: &[u8], most: usize) -> [bool; 5] {
-    let search = |kind| Search::read(body, kind).is_ok();
-    [
-        Evaluation::read(body).is_ok(),
-        Evaluations::read(body, most).is_ok(),
-        search(Kind::Subject),
-        search(Kind::Resource),
-        search(Kind::Action),
-    ]
-}
-
 impl Evaluation {
     pub(crate) fn read(body: &[u8]) -> Result<Self, Malformed> {
         Self::of(&object(body)?)
@@ -141,9 +127,10 @@ impl Evaluations {
                 return Err(Malformed(format!("`{name}` is no object")));
             }
         }
-        let item = |item: &Value| match item {
-            Value::Object(own) => Ok(with_defaults(own, &members)),
-            _no_object => Err(Malformed("an item of `evaluations` is no object".to_owned())),
+        let item = |item: &Value| {
+            let own = item.as_object();
+            let own = own.ok_or_else(|| Malformed("an item of `evaluations` is no object".to_owned()))?;
+            Ok(with_defaults(own, &members))
         };
         let items = items.iter().map(item).collect::<Result<Vec<_>, Malformed>>()?;
         Ok(Self::Several(items.iter().map(Evaluation::of).collect(), semantic))
@@ -259,7 +246,9 @@ impl Entity {
         Ok(Self {
             type_name: text(entity, name, "type")?,
             id: text(entity, name, "id")?,
-            properties: properties(entity, name)?.map(|found| Properties::new(found.clone())).unwrap_or_default(),
+            properties: properties(entity, name)?
+                .map(|found| Properties::new(found.clone()))
+                .unwrap_or_default(),
         })
     }
 }

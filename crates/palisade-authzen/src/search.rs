@@ -45,7 +45,7 @@ impl Desk<'_> {
                 let results = written(&self.words(), resource, &search.sought, &found.results);
                 let next = found.next.unwrap_or_default();
                 let is_part = !next.is_empty() || asks_for_pages;
-                let page = is_part.then(|| FoundPage { next_token: next, count: results.len() });
+                let page = is_part.then_some(FoundPage { next_token: next, count: results.len() });
                 // Nothing in it can fail to be written.
                 let body = serde_json::to_string(&Found { page, results }).unwrap_or_default();
                 Answer::of(body, Some(found.id))
@@ -84,7 +84,10 @@ impl Desk<'_> {
             resource: resource.map(|resource| resource.name.clone()),
             ..self.unreadable("")
         };
-        (SearchRequest { access, sought, any_arguments: false, limit: page.limit, token: page.token }, resource)
+        (
+            SearchRequest { access, sought, any_arguments: false, limit: page.limit, token: page.token },
+            resource,
+        )
     }
 }
 

@@ -69,7 +69,13 @@ pub(crate) fn item(
         Subject::Resource => (Target::mcp_resource(resource, uri(params)?), None),
         Subject::Completion => (completed(params, resource)?, Some(completion_argument(params)?)),
     };
-    Ok(Item { action: Action::mcp(method), target, arguments, supplied: Properties::default(), reply_to: None })
+    Ok(Item {
+        action: Action::mcp(method),
+        target,
+        arguments,
+        supplied: Properties::default(),
+        reply_to: None,
+    })
 }
 
 /// The refusal of a method that the protocol does not have.

@@ -106,8 +106,7 @@ impl Metrics {
     /// A search; how many results there are is on its record.
     pub(crate) fn searched(&self, resource: Option<&str>, reason: Reason, duration: Duration) {
         let surface = KeyValue::new("surface", Surface::Search.as_str());
-        let outcome =
-            KeyValue::new("decision", if reason == Reason::Permitted { "permit" } else { "deny" });
+        let outcome = KeyValue::new("decision", if reason == Reason::Permitted { "permit" } else { "deny" });
         self.duration.record(duration.as_secs_f64(), &[surface.clone(), outcome.clone()]);
         let resource = KeyValue::new("resource", resource.unwrap_or("other").to_owned());
         self.decisions.add(1, &[surface, resource, outcome, KeyValue::new("reason", reason.as_str())]);

@@ -4,7 +4,8 @@
 use std::{borrow::Cow, sync::Arc};
 
 use palisade_model::{
-    AccessRequest, Asked, Circumstances, Credential, Item, PepName, Reason, Refusal, ResourceName, Surface, Timestamp,
+    AccessRequest, Asked, Circumstances, Credential, Item, PepName, Reason, Refusal, ResourceName, Surface,
+    Timestamp,
 };
 use palisade_policy::{About, Asking};
 
@@ -29,11 +30,7 @@ pub(crate) fn about<'a>(item: &'a Item, resource: &'a Resource) -> About<'a> {
 }
 
 /// What is asked, with no more of the targets' attributes than the caller may supply.
-pub(crate) fn believed<'a>(
-    snapshot: &Snapshot,
-    request: &AccessRequest,
-    asked: &'a Asked,
-) -> Cow<'a, Asked> {
+pub(crate) fn believed<'a>(snapshot: &Snapshot, request: &AccessRequest, asked: &'a Asked) -> Cow<'a, Asked> {
     if asked.items.iter().all(|item| item.supplied.is_empty()) {
         return Cow::Borrowed(asked);
     }

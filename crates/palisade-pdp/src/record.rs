@@ -6,7 +6,9 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, Tra
 use palisade_audit::{
     AuditLog, DecisionRecord, ItemRecord, NearPermit, Outcome as Recorded, PolicyFailure, PolicyRef,
 };
-use palisade_model::{AccessRequest, Asked, Credential, DecisionId, Item, Properties, Reason, Scopes, Timestamp};
+use palisade_model::{
+    AccessRequest, Asked, Credential, DecisionId, Item, Properties, Reason, Scopes, Timestamp,
+};
 use palisade_policy::Verdict;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 

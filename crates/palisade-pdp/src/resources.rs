@@ -7,7 +7,8 @@ use std::{
 };
 
 use palisade_model::{
-    Action, Audience, IssuerName, Item, Properties, Reason, Refusal, ResourceName, Scope, Scopes, Target, Timestamp,
+    Action, Audience, IssuerName, Item, Properties, Reason, Refusal, ResourceName, Scope, Scopes, Target,
+    Timestamp,
 };
 use palisade_policy::Kind;
 use serde::{Deserialize, Serialize};

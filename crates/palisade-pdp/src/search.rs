@@ -104,7 +104,12 @@ struct Account {
 
 impl Pdp {
     /// Searches. Always answers, within the deadline and what a last record takes.
-    pub async fn search(&self, snapshot: &Arc<Snapshot>, request: &SearchRequest, patience: Duration) -> Searched {
+    pub async fn search(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        request: &SearchRequest,
+        patience: Duration,
+    ) -> Searched {
         let started = self.now();
         let deadline = Instant::now() + patience.min(snapshot.limits.deadline);
         let mut account = Account::default();
@@ -228,9 +233,10 @@ fn knows_types(snapshot: &Snapshot, request: &SearchRequest) -> bool {
         (Sought::Targets(_) | Sought::Actions, Credential::AssertedByPep(subject)) => {
             known(subject.kind.type_name())
         }
-        (Sought::Targets(_) | Sought::Actions, Credential::Absent | Credential::Token(_) | Credential::Unusable(_)) => {
-            true
-        }
+        (
+            Sought::Targets(_) | Sought::Actions,
+            Credential::Absent | Credential::Token(_) | Credential::Unusable(_),
+        ) => true,
     }
 }
 
@@ -298,10 +304,8 @@ impl Given<'_> {
         bounds: &Bounds<'_>,
     ) -> (Results, Option<usize>) {
         let Sought::Subjects(kind) = sought else { return (sought.nothing(), None) };
-        let given = Given {
-            circumstances: Circumstances { asserted: true, ..self.circumstances.clone() },
-            ..*self
-        };
+        let given =
+            Given { circumstances: Circumstances { asserted: true, ..self.circumstances.clone() }, ..*self };
         let search = given.search(snapshot, bounds);
         let scopes = Scopes::new();
         let strength = Strength { scopes: &scopes, acr: None, auth_time: None };
@@ -361,7 +365,8 @@ impl Seal<'_> {
         let foreign = || Refusal::new(Reason::RequestMalformed, "the page token is not one of this search");
         let (plain, _code) = token.split_at_checked(PLAIN).ok_or_else(foreign)?;
         let (from, of_token) = plain.split_at_checked(PLAIN / 2).ok_or_else(foreign)?;
-        let number = |text: &str| u64::from_str_radix(text, 16).ok().and_then(|number| usize::try_from(number).ok());
+        let number =
+            |text: &str| u64::from_str_radix(text, 16).ok().and_then(|number| usize::try_from(number).ok());
         let (from, of_token) = number(from).zip(number(of_token)).ok_or_else(foreign)?;
         let same = is_same(token.as_bytes(), self.token(from, of_token).as_bytes());
         if !same || limit.is_some_and(|limit| limit != of_token) {
@@ -388,9 +393,9 @@ impl Seal<'_> {
         let digest = |arguments: &Option<palisade_model::Arguments>| {
             arguments.as_ref().map(|arguments| arguments.digest.clone())
         };
-        let subject = self.principal.map(|principal| {
-            (principal.subject().entity(), supplied_of(&principal.subject().supplied))
-        });
+        let subject = self
+            .principal
+            .map(|principal| (principal.subject().entity(), supplied_of(&principal.subject().supplied)));
         let (action, target) = match &self.request.sought {
             Sought::Subjects(_) => (action.entity(), target.entity()),
             Sought::Targets(_) => (action.entity(), String::new()),

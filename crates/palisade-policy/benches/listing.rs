@@ -180,7 +180,13 @@ impl Bench {
         let subject = self.prepare();
         let asking = self.policies.ask(&subject, &self.circumstances);
         let ready = self.tools.iter().map(|target| {
-            let about = About { action: &self.action, target, resource: &self.resource, arguments: None, supplied: None };
+            let about = About {
+                action: &self.action,
+                target,
+                resource: &self.resource,
+                arguments: None,
+                supplied: None,
+            };
             Ready::new(&asking, &about).and_then(|ready| ready.for_cedar()).ok_or("a tool is no question")
         });
         let ready: Vec<_> = ready.collect::<Result<_, _>>()?;

@@ -7,7 +7,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use cedar_policy_core::ast::Expr;
 use palisade_model::{
-    Action, Arguments, Authority, Circumstances, Properties, Reason, ResourceName, Scope, Scopes, Subject, Target,
+    Action, Arguments, Authority, Circumstances, Properties, Reason, ResourceName, Scope, Scopes, Subject,
+    Target,
 };
 use serde::{Deserialize, Serialize, Serializer};
 

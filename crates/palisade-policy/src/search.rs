@@ -12,7 +12,9 @@
 //! What is found is permitted now: with the arguments that are given, or with some, as in a [`Listing`]. Nothing is let
 //! in by it.
 
-use palisade_model::{Action, Arguments, Circumstances, Properties, ResourceName, Subject, SubjectKind, Target};
+use palisade_model::{
+    Action, Arguments, Circumstances, Properties, ResourceName, Subject, SubjectKind, Target,
+};
 use thiserror::Error;
 
 use crate::{About, Asking, Listing, Policies, PreparedSubject, Reach, query::belongs};
@@ -90,7 +92,8 @@ impl Search<'_> {
     ) -> Result<Found<Target>, SearchError> {
         let act = self.policies.vocabulary().action(action);
         let act = act.ok_or_else(|| SearchError::Action(action.entity()))?;
-        let types = act.resources.iter().filter(|name| type_name.is_none_or(|wanted| wanted == name.as_str()));
+        let types =
+            act.resources.iter().filter(|name| type_name.is_none_or(|wanted| wanted == name.as_str()));
         let known = types.flat_map(|type_name| {
             let ids = self.policies.store().ids(type_name);
             ids.map(|id| Target { type_name: type_name.clone(), id: id.to_owned() })

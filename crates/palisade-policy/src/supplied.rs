@@ -93,11 +93,10 @@ fn value(
     wanted: &cedar_policy_core::entities::SchemaType,
 ) -> Option<cedar_policy_core::ast::Value> {
     let extensions = Extensions::all_available();
-    let place = || JsonDeserializationErrorContext::EntityAttribute {
-        uid: uid.clone(),
-        attr: SmolStr::from(name),
-    };
-    let expression = ValueParser::new(extensions).val_into_restricted_expr(json, Some(wanted), &place).ok()?;
+    let place =
+        || JsonDeserializationErrorContext::EntityAttribute { uid: uid.clone(), attr: SmolStr::from(name) };
+    let expression =
+        ValueParser::new(extensions).val_into_restricted_expr(json, Some(wanted), &place).ok()?;
     let value = RestrictedEvaluator::new(extensions).interpret(expression.as_borrowed()).ok()?;
     let fits =
         typecheck_value_against_schematype(&PartialValue::Value(value.clone()), wanted, extensions).is_ok();

@@ -202,7 +202,10 @@ impl Vocabulary {
         }
         let namespace = type_name.rsplit_once("::").map_or("", |(namespace, _)| namespace);
         let own = Action { namespace: namespace.to_owned(), name: name.to_owned() };
-        self.actions.get_key_value(&own).filter(|(_, act)| act.resources.contains(type_name)).map(|(own, _)| own)
+        self.actions
+            .get_key_value(&own)
+            .filter(|(_, act)| act.resources.contains(type_name))
+            .map(|(own, _)| own)
     }
 
     /// The types that actions of the deployment's own are done to, in order.
@@ -325,7 +328,8 @@ fn not_small(content: &Value) -> impl Iterator<Item = String> {
     let of = |section: &str| content.get(section).and_then(Value::as_object).into_iter().flatten();
     let taken: BTreeSet<String> =
         Extensions::all_available().ext_types().map(ToString::to_string).chain(["bool".to_owned()]).collect();
-    let fits = move |name: &str| name.starts_with(|first: char| first.is_ascii_lowercase()) && !taken.contains(name);
+    let fits =
+        move |name: &str| name.starts_with(|first: char| first.is_ascii_lowercase()) && !taken.contains(name);
     let types = of("entityTypes").map(|(name, _)| name.clone()).filter(move |name| !fits(name));
     let others = of("commonTypes").chain(of("actions")).map(|(name, _)| name.clone());
     types.chain(others).collect::<Vec<_>>().into_iter()

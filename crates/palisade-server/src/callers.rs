@@ -43,7 +43,10 @@ enum Proof {
     Key([u8; 32]),
     /// A bearer token; a key is taken for one, too.
     Bearer(String),
-    Secret { client: String, digest: [u8; 32] },
+    Secret {
+        client: String,
+        digest: [u8; 32],
+    },
     /// Two proofs, or something that is none.
     Unusable,
 }

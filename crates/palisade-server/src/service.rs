@@ -160,7 +160,8 @@ impl Service {
         }
         observe_gauges(&config);
         let listeners = vec![
-            decision.serve(decision_router(&pdp, &config, clock_of_callers, stop.clone()).await?, stop.clone()),
+            decision
+                .serve(decision_router(&pdp, &config, clock_of_callers, stop.clone()).await?, stop.clone()),
             public.serve_strangers(palisade_front::metadata::router(Arc::clone(&pdp)), stop.clone()),
         ];
         // The admin listener outlives the others: `/readyz` says that the service is stopping while it does.

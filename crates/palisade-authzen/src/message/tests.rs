@@ -93,7 +93,9 @@ fn a_batch_is_read_whole_or_not_at_all() {
         change(&mut batch);
         Evaluations::read(&body(&batch), 2)
     };
-    assert!(matches!(batch(&|_| ()), Ok(Evaluations::Several(items, Semantic::ExecuteAll)) if items.len() == 2));
+    assert!(
+        matches!(batch(&|_| ()), Ok(Evaluations::Several(items, Semantic::ExecuteAll)) if items.len() == 2)
+    );
     assert!(matches!(batch(&|batch| batch["evaluations"] = json!([])), Ok(Evaluations::One(_))));
     assert!(matches!(batch(&|batch| batch["evaluations"] = json!(null)), Ok(Evaluations::One(_))));
     let wrong: [&dyn Fn(&mut Value); 6] = [
@@ -135,8 +137,21 @@ fn json_value() -> impl Strategy<Value = Value> {
         "[a-z]{0,4}".prop_map(Value::from),
     ];
     let name = prop::sample::select(vec![
-        "subject", "action", "resource", "context", "evaluations", "options", "page", "type", "id", "name",
-        "properties", "evaluations_semantic", "limit", "token", "other",
+        "subject",
+        "action",
+        "resource",
+        "context",
+        "evaluations",
+        "options",
+        "page",
+        "type",
+        "id",
+        "name",
+        "properties",
+        "evaluations_semantic",
+        "limit",
+        "token",
+        "other",
     ]);
     leaf.prop_recursive(5, 64, 6, move |inner| {
         prop_oneof![

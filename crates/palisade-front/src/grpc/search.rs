@@ -4,8 +4,8 @@
 //! total: what cannot be read is in the question, as the reason for a recorded refusal.
 
 use palisade_model::{
-    AccessRequest, Action, Arguments, Asked, Credential, Item, Properties, RawToken, Reason, Refusal, Subject,
-    SubjectKind, Surface, Target,
+    AccessRequest, Action, Arguments, Asked, Credential, Item, Properties, RawToken, Reason, Refusal,
+    Subject, SubjectKind, Surface, Target,
 };
 use palisade_pdp::{Kind, Pdp, Resource, Results, SearchRequest, Searched, Snapshot, Sought};
 use palisade_proto::v1;
@@ -115,7 +115,11 @@ fn credential(asked: &v1::SearchRequest) -> Credential {
 }
 
 /// What is asked about: what is sought of it is left open.
-fn item(snapshot: &Snapshot, resource: Option<&Resource>, asked: &v1::SearchRequest) -> Result<Item, Refusal> {
+fn item(
+    snapshot: &Snapshot,
+    resource: Option<&Resource>,
+    asked: &v1::SearchRequest,
+) -> Result<Item, Refusal> {
     let texts = [&asked.arguments, &asked.target.as_ref().and_then(|target| target.properties.clone())];
     if texts.into_iter().flatten().map(String::len).sum::<usize>() > snapshot.limits.body {
         return Err(malformed("what is asked is larger than `limits.body`"));

@@ -18,7 +18,8 @@ use palisade_model::{Action, Circumstances, ResourceName, SubjectKind, Surface, 
 use serde::Serialize;
 
 use crate::{
-    Deployment, Inquiry, Kind, Outcome, Persona, Policies, ResourceSettings, TestBed, World, vocabulary::is_own,
+    Deployment, Inquiry, Kind, Outcome, Persona, Policies, ResourceSettings, TestBed, World,
+    vocabulary::is_own,
 };
 
 /// The actions that a matrix has columns for. The others follow these in most sets; a difference of two sets asks all.
@@ -231,8 +232,7 @@ fn both<'a>(before: &[Nth<'a>], after: &[Nth<'a>]) -> Vec<Nth<'a>> {
 fn table(policies: &Policies, bed: &TestBed, resource: &ResourceName) -> Table {
     let deployment = &bed.deployment;
     let asked = questions(policies, &deployment.world, resource);
-    let asked: Vec<&(Action, Target)> =
-        asked.iter().filter(|(action, _)| is_shown(action)).collect();
+    let asked: Vec<&(Action, Target)> = asked.iter().filter(|(action, _)| is_shown(action)).collect();
     let personas = bed.personas.iter().filter(|persona| persona.is_asked_about(resource));
     let settings = deployment.settings.get(resource).cloned().unwrap_or_default();
     let row = |persona: &Persona| Row {
@@ -277,7 +277,10 @@ pub(crate) fn questions(policies: &Policies, world: &World, name: &ResourceName)
             let actions = policies.vocabulary().actions_on(&type_name);
             found.extend(ids.into_iter().flat_map(|id| {
                 let target = Target { type_name: type_name.clone(), id: id.to_owned() };
-                actions.iter().filter(|action| is_own(action)).map(move |action| (action.clone(), target.clone()))
+                actions
+                    .iter()
+                    .filter(|action| is_own(action))
+                    .map(move |action| (action.clone(), target.clone()))
             }));
         }
     }

@@ -179,5 +179,8 @@ fn a_search_is_never_cut_in_silence() {
     assert_eq!(unknown, Err(SearchError::Action("Mcp::Action::\"no/such\"".to_owned())));
     let other = load("@id(\"p\") permit (principal, action, resource);");
     let foreign = prepare(&other, &question);
-    assert!(matches!(search.targets(&foreign, &call, None, &question.resource), Err(SearchError::Subject(_))));
+    assert!(matches!(
+        search.targets(&foreign, &call, None, &question.resource),
+        Err(SearchError::Subject(_))
+    ));
 }

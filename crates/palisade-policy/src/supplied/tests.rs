@@ -1,4 +1,6 @@
-use palisade_model::{Action, Authority, Circumstances, Reason, ResourceName, Scopes, Subject, Surface, Target};
+use palisade_model::{
+    Action, Authority, Circumstances, Reason, ResourceName, Scopes, Subject, Surface, Target,
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -48,13 +50,7 @@ fn open(user: &str, of_user: &Value, door: &str, of_door: &Value) -> Reason {
     open_with(user, of_user, door, of_door, None)
 }
 
-fn open_with(
-    user: &str,
-    of_user: &Value,
-    door: &str,
-    of_door: &Value,
-    sent: Option<&Value>,
-) -> Reason {
+fn open_with(user: &str, of_user: &Value, door: &str, of_door: &Value, sent: Option<&Value>) -> Reason {
     let policies = policies();
     let subject = Subject { supplied: supplied(of_user), ..Subject::named("user", user) };
     let strength = Strength { scopes: &Scopes::new(), acr: None, auth_time: None };
@@ -97,7 +93,13 @@ fn what_is_supplied_fills_what_is_absent_and_nothing_else() {
         ("bo", none.clone(), "vault", json!({ "floor": 1, "state": "open" }), Reason::Forbidden),
         ("ann", none.clone(), "front", json!({ "state": "shut" }), Reason::Forbidden),
         // Parents, tags and what the schema does not declare are not filled.
-        ("cy", json!({ "team": "a", "parents": [{ "type": "team", "id": "a" }] }), "front", none.clone(), Reason::NoPermit),
+        (
+            "cy",
+            json!({ "team": "a", "parents": [{ "type": "team", "id": "a" }] }),
+            "front",
+            none.clone(),
+            Reason::NoPermit,
+        ),
         // A door that nobody knows needs what the schema requires.
         ("bo", none.clone(), "back", none.clone(), Reason::TargetUnknown),
         ("bo", none.clone(), "back", json!({ "floor": 1 }), Reason::Permitted),
@@ -111,7 +113,13 @@ fn what_is_supplied_fills_what_is_absent_and_nothing_else() {
         // An entity that is named is the stored one.
         ("cy", json!({ "boss": { "type": "user", "id": "ann" } }), "front", none.clone(), Reason::Permitted),
         ("cy", json!({ "boss": { "type": "user", "id": "bo" } }), "front", none.clone(), Reason::NoPermit),
-        ("cy", json!({ "role": { "__extn": { "fn": "unknown", "arg": "x" } } }), "front", none, Reason::ArgumentsInvalid),
+        (
+            "cy",
+            json!({ "role": { "__extn": { "fn": "unknown", "arg": "x" } } }),
+            "front",
+            none,
+            Reason::ArgumentsInvalid,
+        ),
     ] {
         assert_eq!(open(user, &of_user, door, &of_door), expected, "{user} {of_user} {door} {of_door}");
     }
@@ -166,7 +174,8 @@ namespace B { action "read" appliesTo { principal: [file], resource: [file, A::B
 "#;
     let sources = Sources { schema: vec![SourceFile::new("s.cedarschema", schema)], ..Sources::default() };
     let policies = Policies::load(&sources, &World::default(), OnError::Forbid).unwrap();
-    let named = |name: &str, type_name: &str| policies.action_named(name, type_name).map(|found| found.entity());
+    let named =
+        |name: &str, type_name: &str| policies.action_named(name, type_name).map(|found| found.entity());
     assert_eq!(named("see", "file").as_deref(), Some("A::Action::\"see\""));
     assert_eq!(named("read", "file"), None, "two have the name, and neither is of the type's namespace");
     assert_eq!(named("read", "A::Box").as_deref(), Some("A::Action::\"read\""));

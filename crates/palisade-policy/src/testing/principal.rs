@@ -97,7 +97,9 @@ impl TestPrincipal {
             (None, Some(id), false) => (SubjectKind::Client, id),
             (None, None, true) => return Ok(Subject::anonymous()),
             (Some(_) | None, Some(_) | None, true | false) => {
-                return Err("principal: give one of `user`, `client`, `anonymous: true` and `entity`".to_owned());
+                return Err(
+                    "principal: give one of `user`, `client`, `anonymous: true` and `entity`".to_owned()
+                );
             }
         };
         let named = self.roles.iter().chain(&self.groups).chain(&self.tenant).chain([id]);
@@ -124,7 +126,8 @@ impl TestPrincipal {
         let bare = matches!(subject.kind, SubjectKind::Own(_)) && alone == Self::default();
         let supplied = Properties::new(self.properties.clone());
         bare.then_some(Subject { supplied, ..subject }).ok_or_else(|| {
-            "principal: an `entity` is of a type of your own, and has `properties` and nothing else".to_owned()
+            "principal: an `entity` is of a type of your own, and has `properties` and nothing else"
+                .to_owned()
         })
     }
 }

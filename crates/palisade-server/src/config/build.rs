@@ -12,12 +12,7 @@ use palisade_token::{IssuerSettings, Verifier};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::{
-    issuers::issuer_settings,
-    load::Loaded,
-    types::Config,
-    values::Secret,
-};
+use super::{issuers::issuer_settings, load::Loaded, types::Config, values::Secret};
 
 /// A snapshot, and what should be known of it.
 #[derive(Debug)]

@@ -66,12 +66,22 @@ impl Builder<'_> {
 
     fn pep_auth(&self, auth: &types::PepAuth) -> Result<PepAuth, String> {
         match auth {
-            types::PepAuth { unix: Some(uid), key: None, secret: None, issuer: None, client: None, audience: None } => {
-                Ok(PepAuth::Uid(*uid))
-            }
-            types::PepAuth { key: Some(key), unix: None, secret: None, issuer: None, client: None, audience: None } => {
-                Ok(PepAuth::Key(long_secret(key)?))
-            }
+            types::PepAuth {
+                unix: Some(uid),
+                key: None,
+                secret: None,
+                issuer: None,
+                client: None,
+                audience: None,
+            } => Ok(PepAuth::Uid(*uid)),
+            types::PepAuth {
+                key: Some(key),
+                unix: None,
+                secret: None,
+                issuer: None,
+                client: None,
+                audience: None,
+            } => Ok(PepAuth::Key(long_secret(key)?)),
             types::PepAuth {
                 client: Some(client),
                 secret: Some(secret),
@@ -93,18 +103,26 @@ impl Builder<'_> {
                 unix: None,
                 secret: None,
             } => self.token_auth(issuer, client, audience.as_deref()),
-            types::PepAuth { .. } => Err("give one of `{key: ..}`, `{unix: UID}`, `{client: ID, secret: ..}` and `{issuer: \
+            types::PepAuth { .. } => {
+                Err("give one of `{key: ..}`, `{unix: UID}`, `{client: ID, secret: ..}` and `{issuer: \
                                           NAME, client: ID}`"
-                .to_owned()),
+                    .to_owned())
+            }
         }
     }
 
-    fn token_auth(&self, issuer: &IssuerName, client: &str, audience: Option<&str>) -> Result<PepAuth, String> {
+    fn token_auth(
+        &self,
+        issuer: &IssuerName,
+        client: &str,
+        audience: Option<&str>,
+    ) -> Result<PepAuth, String> {
         if !self.config.issuers.contains_key(issuer) {
             return Err(format!("there is no issuer `{issuer}`"));
         }
         let audience = audience.or(self.config.listen.decision.base_url.as_deref());
-        let audience = audience.ok_or("give the `audience` of its tokens, or set `listen.decision.base_url`")?;
+        let audience =
+            audience.ok_or("give the `audience` of its tokens, or set `listen.decision.base_url`")?;
         let id = format!("{issuer}/{client}");
         Ok(PepAuth::Token(TokenClient { issuer: issuer.clone(), id }, Audience::from(audience)))
     }
