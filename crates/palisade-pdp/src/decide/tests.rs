@@ -383,3 +383,79 @@ async fn a_flood_of_differences_is_bounded() {
     // The clock stands still: all of this is one second.
     assert_eq!(shadow_events(&setup, &pdp, &asked).await.len(), 50);
 }
+
+fn asserted(subject: palisade_model::Subject, tools: &[&str]) -> AccessRequest {
+    AccessRequest { credential: Credential::AssertedByPep(subject), ..request(tools) }
+}
+
+#[tokio::test]
+async fn a_subject_is_asserted_only_by_who_may_assert_its_type() {
+    let alice = || palisade_model::Subject::named("User", "corp/alice");
+    let robot = || palisade_model::Subject::named("Client", "corp/robot");
+    let nobody = || palisade_model::Subject::named("Spaceship", "x");
+    assert_eq!(reason(&Setup::new(), &asserted(alice(), &["open"])).await, Reason::PepNotAllowed);
+    let may = || {
+        let mut setup = Setup::new();
+        setup.local.asserts = BTreeSet::from(["User".to_owned()]);
+        setup
+    };
+    assert_eq!(reason(&may(), &asserted(alice(), &["open"])).await, Reason::Permitted);
+    assert_eq!(reason(&may(), &asserted(alice(), &["shut"])).await, Reason::Forbidden);
+    assert_eq!(reason(&may(), &asserted(robot(), &["open"])).await, Reason::PepNotAllowed);
+    assert_eq!(reason(&may(), &asserted(nobody(), &["open"])).await, Reason::SubjectUnknown);
+}
+
+#[tokio::test]
+async fn nothing_of_an_asserted_subject_counts_but_its_name_and_what_may_be_supplied() {
+    let mut setup = Setup::new();
+    setup.local.asserts = BTreeSet::from(["User".to_owned()]);
+    let alice = palisade_model::Subject {
+        roles: BTreeSet::from(["corp/admin".to_owned()]),
+        groups: BTreeSet::from(["corp/staff".to_owned()]),
+        tenant: Some("corp/acme".to_owned()),
+        ..palisade_model::Subject::named("User", "corp/alice")
+    };
+    let pdp = setup.pdp();
+    let decision = pdp.decide(&pdp.snapshot(), &asserted(alice, &["open"])).await;
+    let Decision::Permit(permit) = decision else { panic!("{decision:?}") };
+    assert!(permit.subject().parents().is_empty(), "{:?}", permit.subject());
+    assert!(permit.authority().is_none());
+}
+
+#[tokio::test]
+async fn a_search_without_its_record_has_no_answer() {
+    let mut setup = Setup::new();
+    setup.local.surfaces.insert(Surface::Search);
+    setup.local.asserts = BTreeSet::from(["User".to_owned()]);
+    let search = |setup: &Setup| {
+        let alice = palisade_model::Subject::named("User", "corp/alice");
+        let pdp = setup.pdp();
+        let request = crate::SearchRequest {
+            access: AccessRequest { surface: Surface::Decide, ..asserted(alice, &["open"]) },
+            sought: crate::Sought::Targets(None),
+            any_arguments: true,
+            limit: None,
+            token: None,
+        };
+        (pdp, request)
+    };
+    let long = Duration::from_secs(5);
+    let (pdp, request) = search(&setup);
+    let found = pdp.search(&pdp.snapshot(), &request, long).await;
+    let crate::Searched::Found(page) = found else { panic!("{found:?}") };
+    let tool = Target { type_name: "Mcp::Tool".to_owned(), id: "files/open".to_owned() };
+    assert_eq!((page.results, page.next), (crate::Results::Targets(vec![tool]), None));
+    let refused = async |pdp: &Pdp, request: &crate::SearchRequest, patience| match pdp
+        .search(&pdp.snapshot(), request, patience)
+        .await
+    {
+        crate::Searched::Found(page) => panic!("{page:?}"),
+        crate::Searched::Refused(_, reason) => reason,
+    };
+    assert_eq!(refused(&pdp, &request, Duration::ZERO).await, Reason::DeadlineExceeded);
+    let local = Pep::local("local".parse().unwrap());
+    let (unable, request_of_it) = search(&Setup { local, ..Setup::new() });
+    assert_eq!(refused(&unable, &request_of_it, long).await, Reason::PepNotAllowed);
+    pdp.audit().shutdown().await;
+    assert_eq!(refused(&pdp, &request, long).await, Reason::AuditUnavailable);
+}
