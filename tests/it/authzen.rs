@@ -258,7 +258,7 @@ async fn mcp() -> Served {
     let configuration = format!(
         "policies: {{path: {}, reload: off}}\nissuers:\n  corp: {{issuer: \"https://corp.example.com\", jwks: {{file: {}}}}}\nresources:\n  \
          files: {{identifier: \"https://mcp.example.com/files\", kind: mcp, issuers: [corp], tools: {{catalog: {}}}}}\npeps:\n  gateway: \
-         {{auth: {{key: {{file: {}}}}}, surfaces: [authzen, search], resources: '*', assert: [User]}}\n",
+         {{auth: {{key: {{file: {}}}}}, surfaces: [authzen, search], resources: [files], assert: [User]}}\n",
         policies.display(),
         file("jwks.json"),
         file("tools.json"),

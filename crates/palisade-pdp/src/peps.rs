@@ -69,13 +69,12 @@ impl Pep {
             && self.resources.as_ref().is_none_or(|resources| resources.contains(resource))
     }
 
-    /// The only resource it may ask about, where there is exactly one.
+    /// The only resource it may ask about, where its configuration names exactly one.
     #[must_use]
-    pub fn only_resource<'a>(&'a self, all: &'a Resources) -> Option<&'a Arc<Resource>> {
-        let mut own = all.iter().filter(|resource| {
-            self.resources.as_ref().is_none_or(|resources| resources.contains(&resource.name))
-        });
-        own.next().filter(|_| own.next().is_none())
+    pub fn only_resource<'a>(&self, all: &'a Resources) -> Option<&'a Arc<Resource>> {
+        let mut own = self.resources.iter().flatten();
+        let only = own.next().filter(|_| own.next().is_none())?;
+        all.by_name(only.as_str())
     }
 
     /// The unnamed caller on loopback: it may ask for decisions on tokens, and nothing else. What a token says when it is

@@ -25,9 +25,7 @@ pub(super) fn resource(snapshot: &Snapshot, call: &Call, named: &str) -> Option<
         return snapshot.resources.by_name(named).cloned();
     }
     let pep = call.caller.0.as_ref().and_then(|name| snapshot.peps.by_name(name))?;
-    let mut own = pep.resources.iter().flatten();
-    let only = own.next().filter(|_| own.next().is_none())?;
-    snapshot.resources.by_name(only.as_str()).cloned()
+    pep.only_resource(&snapshot.resources).cloned()
 }
 
 /// One item.
