@@ -1,11 +1,13 @@
 //! Attributes of an entity that a PEP sends along with its question.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
-/// Attributes by name, as JSON. What of them counts is not for this type to say: the decision point knows which the PEP
+/// Attributes in order of their names, as JSON. What of them counts is not for this type to say: the decision point knows which the PEP
 /// may supply, and the policies which are declared and absent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Properties(Map<String, Value>);
+pub struct Properties(BTreeMap<String, Value>);
 
 impl Properties {
     /// Takes the members of a JSON object. A member that is `null` is not there.

@@ -118,9 +118,11 @@ impl Pdp {
         let found = if admitted.is_some() {
             let steps = self.steps_of_search(snapshot, request, started, deadline, &mut account);
             match timeout_at(deadline, AssertUnwindSafe(steps).catch_unwind()).await {
+                // A search on the processor alone cannot be interrupted; it is none when it comes too late.
+                Ok(Ok(Ok(_))) if Instant::now() >= deadline => Err(too_late()),
                 Ok(Ok(found)) => found,
                 Ok(Err(_panic)) => Err(Refusal::new(Reason::InternalError, "the search panicked")),
-                Err(_elapsed) => Err(Refusal::new(Reason::DeadlineExceeded, "the deadline passed")),
+                Err(_elapsed) => Err(too_late()),
             }
         } else {
             Err(Refusal::new(Reason::Overloaded, "too much is under way"))
@@ -221,6 +223,10 @@ impl Pdp {
         self.metrics().searched(resource, reason, duration);
         searched
     }
+}
+
+fn too_late() -> Refusal {
+    Refusal::new(Reason::DeadlineExceeded, "the deadline passed")
 }
 
 /// What is sought of a type that the schema does not have, or for somebody of one, is nothing; and nobody learns by a

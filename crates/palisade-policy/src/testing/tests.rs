@@ -85,8 +85,11 @@ fn what_is_no_test_file_is_refused_with_its_place_and_the_nearest_key() {
 #[test]
 fn principals_and_targets_that_mean_nothing_fail_their_case() {
     for (lines, says) in [
-        ("    principal: {}\n    action: ping\n", "one of `user`, `client` and `anonymous: true`"),
+        ("    principal: {}\n    action: ping\n", "one of `user`, `client`, `anonymous: true` and `entity`"),
         ("    principal: {user: corp/a, client: corp/b}\n    action: ping\n", "one of"),
+        ("    principal: {entity: User}\n    action: ping\n", "`User` is no entity"),
+        ("    principal: {entity: 'User::\"corp/a\"'}\n    action: ping\n", "of a type of your own"),
+        ("    principal: {user: corp/a, properties: {a: 1}}\n    action: ping\n", "of an `entity`"),
         ("    principal: {user: alice}\n    action: ping\n", "`alice` has no issuer"),
         ("    principal: {user: corp/a, roles: [admin]}\n    action: ping\n", "`admin` has no issuer"),
         (
@@ -195,7 +198,7 @@ fn what_the_guide_shows_is_right() {
 fn the_ready_made_sets_are_laid_out_and_give_no_warning() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../policies");
     let sources = read_tree(&root, &[], &[]).unwrap();
-    assert_eq!(sources.policies.len(), 5);
+    assert_eq!(sources.policies.len(), 6);
     for file in &sources.policies {
         assert!(crate::format(file).unwrap() == file.text, "`policy fmt` would change {}", file.path);
     }

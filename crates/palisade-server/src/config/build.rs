@@ -71,6 +71,7 @@ pub fn snapshot(
     builder.listeners();
     builder.audit();
     let policies = builder.policies(&world);
+    policies.iter().for_each(|policies| builder.asserted_types(policies));
     let mut shadow_warnings = Vec::new();
     let shadow = builder.shadow(&world, &mut shadow_warnings);
     let revision = builder.revision(loaded, policies.as_ref());

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use palisade_model::{Audience, IssuerName, PepName};
 use palisade_pdp::{Pep, PepAuth, Peps, TokenClient};
+use palisade_policy::Policies;
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -37,6 +38,16 @@ impl Builder<'_> {
             all.push((Pep::local(local), PepAuth::Loopback));
         }
         Peps::new(all)
+    }
+
+    /// A type that nobody can be is a slip of the pen, and would be found when somebody is denied.
+    pub(super) fn asserted_types(&mut self, policies: &Policies) {
+        for (name, pep) in &self.config.peps {
+            for unknown in pep.assert.iter().filter(|type_name| !policies.has_type(type_name)) {
+                let problem = format!("peps.{name}.assert: the schema has no entity type `{unknown}`");
+                self.problems.push(problem);
+            }
+        }
     }
 
     fn pep(&mut self, name: &PepName, pep: &types::Pep) -> Pep {

@@ -107,6 +107,36 @@ fn what_is_unsafe_is_refused() {
             "no variable",
         ),
         (
+            "version: 1",
+            "version: 1\npeps: {app: {auth: {unix: 1, client: a}, surfaces: [], resources: '*'}}",
+            "give one of `{key: ..}`",
+        ),
+        (
+            "version: 1",
+            "version: 1\npeps: {app: {auth: {issuer: corp, client: a}, surfaces: [], resources: '*'}}",
+            "give the `audience`",
+        ),
+        (
+            "version: 1",
+            "version: 1\npeps: {app: {auth: {issuer: other, client: a, audience: x}, surfaces: [], resources: '*'}}",
+            "no issuer `other`",
+        ),
+        (
+            "version: 1",
+            "version: 1\npeps: {app: {auth: {client: \"a:b\", secret: {env: PATH}}, surfaces: [], resources: '*'}}",
+            "is no client id",
+        ),
+        (
+            "version: 1",
+            "version: 1\npeps: {app: {auth: {unix: 1}, surfaces: [authzen], resources: '*', assert: [Usr]}}",
+            "no entity type `Usr`",
+        ),
+        (
+            "version: 1",
+            "version: 1\nlisten: {decision: {base_url: \"https://pdp.example.com/v1\"}}",
+            "is not like https://pdp.example.com",
+        ),
+        (
             "resources:",
             "resources:\n  twin: {identifier: \"https://mcp.example.com/files/\", kind: mcp, issuers: [corp]}",
             "match host",
