@@ -92,6 +92,25 @@ fn what_is_unsafe_is_refused() {
         ("version: 1", "version: 1\naudit: {otlp: {endpoint: nowhere}}", "is no URL"),
         ("version: 1", "version: 1\nlisten: {decision: {address: \"0.0.0.0:7254\"}}", "is not on loopback"),
         (
+            "resources:",
+            "resources:\n  twin: {identifier: \"https://mcp.example.com/files/\", kind: mcp, issuers: [corp]}",
+            "match host",
+        ),
+        (
+            "resources:",
+            "resources:\n  twin: {identifier: \"https://mcp.example.com/files\", kind: mcp, issuers: [corp]}",
+            "same identifier",
+        ),
+    ] {
+        let error = problem(from, to);
+        assert!(error.contains(says), "{to}: {error}");
+    }
+}
+
+#[test]
+fn a_caller_proves_itself_in_one_way_and_says_only_what_can_be() {
+    for (from, to, says) in [
+        (
             "version: 1",
             "version: 1\npeps: {local: {auth: {unix: 1}, surfaces: [], resources: '*'}}",
             "is reserved",
@@ -135,16 +154,6 @@ fn what_is_unsafe_is_refused() {
             "version: 1",
             "version: 1\nlisten: {decision: {base_url: \"https://pdp.example.com/v1\"}}",
             "is not like https://pdp.example.com",
-        ),
-        (
-            "resources:",
-            "resources:\n  twin: {identifier: \"https://mcp.example.com/files/\", kind: mcp, issuers: [corp]}",
-            "match host",
-        ),
-        (
-            "resources:",
-            "resources:\n  twin: {identifier: \"https://mcp.example.com/files\", kind: mcp, issuers: [corp]}",
-            "same identifier",
         ),
     ] {
         let error = problem(from, to);
