@@ -8,17 +8,20 @@
 //! one that the caller may not see, and it is good for the same question of the same caller under the same revision:
 //! whatever else comes with it is refused, so that pages of different questions are never put together.
 
+mod seal;
+
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use palisade_audit::{DecisionRecord, ItemRecord, Outcome as Recorded};
 use palisade_model::{
     AccessRequest, Action, Circumstances, Credential, DecisionId, Item, Reason, Refusal, Scopes, Subject,
-    SubjectKind, Surface, Target, Timestamp, canonical_json,
+    SubjectKind, Surface, Target, Timestamp,
 };
 use palisade_policy::{Found, Inputs, Search, SearchError, Strength};
 use tokio::time::{Instant, timeout_at};
 
+use self::seal::Seal;
 use crate::{
     Pdp, Resource, Snapshot,
     askers::Asker,
@@ -346,82 +349,6 @@ impl Sought {
             Self::Actions => "a search for actions",
         }
     }
-}
-
-/// What makes and reads the tokens of one search.
-struct Seal<'a> {
-    pdp: &'a Pdp,
-    snapshot: &'a Snapshot,
-    request: &'a SearchRequest,
-    item: &'a Item,
-    principal: Option<&'a Principal>,
-}
-
-/// The hex digits of a position and a limit, and those of the code that seals them.
-const PLAIN: usize = 32;
-const CODE: usize = 32;
-
-impl Seal<'_> {
-    /// Where the page begins and how many it holds.
-    fn open(&self) -> Result<(usize, usize), Refusal> {
-        let limit = self.request.limit;
-        let Some(token) = self.request.token.as_deref().filter(|token| !token.is_empty()) else {
-            return Ok((0, limit.unwrap_or(DEFAULT_PAGE)));
-        };
-        let foreign = || Refusal::new(Reason::RequestMalformed, "the page token is not one of this search");
-        let (plain, _code) = token.split_at_checked(PLAIN).ok_or_else(foreign)?;
-        let (from, of_token) = plain.split_at_checked(PLAIN / 2).ok_or_else(foreign)?;
-        let number =
-            |text: &str| u64::from_str_radix(text, 16).ok().and_then(|number| usize::try_from(number).ok());
-        let (from, of_token) = number(from).zip(number(of_token)).ok_or_else(foreign)?;
-        let same = is_same(token.as_bytes(), self.token(from, of_token).as_bytes());
-        if !same || limit.is_some_and(|limit| limit != of_token) {
-            return Err(foreign());
-        }
-        Ok((from, of_token))
-    }
-
-    fn token(&self, from: usize, limit: usize) -> String {
-        let plain = format!("{from:016x}{limit:016x}");
-        let code = self.pdp.audit().input_digest(&format!("{}\n{plain}", self.question()));
-        let code = code.rsplit(':').next().and_then(|hex| hex.get(..CODE)).unwrap_or_default().to_owned();
-        plain + &code
-    }
-
-    /// Everything that must be the same for two pages to be of one search. No two questions have the same text.
-    fn question(&self) -> String {
-        let AccessRequest { pep, resource, sent, .. } = &self.request.access;
-        let Item { action, target, arguments, supplied, .. } = self.item;
-        let supplied_of = |supplied: &palisade_model::Properties| {
-            let members = supplied.iter().map(|(name, value)| (name.to_owned(), value.clone()));
-            canonical_json(&serde_json::Value::Object(members.collect()))
-        };
-        let digest = |arguments: &Option<palisade_model::Arguments>| {
-            arguments.as_ref().map(|arguments| arguments.digest.clone())
-        };
-        let subject = self
-            .principal
-            .map(|principal| (principal.subject().entity(), supplied_of(&principal.subject().supplied)));
-        let (action, target) = match &self.request.sought {
-            Sought::Subjects(_) => (action.entity(), target.entity()),
-            Sought::Targets(_) => (action.entity(), String::new()),
-            Sought::Actions => (String::new(), target.entity()),
-        };
-        format!(
-            "search page\n{:?}",
-            (
-                (pep.as_ref().map(ToString::to_string), resource.as_ref().map(ToString::to_string)),
-                (self.snapshot.revision.as_str(), &self.request.sought, self.request.any_arguments, subject),
-                (action, target, digest(arguments), supplied_of(supplied), digest(sent)),
-            )
-        )
-    }
-}
-
-/// Compares in a time that says nothing of where the two differ.
-fn is_same(left: &[u8], right: &[u8]) -> bool {
-    let differing = left.iter().zip(right).fold(0, |differing, (left, right)| differing | (left ^ right));
-    left.len() == right.len() && differing == 0
 }
 
 fn record_of(
