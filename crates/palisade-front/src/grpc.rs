@@ -1,4 +1,4 @@
-//! `palisade.v1`: decisions and the verification of tokens, over gRPC.
+//! `palisade.v1`: decisions, searches and the verification of tokens, over gRPC.
 //!
 //! A call becomes a question (`decode`), the decision point decides it, and the decision becomes an answer (`encode`).
 //! Decoding is total: what cannot be read is in the question, as the reason for a recorded denial. A denial is an answer
@@ -6,7 +6,7 @@
 //! record, whether or not somebody still waits for it.
 //!
 //! Nothing here evaluates a policy or looks into a token. `OUTCOME_PERMIT` is written in two places of `encode`, from a
-//! permit and from what the decision point says of an item.
+//! permit and from what the decision point says of an item; and in `search`, where it says that a search was answered.
 
 use std::sync::Arc;
 
