@@ -17,6 +17,7 @@ mod import;
 mod own_api;
 mod peps;
 mod policy_kit;
+mod proxies;
 mod reload;
 mod stories;
 mod structure;

@@ -1,4 +1,4 @@
-//! The real components as child processes on loopback: Envoy, an identity provider, an OpenTelemetry
+//! The real components as child processes on loopback: Envoy and other proxies, an identity provider, an OpenTelemetry
 //! Collector and MCP servers.
 //!
 //! `tests/components/install` puts the programs below `target/components`; each type here starts one,
@@ -13,6 +13,7 @@ mod envoy;
 mod mcp_server;
 mod oidc_provider;
 mod process;
+mod proxy;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ pub use envoy::{Envoy, EnvoyPorts, EnvoySample, egress_proxy};
 pub use mcp_server::{McpServer, header_values};
 pub use oidc_provider::OidcProvider;
 pub use process::{Process, eventually};
+pub use proxy::{Proxy, ProxyKind};
 
 /// The folder of this repository.
 pub fn repository() -> PathBuf {

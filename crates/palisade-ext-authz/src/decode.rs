@@ -8,7 +8,7 @@ use std::{net::IpAddr, sync::Arc};
 use palisade_mcp::{Reply, Unread};
 use palisade_model::{AccessRequest, Asked, Credential, Reason, Refusal, TraceId};
 use palisade_pdp::{
-    Caller, ClientIp, Kind, Pep, Peps, Resource, ResourceFrom, Resources,
+    Caller, ClientIp, Kind, Pep, Peps, RequestFrom, Resource, ResourceFrom, Resources,
     location::{self, Location},
 };
 
@@ -43,6 +43,11 @@ impl<'a> Believed<'a> {
         Self { caller, pep, resources, max_body, max_batch }
     }
 
+    /// Where its HTTP checks say what the client's request is.
+    pub(crate) fn request_from(&self) -> RequestFrom {
+        self.pep.map(|pep| pep.request_from).unwrap_or_default()
+    }
+
     pub(crate) fn mcp_metadata(&self) -> bool {
         self.pep.is_some_and(|pep| pep.mcp_metadata)
     }
@@ -67,15 +72,14 @@ pub(crate) fn decode(call: &HttpCall, believed: &Believed<'_>) -> Decoded {
     let host = location::host(&call.host, &call.scheme);
     let resource = resource(call, believed, host.as_deref().ok(), location.as_ref().ok());
     let token_in_query = location.as_ref().is_ok_and(|location| location.token_in_query);
-    let asked = match (&resource, &host, &location) {
-        (None, _, _) => {
+    let asked = match (&resource, &call.unusable, &host, &location) {
+        (None, _, _, _) => {
             Err(Refusal::new(Reason::ResourceUnknown, "the call names no configured resource").into())
         }
-        (Some(_), Err(refusal), _) | (Some(_), Ok(_), Err(refusal)) => Err(refusal.clone().into()),
-        (Some(resource), Ok(_), Ok(location)) => match &call.unusable {
-            Some(refusal) => Err(refusal.clone().into()),
-            None => asked(call, believed, resource, location),
-        },
+        (Some(_), Some(refusal), _, _)
+        | (Some(_), None, Err(refusal), _)
+        | (Some(_), None, Ok(_), Err(refusal)) => Err(refusal.clone().into()),
+        (Some(resource), None, Ok(_), Ok(location)) => asked(call, believed, resource, location),
     };
     let (asked, replies, batch) = match asked {
         Ok(asked) => (Ok(asked), Vec::new(), false),

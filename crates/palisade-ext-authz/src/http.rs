@@ -1,13 +1,14 @@
-//! Envoy `ext_authz` over HTTP: `/authz/{resource}` and the client's own path behind it, with the client's method,
-//! host and headers (`path_prefix` in Envoy's configuration).
+//! The HTTP check: `/authz/{resource}`, asked by Envoy's `ext_authz` over HTTP and by proxies that ask about each request
+//! with one of their own (nginx `auth_request`, Traefik and Caddy forward auth, HAProxy by a script).
 //!
-//! Status 200 is an allow here, whatever the body says, so no denial has it. Everything else is Envoy's denial, but for
-//! 5xx, which it takes for an error of the service: outages are told so, as people expect it, and `failure_mode_allow`
-//! must be false. A CORS preflight is answered with 204, which Envoy passes on to the client as a denial.
+//! Where the client's request is read from, the PEP's `request_from` says. Envoy (`call`) repeats it: its path stands
+//! behind the resource (`path_prefix` in Envoy's configuration), beside its method, host and headers. The others tell it in
+//! header fields, which `original` reads.
 //!
-//! This entry is for Envoy and for people with curl. It is not for proxies that ask with a GET about another request
-//! (nginx, Traefik, Caddy): they take any 2xx for an allow, a preflight's too, and the method and path here would not
-//! be the client's. Calls that show that they come from one are refused.
+//! Status 200 is an allow here, whatever the body says, and nothing else below 400 is an answer to the others, which take
+//! any 2xx for an allow. A CORS preflight is answered with 204 for Envoy only, which passes it on to the client as a
+//! denial; for the others it is a request like any other. 5xx is an error of the service to Envoy: outages are told so, as
+//! people expect it, and `failure_mode_allow` must be false.
 
 use std::sync::Arc;
 
@@ -19,9 +20,9 @@ use axum::{
     response::Response,
     routing::any,
 };
-use palisade_model::{Reason, Refusal, Surface};
+use palisade_model::Surface;
 use palisade_pdp::{
-    Caller, Decision, Pdp,
+    Caller, Decision, Pdp, RequestFrom,
     answer::{self, Answer},
     run_to_end,
 };
@@ -31,15 +32,13 @@ use crate::{
     decode::{Believed, decode},
     encode,
     identity::Passage,
+    original::{self, Original},
 };
 
 /// Where Envoy looks for headers to take from the client's request.
 const TO_REMOVE: &str = "x-envoy-auth-headers-to-remove";
 /// What every path here begins with.
 const PREFIX: &str = "/authz/";
-/// What proxies say of the client's request when their own is another.
-const OF_ANOTHER_REQUEST: [&str; 5] =
-    ["x-forwarded-method", "x-forwarded-uri", "x-original-method", "x-original-uri", "x-original-url"];
 
 /// The routes of the HTTP check.
 pub fn router(pdp: Arc<Pdp>) -> Router {
@@ -55,10 +54,13 @@ async fn decide(pdp: &Pdp, request: Request) -> Answer {
     let limits = &snapshot.limits;
     let (parts, body) = request.into_parts();
     let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_default();
-    let call = call(&parts, read(body, limits.body).await);
     let believed = Believed::new(&caller, &snapshot.peps, &snapshot.resources, limits.body, limits.batch);
+    let form = believed.request_from();
+    let call = call(&parts, read(body, limits.body).await, form);
     let decoded = decode(&call, &believed);
-    if let Some((resource, origin)) = decoded.preflight(&call, &believed) {
+    if form == RequestFrom::Call
+        && let Some((resource, origin)) = decoded.preflight(&call, &believed)
+    {
         return answer::preflight(resource, origin);
     }
     match pdp.decide(&snapshot, &decoded.request).await {
@@ -74,28 +76,31 @@ async fn read(body: HttpBody, most: usize) -> Option<Vec<u8>> {
 }
 
 /// A request as a call; `None` for a body that did not come whole.
-pub(crate) fn call(parts: &Parts, body: Option<Vec<u8>>) -> HttpCall {
+pub(crate) fn call(parts: &Parts, body: Option<Vec<u8>>, form: RequestFrom) -> HttpCall {
     let headers = headers(&parts.headers);
     let declared_size = headers.only("content-length").and_then(|length| length.parse().ok());
     let raw = parts.uri.path_and_query().map(|target| target.as_str()).unwrap_or_default();
     let behind_prefix = raw.strip_prefix(PREFIX).unwrap_or_default();
     let end = behind_prefix.find(['/', '?']).unwrap_or(behind_prefix.len());
     let (resource, rest) = behind_prefix.split_at_checked(end).unwrap_or((behind_prefix, ""));
-    let authority = parts.uri.authority().map(|authority| authority.as_str());
-    let host = authority.or_else(|| headers.only(HOST.as_str())).unwrap_or_default().to_owned();
+    let (original, unusable) = match original::read(&headers, form) {
+        Ok(original) => (original.unwrap_or_else(|| of_call(parts, &headers, rest)), None),
+        // Only the resource is known then.
+        Err(refusal) => (of_call(parts, &headers, rest), Some(refusal)),
+    };
     HttpCall {
         surface: Surface::HttpAuthz,
         named: Named::Segment(resource.to_owned()),
-        method: parts.method.as_str().to_owned(),
-        scheme: parts.uri.scheme_str().unwrap_or("https").to_owned(),
-        host,
-        target: if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") },
+        method: original.method,
+        scheme: original.scheme,
+        host: original.host,
+        target: original.target,
         body: match body {
             Some(bytes) => Body::new(bytes, declared_size, headers.say_partial_body()),
             None => Body::Truncated,
         },
         declared_size,
-        unusable: of_another_request(&headers),
+        unusable,
         headers,
         // The connection is the proxy's, not the client's.
         source: None,
@@ -104,10 +109,16 @@ pub(crate) fn call(parts: &Parts, body: Option<Vec<u8>>) -> HttpCall {
     }
 }
 
-fn of_another_request(headers: &Headers) -> Option<Refusal> {
-    let why = "the call asks about another request than its own: only Envoy's form of the check is served";
-    let came = OF_ANOTHER_REQUEST.iter().any(|name| headers.has(name));
-    came.then(|| Refusal::new(Reason::RequestMalformed, why))
+/// The client's request in a call that repeats it.
+fn of_call(parts: &Parts, headers: &Headers, behind_resource: &str) -> Original {
+    let authority = parts.uri.authority().map(|authority| authority.as_str());
+    let slash = if behind_resource.starts_with('/') { "" } else { "/" };
+    Original {
+        method: parts.method.as_str().to_owned(),
+        scheme: parts.uri.scheme_str().unwrap_or("https").to_owned(),
+        host: authority.or_else(|| headers.only(HOST.as_str())).unwrap_or_default().to_owned(),
+        target: format!("{slash}{behind_resource}"),
+    }
 }
 
 fn headers(map: &HeaderMap) -> Headers {

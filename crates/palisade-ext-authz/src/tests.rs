@@ -5,4 +5,5 @@ mod faults;
 mod fixture;
 mod forms;
 mod http;
+mod original;
 mod rows;

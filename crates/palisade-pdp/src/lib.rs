@@ -32,7 +32,7 @@ pub use decide::{Pdp, PdpSettings};
 pub use decision::{Decision, Denial, Observed, Permit, Remedy, Reply};
 pub use findings::{Finding, Findings, ItemOutcome};
 pub use palisade_policy::Kind;
-pub use peps::{Caller, ClientIp, Pep, PepAuth, Peps, ResourceFrom, TokenClient};
+pub use peps::{Caller, ClientIp, Pep, PepAuth, Peps, RequestFrom, ResourceFrom, TokenClient};
 pub use resources::{
     DenialForm, Metadata, Place, Resource, Resources, ResourcesError, ScopeSettings, UpstreamToken,
 };

@@ -28,6 +28,8 @@ pub struct Pep {
     pub resource_from: ResourceFrom,
     /// Where the client's address is read from.
     pub client_ip: ClientIp,
+    /// Where its HTTP checks say what the client's request is.
+    pub request_from: RequestFrom,
     /// Whether `envoy.filters.http.mcp` metadata of its calls is believed.
     pub mcp_metadata: bool,
     /// The entity types of which it may assert a subject without a token.
@@ -48,6 +50,20 @@ pub enum ResourceFrom {
     /// By the route's context extension where there is one, else by host and path: the caller `local`.
     #[serde(skip)]
     Either,
+}
+
+/// Where an HTTP check says what the client's request is. A proxy writes all header fields of its form itself, over what
+/// its client sent under their names; the fields of another form are never believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestFrom {
+    /// The check itself has the client's method, host, path and body: Envoy's HTTP `ext_authz`.
+    #[default]
+    Call,
+    /// `X-Original-Method`, `-Proto`, `-Host` and `-URI`, as deploy/ sets them for nginx and HAProxy.
+    XOriginal,
+    /// `X-Forwarded-Method`, `-Proto`, `-Host` and `-Uri`, as Traefik and Caddy send them.
+    XForwarded,
 }
 
 /// Where the client's address is read from.
@@ -87,6 +103,7 @@ impl Pep {
             resources: None,
             resource_from: ResourceFrom::Either,
             client_ip: ClientIp::Source,
+            request_from: RequestFrom::Call,
             mcp_metadata: false,
             asserts: BTreeSet::new(),
             supplies: BTreeSet::new(),

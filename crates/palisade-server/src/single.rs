@@ -10,7 +10,9 @@ use palisade_audit::{
 };
 use palisade_front::wording::{Worded, Wording};
 use palisade_model::{AccessRequest, Asked, Clock, Credential, PepName, RawToken, Surface, Timestamp};
-use palisade_pdp::{ClientIp, Pdp, PdpSettings, Pep, PepAuth, Peps, Resource, ResourceFrom, Snapshot};
+use palisade_pdp::{
+    ClientIp, Pdp, PdpSettings, Pep, PepAuth, Peps, RequestFrom, Resource, ResourceFrom, Snapshot,
+};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -131,6 +133,7 @@ fn operator() -> Option<Pep> {
         resources: None,
         resource_from: ResourceFrom::Route,
         client_ip: ClientIp::Source,
+        request_from: RequestFrom::Call,
         mcp_metadata: false,
         asserts: BTreeSet::new(),
         supplies: BTreeSet::new(),

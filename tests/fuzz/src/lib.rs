@@ -1,7 +1,9 @@
-//! What the targets share: keys that are made anew in every process, so that no input can hold a good signature, and a
-//! runtime.
+//! What the targets share: keys that are made anew in every process, so that no input can hold a good signature, a
+//! runtime, and a decision point ([`site`]).
 //!
 //! Targets panic where a property does not hold; that is how a fuzzer hears of it.
+
+pub mod site;
 
 use std::sync::LazyLock;
 

@@ -31,6 +31,10 @@ pub enum EnvoySample {
     Mcp,
     /// `envoy.yaml` with the route that its comment gives for `kind: http`.
     Http,
+    /// `envoy-http.yaml`: ext_authz over HTTP.
+    OverHttp,
+    /// `envoy-http.yaml` with the route that its comment gives for `kind: http`.
+    HttpOverHttp,
 }
 
 /// Where the filled sample sends requests, all on 127.0.0.1.
@@ -45,15 +49,18 @@ pub struct EnvoyPorts {
 }
 
 impl EnvoySample {
-    /// The sample's text for a resource of this name: `palisade.resource`, the path `/<name>` and the
-    /// cluster are called by it. The ports of Envoy itself become 0.
+    /// The sample's text for a resource of this name: `palisade.resource` or the end of `path_prefix`, the path
+    /// `/<name>` and the cluster are called by it. The ports of Envoy itself become 0.
     ///
     /// # Errors
     /// If the sample no longer has what is to be replaced.
     pub fn fill(self, resource: &str, ports: EnvoyPorts) -> Result<String> {
-        let file = match self {
-            Self::ExtAuthz | Self::Http => "envoy.yaml",
-            Self::Mcp => "envoy-mcp.yaml",
+        let by_route = format!("palisade.resource: {resource}");
+        let by_path = format!("path_prefix: /authz/{resource}");
+        let (file, named, name) = match self {
+            Self::ExtAuthz | Self::Http => ("envoy.yaml", "palisade.resource: files", by_route),
+            Self::Mcp => ("envoy-mcp.yaml", "palisade.resource: files", by_route),
+            Self::OverHttp | Self::HttpOverHttp => ("envoy-http.yaml", "path_prefix: /authz/files", by_path),
         };
         let mut text = fs::read_to_string(repository().join("deploy").join(file))?;
         let changes = [
@@ -62,7 +69,7 @@ impl EnvoySample {
             ("port_value: 7254}".to_owned(), format!("port_value: {}}}", ports.decision)),
             ("port_value: 7255}".to_owned(), format!("port_value: {}}}", ports.public)),
             ("port_value: 3001}".to_owned(), format!("port_value: {}}}", ports.upstream)),
-            ("palisade.resource: files".to_owned(), format!("palisade.resource: {resource}")),
+            (named.to_owned(), name),
             ("match: {path: /files}".to_owned(), format!("match: {{path: /{resource}}}")),
             ("cluster: files".to_owned(), format!("cluster: {resource}")),
             ("- name: files".to_owned(), format!("- name: {resource}")),
@@ -72,7 +79,10 @@ impl EnvoySample {
             ensure!(text.matches(&from).count() == 1, "deploy/{file} should have `{from}` once");
             text = text.replace(&from, &to);
         }
-        if self == Self::Http { as_its_comment_says(&text, resource) } else { Ok(text) }
+        match self {
+            Self::Http | Self::HttpOverHttp => as_its_comment_says(&text, resource),
+            Self::ExtAuthz | Self::Mcp | Self::OverHttp => Ok(text),
+        }
     }
 }
 

@@ -29,7 +29,7 @@ use palisade_model::{
 };
 use palisade_pdp::{
     Askers, Caller, ClientIp, DenialForm, Kind, Limits, Metadata, Pdp, PdpSettings, Pep, PepAuth, Peps,
-    Place, Resource, ResourceFrom, Resources, Routes, ScopeSettings, Snapshot, UpstreamToken,
+    Place, RequestFrom, Resource, ResourceFrom, Resources, Routes, ScopeSettings, Snapshot, UpstreamToken,
 };
 use palisade_policy::{OnError, Policies, SourceFile, Sources, Tool, World, WorldResource};
 use palisade_token::{IssuerSettings, KeySource, Verifier, install_crypto_provider};
@@ -186,7 +186,8 @@ pub(super) fn resources() -> Resources {
     .unwrap()
 }
 
-/// `edge` names resources by route, `mesh` by host; `trusted` is believed in more; `local` is the unnamed one.
+/// `edge` names resources by route, `mesh` by host; `trusted` is believed in more; `local` is the unnamed one; `nginx` and
+/// `caddy` ask with calls of their own.
 pub(super) fn peps() -> Peps {
     let pep = |name: &str| Pep { resource_from: ResourceFrom::Route, ..Pep::local(name.parse().unwrap()) };
     let narrow = Some(BTreeSet::from(["orders".parse::<ResourceName>().unwrap()]));
@@ -195,6 +196,8 @@ pub(super) fn peps() -> Peps {
         Pep { resource_from: ResourceFrom::Host, ..pep("mesh") },
         Pep { mcp_metadata: true, client_ip: ClientIp::XForwardedFor(2), ..pep("trusted") },
         Pep { resources: narrow, ..pep("narrow") },
+        Pep { request_from: RequestFrom::XOriginal, client_ip: ClientIp::XForwardedFor(1), ..pep("nginx") },
+        Pep { request_from: RequestFrom::XForwarded, client_ip: ClientIp::XForwardedFor(1), ..pep("caddy") },
         Pep::local("local".parse().unwrap()),
     ];
     Peps::new(all.map(|pep| (pep, PepAuth::Loopback)))

@@ -9,6 +9,7 @@ use axum::{
 use futures::FutureExt as _;
 use palisade_audit::Outcome;
 use palisade_model::Reason;
+use palisade_pdp::RequestFrom;
 use tower::ServiceExt;
 
 use super::fixture::*;
@@ -160,7 +161,7 @@ fn the_path_behind_the_resource_is_the_clients() {
         ("/elsewhere", "", "/"),
     ] {
         let (parts, ()) = Request::builder().uri(target).body(()).unwrap().into_parts();
-        let call = http::call(&parts, Some(Vec::new()));
+        let call = http::call(&parts, Some(Vec::new()), RequestFrom::Call);
         assert_eq!(
             (call.named, call.target.as_str()),
             (Named::Segment(resource.to_owned()), path),

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use palisade_model::{Audience, IssuerName, PepName};
-use palisade_pdp::{Pep, PepAuth, Peps, TokenClient};
+use palisade_model::{Audience, IssuerName, PepName, Surface};
+use palisade_pdp::{ClientIp, Pep, PepAuth, Peps, RequestFrom, TokenClient};
 use palisade_policy::Policies;
 use sha2::{Digest, Sha256};
 
@@ -60,8 +60,13 @@ impl Builder<'_> {
                 self.problem(format!("peps.{name}.resources: there is no resource `{resource}`"));
             }
         }
-        if pep.client_ip == palisade_pdp::ClientIp::XForwardedFor(0) {
+        if pep.client_ip == ClientIp::XForwardedFor(0) {
             self.problem(format!("peps.{name}.client_ip: `x_forwarded_for` counts from 1"));
+        }
+        if pep.request_from != RequestFrom::Call && !pep.surfaces.contains(&Surface::HttpAuthz) {
+            self.problem(format!(
+                "peps.{name}.request_from: it says how `http_authz` is read, which is not among its `surfaces`"
+            ));
         }
         Pep {
             name: name.clone(),
@@ -69,6 +74,7 @@ impl Builder<'_> {
             resources,
             resource_from: pep.resource_from,
             client_ip: pep.client_ip,
+            request_from: pep.request_from,
             mcp_metadata: pep.mcp_metadata,
             asserts: pep.assert.iter().cloned().collect(),
             supplies: pep.properties.iter().cloned().collect(),

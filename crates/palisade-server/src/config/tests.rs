@@ -117,6 +117,11 @@ fn a_caller_proves_itself_in_one_way_and_says_only_what_can_be() {
         ),
         (
             "version: 1",
+            "version: 1\npeps: {edge: {auth: {unix: 1}, surfaces: [ext_authz], resources: '*', request_from: x_original}}",
+            "peps.edge.request_from: it says how `http_authz` is read",
+        ),
+        (
+            "version: 1",
             "version: 1\npeps: {edge: {auth: {unix: 1}, surfaces: [], resources: [gone]}}",
             "no resource `gone`",
         ),
@@ -219,7 +224,9 @@ fn included_files_add_names_and_never_replace_them() {
 #[test]
 fn the_proxies_timeouts_follow_the_deadline() {
     let loaded = load::read_text(Path::new("a.yaml"), "version: 1\nlimits: {deadline: 300ms}\n").unwrap();
-    assert!(warnings::proxy_timeouts(&loaded.config)[0].contains("0.350s"));
+    let timeouts = warnings::proxy_timeouts(&loaded.config);
+    assert!(timeouts[0].contains("0.350s"));
+    assert!(timeouts[2].contains("350ms"));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use palisade_audit::{Durability, OnFull};
 use palisade_model::{IssuerName, PepName, ResourceName, Scope, Surface};
-use palisade_pdp::{ClientIp, DenialForm, Kind, ResourceFrom, UpstreamToken};
+use palisade_pdp::{ClientIp, DenialForm, Kind, RequestFrom, ResourceFrom, UpstreamToken};
 use palisade_policy::OnError;
 use palisade_token::{Algorithm, GroupsOverage, Profile};
 use schemars::JsonSchema;
@@ -191,6 +191,9 @@ pub struct Pep {
     /// Where the client's address is read from.
     #[serde(default)]
     pub client_ip: ClientIp,
+    /// Where its HTTP checks say what the client's request is.
+    #[serde(default)]
+    pub request_from: RequestFrom,
     /// Whether `envoy.filters.http.mcp` metadata of its calls is believed.
     #[serde(default)]
     pub mcp_metadata: bool,

@@ -108,5 +108,9 @@ pub fn proxy_timeouts(config: &Config) -> Vec<String> {
             "Envoy ext_authz (HTTP): `timeout: {:.3}s` or more; the default is 0.200s",
             needed as f64 / 1000.0
         ),
+        format!(
+            "nginx `proxy_read_timeout`, Caddy `response_header_timeout`, `TIMEOUT` in HAProxy's script: {needed}ms or more; \
+             the samples have 500ms"
+        ),
     ]
 }

@@ -13,7 +13,7 @@ use palisade_audit::{AuditLog, AuditSettings, DecisionRecord, Durability, OnFull
 use palisade_model::{Audience, Clock, Issuer, ManualClock, PolicyRevision, Surface, Timestamp};
 use palisade_pdp::{
     Askers, Caller, ClientIp, DenialForm, Kind, Limits, Metadata, Pdp, PdpSettings, Pep, PepAuth, Peps,
-    Resource, ResourceFrom, Resources, Routes, ScopeSettings, Snapshot, UpstreamToken,
+    RequestFrom, Resource, ResourceFrom, Resources, Routes, ScopeSettings, Snapshot, UpstreamToken,
 };
 use palisade_policy::{OnError, Policies, SourceFile, Sources, Tool, World, WorldResource};
 use palisade_proto::v1::{
@@ -231,6 +231,7 @@ fn peps() -> Peps {
         resources: None,
         resource_from: ResourceFrom::Route,
         client_ip: ClientIp::Source,
+        request_from: RequestFrom::Call,
         mcp_metadata: false,
         asserts: BTreeSet::new(),
         supplies: BTreeSet::new(),
