@@ -14,7 +14,7 @@ local TIMEOUT = 500
 -- `limits.body`. What is larger cannot be decided on.
 local MOST_BODY = 65536
 -- The key of this proxy's PEP.
-local KEY = os.getenv("PALISADE_KEY")
+local KEY = assert(os.getenv("PALISADE_KEY"), "the variable PALISADE_KEY is not set")
 
 -- Fields of the client's connection, which its check has of its own.
 local HOP = {

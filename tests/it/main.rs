@@ -15,6 +15,7 @@ mod failures;
 mod http_routes;
 mod import;
 mod own_api;
+mod peers_contracts;
 mod peps;
 mod policy_kit;
 mod proxies;

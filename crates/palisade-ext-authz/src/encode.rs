@@ -99,7 +99,13 @@ fn is_told_in_jsonrpc(reason: Reason) -> bool {
 const fn may_deny_with_200(surface: Surface) -> bool {
     match surface {
         Surface::ExtAuthz => true,
-        Surface::HttpAuthz | Surface::Decide | Surface::Verify | Surface::Authzen | Surface::Search => false,
+        Surface::HttpAuthz
+        | Surface::Decide
+        | Surface::Verify
+        | Surface::Authzen
+        | Surface::Search
+        | Surface::Toolhive
+        | Surface::Contextforge => false,
     }
 }
 

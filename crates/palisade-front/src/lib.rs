@@ -2,11 +2,13 @@
 //! operators.
 //!
 //! [`grpc`] turns messages of `palisade.v1` into questions and decisions into messages; [`wording`] is what it shares
-//! with `palisade decide`, so that both ask what the wire would ask. Everything else here decides nothing and comes
+//! with `palisade decide`, so that both ask what the wire would ask. [`peers`] does the same for contracts that gateways of
+//! other projects have for a decision service. Everything else here decides nothing and comes
 //! from the snapshot in force. No answer depends on a `Host` or `Forwarded` header in what it says; the host only tells
 //! two resources of one path apart.
 
 pub mod admin;
 pub mod grpc;
 pub mod metadata;
+pub mod peers;
 pub mod wording;

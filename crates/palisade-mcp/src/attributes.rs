@@ -132,7 +132,8 @@ fn is_same_double(told: &Number, sent: &Number) -> bool {
 
 /// Arguments that nobody has read. The pointer of the whole document stands in `unmapped`, which every rule that says
 /// what must hold of arguments looks at first.
-fn unread() -> Arguments {
+#[must_use]
+pub fn unread() -> Arguments {
     let whole = String::new();
     Arguments { paths: [whole.clone()].into(), unmapped: [whole].into(), ..Arguments::default() }
 }

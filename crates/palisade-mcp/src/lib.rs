@@ -16,7 +16,7 @@ mod mirrors;
 
 use palisade_model::{Action, Asked, Item, Properties, Reason, Refusal, ResourceName, Target};
 
-pub use attributes::Attributes;
+pub use attributes::{Attributes, unread};
 pub use denial::{Reply, denial};
 pub use message::{Unread, read};
 pub use mirrors::Mirrors;

@@ -278,6 +278,10 @@ pub enum Surface {
     Authzen,
     /// Who can do what, by AuthZEN or our own API.
     Search,
+    /// ToolHive's `POST /decision`.
+    Toolhive,
+    /// ContextForge's `POST /v1/authorize`.
+    Contextforge,
 }
 
 impl Surface {
@@ -291,6 +295,8 @@ impl Surface {
             Self::Verify => "verify",
             Self::Authzen => "authzen",
             Self::Search => "search",
+            Self::Toolhive => "toolhive",
+            Self::Contextforge => "contextforge",
         }
     }
 }

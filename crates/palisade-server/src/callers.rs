@@ -14,6 +14,7 @@ use axum::{
     response::Response,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use palisade_front::peers;
 use palisade_model::{Clock, PepName, RawToken};
 use palisade_pdp::{Caller, Pdp, Snapshot};
 use palisade_token::Expectation;
@@ -63,7 +64,7 @@ async fn identify(
     next: Next,
 ) -> Response {
     let path = request.uri().path();
-    let own = OWN_AUTHORIZATION.iter().any(|entry| path.starts_with(entry));
+    let own = OWN_AUTHORIZATION.iter().any(|entry| path.starts_with(entry)) || peers::is_entry(path);
     let proof = Proof::of(request.headers(), own);
     request.headers_mut().remove(KEY_HEADER);
     if own {

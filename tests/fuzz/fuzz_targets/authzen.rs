@@ -18,8 +18,8 @@ use palisade_audit::{AuditLog, AuditSettings, Durability, OnFull};
 use palisade_fuzz::RUNTIME;
 use palisade_model::{Audience, Clock, PolicyRevision, Surface, SystemClock};
 use palisade_pdp::{
-    Askers, Caller, ClientIp, DenialForm, Kind, Limits, Metadata, Pdp, PdpSettings, Pep, PepAuth, Peps, Resource,
-    ResourceFrom, Resources, Routes, ScopeSettings, Snapshot, UpstreamToken,
+    Askers, Caller, ClientIp, DenialForm, Kind, Limits, Metadata, Pdp, PdpSettings, Pep, PepAuth, Peps,
+    RequestFrom, Resource, ResourceFrom, Resources, Routes, ScopeSettings, Snapshot, UpstreamToken,
 };
 use palisade_policy::{OnError, Policies, SourceFile, Sources, World, WorldResource};
 use palisade_token::Verifier;
@@ -61,7 +61,11 @@ static SETUP: LazyLock<Setup> = LazyLock::new(setup);
 fuzz_target!(|input: &[u8]| {
     let Some((choice, body)) = input.split_first() else { return };
     let choice = usize::from(*choice);
-    RUNTIME.block_on(ask(CALLERS[choice % CALLERS.len()], ENTRIES[choice / CALLERS.len() % ENTRIES.len()], body));
+    RUNTIME.block_on(ask(
+        CALLERS[choice % CALLERS.len()],
+        ENTRIES[choice / CALLERS.len() % ENTRIES.len()],
+        body,
+    ));
 });
 
 async fn ask(caller: Option<&str>, entry: &str, body: &[u8]) {
@@ -114,13 +118,15 @@ fn setup() -> Setup {
         entities: vec![SourceFile::new("fuzz.json", ENTITIES)],
         ..Sources::default()
     };
-    let world = World { resources: vec![WorldResource {
-        name: "records".parse().expect("a name"),
-        kind: Kind::Http,
-        identifier: "https://records.test".to_owned(),
-        tools: Vec::new(),
-        routes: Vec::new(),
-    }] };
+    let world = World {
+        resources: vec![WorldResource {
+            name: "records".parse().expect("a name"),
+            kind: Kind::Http,
+            identifier: "https://records.test".to_owned(),
+            tools: Vec::new(),
+            routes: Vec::new(),
+        }],
+    };
     let snapshot = Snapshot {
         revision: PolicyRevision::from("fuzz"),
         source: "fuzz".to_owned(),
@@ -166,6 +172,7 @@ fn peps() -> Peps {
         resources: None,
         resource_from: ResourceFrom::Route,
         client_ip: ClientIp::Source,
+        request_from: RequestFrom::Call,
         mcp_metadata: false,
         asserts: names(&["user", "User", "team"]),
         supplies: names(&["role", "level", "boss", "status", "owner"]),

@@ -51,7 +51,8 @@ fuzz_target!(|data: &[u8]| {
         let Some(request) = request(&caller, *place, &fields, body, token) else { return };
         let router = http::router(Arc::clone(&SETUP.pdp));
         let status = RUNTIME.block_on(router.oneshot(request)).expect("an answer").status();
-        let tells_in_fields = caller.0.as_ref().is_some_and(|name| matches!(name.as_str(), "nginx" | "caddy"));
+        let tells_in_fields =
+            caller.0.as_ref().is_some_and(|name| matches!(name.as_str(), "nginx" | "caddy"));
         let is_preflight = status == StatusCode::NO_CONTENT && !tells_in_fields;
         assert!(status.as_u16() >= 400 || is_preflight, "{status}");
     }
@@ -84,7 +85,8 @@ fn request(
     token: Option<&str>,
 ) -> Option<Request<Body>> {
     let (method, path) = (METHODS[usize::from(place) % 4], PATHS[usize::from(place) / 4 % 4]);
-    let mut request = Request::builder().method(method).uri(format!("/authz/{path}")).header("host", "orders.test");
+    let mut request =
+        Request::builder().method(method).uri(format!("/authz/{path}")).header("host", "orders.test");
     for (name, value) in fields.iter().filter(|(name, _)| token.is_none() || name != "authorization") {
         request = request.header(name, value);
     }

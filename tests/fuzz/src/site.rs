@@ -9,8 +9,8 @@ use std::{
 use palisade_audit::{AuditLog, AuditSettings, Durability, OnFull};
 use palisade_model::{Audience, Clock, Issuer, PolicyRevision, SystemClock};
 use palisade_pdp::{
-    Askers, Caller, ClientIp, DenialForm, Kind, Limits, Metadata, Pdp, PdpSettings, Pep, PepAuth, Peps, Place, RequestFrom,
-    Resource, ResourceFrom, Resources, Routes, ScopeSettings, Snapshot, UpstreamToken,
+    Askers, Caller, ClientIp, DenialForm, Kind, Limits, Metadata, Pdp, PdpSettings, Pep, PepAuth, Peps,
+    Place, RequestFrom, Resource, ResourceFrom, Resources, Routes, ScopeSettings, Snapshot, UpstreamToken,
 };
 use palisade_policy::{OnError, Policies, SourceFile, Sources, Tool, World, WorldResource};
 use palisade_token::{IssuerSettings, KeySource, Verifier, install_crypto_provider};

@@ -86,7 +86,7 @@ impl ProxyKind {
 }
 
 fn nginx(files: &Path, port: u16, ports: EnvoyPorts, key: &str) -> Result<Command> {
-    // Where a package of Debian keeps what a process of another user could not write.
+    // Where a package of Debian keeps what this process could not write.
     let kept =
         ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|what| format!("{what}_temp_path temp;"));
     let http = format!("http {{\n    access_log off;\n    {}\n", kept.join("\n    "));
@@ -99,11 +99,8 @@ fn nginx(files: &Path, port: u16, ports: EnvoyPorts, key: &str) -> Result<Comman
     fs::create_dir(files.join("temp"))?;
     let mut command = program("sbin/nginx")?;
     command.arg("-p").arg(files).arg("-c").arg(file).args(["-e", "stderr"]);
-    // Its own user, whom the package makes, may not be there.
-    let user = if fs::read_to_string("/etc/passwd")?.contains("\nwww-data:") { "" } else { "user nobody;" };
-    command.arg("-g").arg(format!("daemon off; {user} pid {};", files.join("pid").display()));
-    // What it writes is its user's: the folder is.
-    open_to_all(files)?;
+    // One process: the workers of a killed master would live on.
+    command.arg("-g").arg(format!("daemon off; master_process off; pid {};", files.join("pid").display()));
     Ok(command)
 }
 
@@ -163,12 +160,4 @@ fn fill(
     let file = files.join(Path::new(sample).file_name().context("the sample has no name")?);
     fs::write(&file, text)?;
     Ok(file)
-}
-
-fn open_to_all(folder: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    for folder in [folder.to_owned(), folder.join("temp")] {
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o777))?;
-    }
-    Ok(())
 }

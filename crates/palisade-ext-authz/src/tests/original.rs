@@ -80,19 +80,21 @@ async fn each_form_tells_the_clients_request() {
 
 #[tokio::test]
 async fn a_message_is_decided_where_the_body_comes_along_and_denied_where_it_does_not() {
-    let (fixture, bearer) = (fixture(), bearer("files"));
-    let call = |body: String| {
-        let mut fields = told("nginx", "POST", "/mcp");
-        fields.extend([("authorization", bearer.as_str()), ("content-type", "application/json")]);
-        let mut request = check("nginx", "files", &fields);
-        *request.body_mut() = body.into();
-        request
-    };
-    assert_eq!(status(&fixture, call(call_body("list_files").to_string())).await, StatusCode::OK);
-    assert_eq!(status(&fixture, call(call_body("delete_file").to_string())).await, StatusCode::FORBIDDEN);
-    let without = super::fixture::fixture();
-    assert_eq!(status(&without, call(String::new())).await, StatusCode::BAD_REQUEST);
-    assert_eq!(without.recorded().await.reason, Reason::RequestBodyMissing);
+    // HAProxy's script, and Traefik with `forwardBody`.
+    for pep in ["nginx", "caddy"] {
+        let (whole, without, bearer) = (fixture(), fixture(), bearer("files"));
+        let call = |body: String| {
+            let mut fields = told(pep, "POST", "/mcp");
+            fields.extend([("authorization", bearer.as_str()), ("content-type", "application/json")]);
+            let mut request = check(pep, "files", &fields);
+            *request.body_mut() = body.into();
+            request
+        };
+        assert_eq!(status(&whole, call(call_body("list_files").to_string())).await, StatusCode::OK, "{pep}");
+        assert_eq!(status(&whole, call(call_body("delete_file").to_string())).await, StatusCode::FORBIDDEN);
+        assert_eq!(status(&without, call(String::new())).await, StatusCode::BAD_REQUEST);
+        assert_eq!(without.recorded().await.reason, Reason::RequestBodyMissing);
+    }
 }
 
 #[test]
