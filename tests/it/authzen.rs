@@ -240,6 +240,8 @@ permit (principal in Group::"staff", action in Mcp::Action::"tools/call", resour
 @id("agent") permit (principal is User, action in Mcp::Action::"resources/read", resource is Mcp::Resource)
 when { context has sent && context.sent.text.hasTag("/agent") && context.sent.text.getTag("/agent") == "app" };
 @id("prompt") permit (principal is User, action in Mcp::Action::"prompts/get", resource == Mcp::Prompt::"files/sum");
+@id("move") permit (principal is User, action in Mcp::Action::"tools/call", resource == Mcp::Tool::"files/move")
+when { context.args.unmapped.isEmpty() && !context.args.text.hasTag("/to") };
 "#;
 
 const STAFF: &str =
@@ -253,7 +255,7 @@ async fn mcp() -> Served {
     let write = |path: &Path, text: &str| std::fs::write(path, text).unwrap();
     write(&policies.join("p.cedar"), MCP_POLICIES);
     write(&policies.join("entities.json"), STAFF);
-    write(&files.path().join("tools.json"), r#"[{"name": "echo"}, {"name": "delete"}]"#);
+    write(&files.path().join("tools.json"), r#"[{"name": "echo"}, {"name": "delete"}, {"name": "move"}]"#);
     let file = |name: &str| files.path().join(name).display().to_string();
     let configuration = format!(
         "policies: {{path: {}, reload: off}}\nissuers:\n  corp: {{issuer: \"https://corp.example.com\", jwks: {{file: {}}}}}\nresources:\n  \
@@ -303,6 +305,21 @@ async fn the_types_of_the_mcp_profile_can_be_asked() {
         "resource": { "type": "tool", "id": "delete" } });
     let (_, found) = served.post("/access/v1/search/subject", &users).await;
     assert_eq!(found["results"], json!([{ "type": "identity", "id": "alice" }]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn arguments_that_a_gateway_does_not_tell_are_not_taken_for_none() {
+    let served = mcp().await;
+    for (told, expected) in [(None, false), (Some(json!({})), true), (Some(json!({ "to": "/etc" })), false)] {
+        let mut action = json!({ "name": "tools/call" });
+        if let Some(told) = told {
+            action["properties"] = told;
+        }
+        let body = json!({ "subject": { "type": "identity", "id": "bob" }, "action": action,
+            "resource": { "type": "tool", "id": "move" } });
+        let (status, answer) = served.post("/access/v1/evaluation", &body).await;
+        assert_eq!((status, answer["decision"].as_bool()), (200, Some(expected)), "{body}: {answer}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -89,9 +89,13 @@ impl<'a> Words<'a> {
         resource: Option<&Resource>,
     ) -> Item {
         let target = self.target(entity, resource);
+        let told = action.and_then(|action| action.arguments.clone());
+        let action = self.action(action.map_or("", |action| &action.name), &target.type_name);
+        // A call of MCP has arguments, also where the caller does not tell them.
+        let untold = action.namespace == "Mcp" && self.snapshot.policies.takes_arguments(&action);
         Item {
-            action: self.action(action.map_or("", |action| &action.name), &target.type_name),
-            arguments: action.and_then(|action| action.arguments.clone()),
+            arguments: told.or_else(|| untold.then(palisade_mcp::unread)),
+            action,
             supplied: entity.properties.clone(),
             target,
             reply_to: None,

@@ -45,6 +45,8 @@ pub struct Pdp {
     audit: AuditLog,
     clock: Arc<dyn Clock>,
     admission: Semaphore,
+    /// One search at a time asks the policies.
+    pub(crate) searching: Semaphore,
     most_concurrent: usize,
     challenges: Challenges,
     metrics: Metrics,
@@ -107,6 +109,7 @@ impl Pdp {
             audit: settings.audit,
             clock: settings.clock,
             admission: Semaphore::new(settings.most_concurrent),
+            searching: Semaphore::new(1),
             most_concurrent: settings.most_concurrent,
             challenges: Challenges::new(),
             metrics: Metrics::new(),

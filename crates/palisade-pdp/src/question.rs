@@ -60,6 +60,9 @@ pub(crate) fn permitted(
     let Some(pep) = pep.and_then(|name| snapshot.peps.by_name(name)) else {
         return Err(Refusal::new(Reason::PepUnauthenticated, "the caller is not authenticated"));
     };
+    if !pep.surfaces.contains(&surface) {
+        return Err(Refusal::new(Reason::PepNotAllowed, "the caller may not use this entry"));
+    }
     let resource = resource.and_then(|name| snapshot.resources.by_name(name.as_str()));
     let Some(resource) = resource else {
         return Err(Refusal::new(

@@ -34,9 +34,12 @@ use crate::{
 /// How many a page holds where the caller does not say.
 const DEFAULT_PAGE: usize = 100;
 /// How many a page may hold.
-const MOST_ON_A_PAGE: usize = 1_000;
+const MOST_ON_A_PAGE: usize = 500;
 /// How many questions a page may ask the policies.
 const MOST_QUESTIONS: usize = 2_000;
+/// How long a page may take of a processor. A search does not wait for anything, so that nothing else runs there
+/// meanwhile; and one search at a time asks the policies, so that decisions have the other processors.
+const ON_A_PROCESSOR: Duration = Duration::from_millis(20);
 
 /// A search.
 #[derive(Debug, Clone)]
@@ -142,11 +145,9 @@ impl Pdp {
         account: &mut Account,
     ) -> Result<(Results, Option<String>), Refusal> {
         let access = &request.access;
-        let (pep, named) = (access.pep.as_ref(), access.resource.as_ref());
-        if access.surface == Surface::Authzen {
-            permitted(snapshot, pep, named, Surface::Authzen)?;
-        }
-        let resource = permitted(snapshot, pep, named, Surface::Search)?;
+        let Some(resource) = resource_of(snapshot, access)? else {
+            return Ok((request.sought.nothing(), None));
+        };
         account.resource = Some(Arc::clone(&resource));
         if !knows_types(snapshot, request) {
             return Ok((request.sought.nothing(), None));
@@ -171,8 +172,9 @@ impl Pdp {
         if limit == 0 {
             return Ok((request.sought.nothing(), Some(seal.token(from, limit))));
         }
+        let _turn = self.searching.acquire().await.map_err(|_closed| too_late())?;
         let half = deadline.saturating_duration_since(Instant::now()) / 2;
-        let until = Instant::now() + half;
+        let until = Instant::now() + half.min(ON_A_PROCESSOR);
         let given = Given {
             resource: &resource,
             item,
@@ -226,6 +228,20 @@ impl Pdp {
         self.metrics().searched(resource, reason, duration);
         searched
     }
+}
+
+/// The resource that is searched, if the caller may. Of one that nobody knows AuthZEN finds nothing (1.0, section 8), where
+/// our own API refuses.
+fn resource_of(snapshot: &Snapshot, access: &AccessRequest) -> Result<Option<Arc<Resource>>, Refusal> {
+    let at = |surface| permitted(snapshot, access.pep.as_ref(), access.resource.as_ref(), surface);
+    if access.surface != Surface::Authzen {
+        return at(Surface::Search).map(Some);
+    }
+    let or_none = |found: Result<Arc<Resource>, Refusal>| match found {
+        Err(refusal) if refusal.reason == Reason::ResourceUnknown => Ok(None),
+        Ok(_) | Err(_) => found.map(Some),
+    };
+    Ok(or_none(at(Surface::Authzen))?.and(or_none(at(Surface::Search))?))
 }
 
 fn too_late() -> Refusal {

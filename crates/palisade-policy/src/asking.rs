@@ -295,7 +295,7 @@ fn target(about: &About<'_>, vocabulary: &Vocabulary, store: &Store) -> Result<A
     let About { target, resource, supplied, .. } = about;
     let unknown = || RequestError::Target { target: target.entity(), resource: resource.to_string() };
     // A target of another resource is a defect of the caller, not a question.
-    if !belongs(target, resource) {
+    if !belongs(&target.type_name, &target.id, resource) {
         return Err(unknown());
     }
     let uid = vocabulary.uid(&target.type_name, &target.id)?.as_ref().clone();

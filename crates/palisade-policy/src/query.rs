@@ -133,9 +133,9 @@ pub(crate) fn act<'a>(
 
 /// Whether a target of a protocol's namespace is one of the resource: its id is the resource's name, or begins with it
 /// and a slash. Targets of a deployment's own namespaces have ids of their own.
-pub(crate) fn belongs(target: &Target, resource: &ResourceName) -> bool {
-    let rest = target.id.strip_prefix(resource.as_str());
-    !is_of_protocol(&target.type_name) || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+pub(crate) fn belongs(type_name: &str, id: &str, resource: &ResourceName) -> bool {
+    let rest = id.strip_prefix(resource.as_str());
+    !is_of_protocol(type_name) || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Whether a type is one of a protocol's namespace.

@@ -92,14 +92,17 @@ impl Search<'_> {
     ) -> Result<Found<Target>, SearchError> {
         let act = self.policies.vocabulary().action(action);
         let act = act.ok_or_else(|| SearchError::Action(action.entity()))?;
-        let types =
-            act.resources.iter().filter(|name| type_name.is_none_or(|wanted| wanted == name.as_str()));
-        let known = types.flat_map(|type_name| {
-            let ids = self.policies.store().ids(type_name);
+        let mut types: Vec<&String> = act
+            .resources
+            .iter()
+            .filter(|name| type_name.is_none_or(|wanted| wanted == name.as_str()))
+            .collect();
+        types.sort();
+        // Nothing is made of an entity before it is asked about: there may be many, and a page is short.
+        let known = types.into_iter().flat_map(|type_name| {
+            let ids = self.policies.store().ids(type_name).filter(|id| belongs(type_name, id, resource));
             ids.map(|id| Target { type_name: type_name.clone(), id: id.to_owned() })
         });
-        let mut known: Vec<Target> = known.filter(|target| belongs(target, resource)).collect();
-        known.sort_by_cached_key(Target::entity);
         let asking = self.ask(subject)?;
         let mut list = asking.list(None);
         Ok(self.page(known, |target| {
@@ -143,7 +146,9 @@ impl Search<'_> {
         if self.policies.vocabulary().action(action).is_none() {
             return Err(SearchError::Action(action.entity()));
         }
-        Ok(self.page(self.policies.subjects_of(kind), |subject| {
+        let known = self.policies.store().ids(kind.type_name());
+        let known = known.map(|id| Subject { kind: kind.clone(), id: id.to_owned(), ..Subject::anonymous() });
+        Ok(self.page(known, |subject| {
             let prepared = prepare(subject);
             let Ok(asking) = self.ask(&prepared) else { return false };
             let about = About { action, target, resource, arguments: None, supplied: self.supplied };
@@ -169,17 +174,18 @@ impl Search<'_> {
     }
 
     /// The first of what is known, from where the page begins, that is found by asking.
-    fn page<T>(&self, known: Vec<T>, mut is_found: impl FnMut(&T) -> bool) -> Found<T> {
+    fn page<T>(&self, known: impl IntoIterator<Item = T>, mut is_found: impl FnMut(&T) -> bool) -> Found<T> {
         let mut found = Found::nothing();
-        let (all, mut asked) = (known.len(), 0);
-        for item in known.into_iter().skip(self.from) {
+        let mut known = known.into_iter().skip(self.from).peekable();
+        let mut asked = 0;
+        while let Some(item) = known.next() {
             asked += 1;
             if is_found(&item) {
                 found.items.push(item);
             }
             let over = found.items.len() >= self.page.max(1) || asked >= self.most || !(self.has_time)();
             if over {
-                found.next = self.from.checked_add(asked).filter(|next| *next < all);
+                found.next = known.peek().and_then(|_| self.from.checked_add(asked));
                 break;
             }
         }
@@ -191,18 +197,6 @@ impl std::fmt::Debug for Search<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { from, page, most, inputs, .. } = self;
         write!(formatter, "Search {{ from: {from}, page: {page}, most: {most}, inputs: {inputs:?} }}")
-    }
-}
-
-impl Policies {
-    /// The subjects of a kind that entity files know, in order. The files say what they are in; what comes with a token
-    /// alone, such as scopes, is for the caller to add.
-    #[must_use]
-    pub fn subjects_of(&self, kind: &SubjectKind) -> Vec<Subject> {
-        let mut ids: Vec<String> = self.store().ids(kind.type_name()).map(str::to_owned).collect();
-        ids.sort();
-        let named = |id| Subject { kind: kind.clone(), id, ..Subject::anonymous() };
-        ids.into_iter().map(named).collect()
     }
 }
 

@@ -28,6 +28,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Store {
     entities: FxHashMap<EntityUID, Stored>,
+    /// The entities of each type, in order of their ids.
+    by_type: FxHashMap<EntityType, Vec<EntityUID>>,
 }
 
 #[derive(Debug)]
@@ -78,19 +80,26 @@ impl Store {
             let references = references(&entity).collect();
             (entity.uid().clone(), Stored { entity: Arc::new(entity), references })
         });
-        Self { entities: stored.collect() }
+        let entities: FxHashMap<EntityUID, Stored> = stored.collect();
+        let mut by_type: FxHashMap<EntityType, Vec<EntityUID>> = FxHashMap::default();
+        for uid in entities.keys() {
+            by_type.entry(uid.entity_type().clone()).or_default().push(uid.clone());
+        }
+        for uids in by_type.values_mut() {
+            uids.sort_unstable_by(|left, right| left.eid().cmp(right.eid()));
+        }
+        Self { entities, by_type }
     }
 
     pub(crate) fn get(&self, uid: &EntityUID) -> Option<&Arc<Entity>> {
         self.entities.get(uid).map(|stored| &stored.entity)
     }
 
-    /// The ids of all entities of a type, in no order.
+    /// The ids of all entities of a type, in order.
     pub(crate) fn ids(&self, type_name: &str) -> impl Iterator<Item = &str> {
-        // Names of types are compared as they are, and not as texts, which takes long for many entities.
         let wanted: Option<EntityType> = type_name.parse().ok();
-        let all = self.entities.keys().filter(move |uid| Some(uid.entity_type()) == wanted.as_ref());
-        all.map(|uid| uid.eid().as_ref())
+        let uids = wanted.and_then(|wanted| self.by_type.get(&wanted));
+        uids.into_iter().flatten().map(|uid| uid.eid().as_ref())
     }
 
     /// Everything the entity is in, however far up.

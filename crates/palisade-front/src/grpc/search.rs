@@ -83,11 +83,13 @@ fn read(
         v1::Sought::Targets => Some(Sought::Targets(target_type)),
         v1::Sought::Actions => Some(Sought::Actions),
     };
-    let item = item(snapshot, resource, asked);
+    let too_large = size(asked) > snapshot.limits.body;
+    let refusal = || malformed("what is asked is larger than `limits.body`");
+    let item = if too_large { Err(refusal()) } else { item(snapshot, resource, asked) };
     let asked_for = sought.as_ref().ok_or_else(|| malformed("nothing is sought")).and(item);
     let question = Question { asked: asked_for.map(Asked::one), path: None };
     let access = call.access_request(Surface::Decide, resource, None, question);
-    let credential = credential(asked);
+    let credential = if too_large { Credential::Unusable(refusal()) } else { credential(asked) };
     let page_size = usize::try_from(asked.page_size).ok().filter(|size| *size > 0);
     SearchRequest {
         access: AccessRequest { credential, ..access },
@@ -97,6 +99,15 @@ fn read(
         limit: page_size,
         token: Some(asked.page_token.clone()).filter(|token| !token.is_empty()),
     }
+}
+
+/// How long the texts are that are read, beside the token, which has a limit of its own.
+fn size(asked: &v1::SearchRequest) -> usize {
+    let of = |entity: &v1::Entity| {
+        entity.r#type.len() + entity.id.len() + entity.properties.as_ref().map_or(0, String::len)
+    };
+    let entities = asked.subject.iter().chain(&asked.target).map(of).sum::<usize>();
+    entities + asked.action.len() + asked.arguments.as_ref().map_or(0, String::len)
 }
 
 fn credential(asked: &v1::SearchRequest) -> Credential {
@@ -120,10 +131,6 @@ fn item(
     resource: Option<&Resource>,
     asked: &v1::SearchRequest,
 ) -> Result<Item, Refusal> {
-    let texts = [&asked.arguments, &asked.target.as_ref().and_then(|target| target.properties.clone())];
-    if texts.into_iter().flatten().map(String::len).sum::<usize>() > snapshot.limits.body {
-        return Err(malformed("what is asked is larger than `limits.body`"));
-    }
     let target = asked.target.clone().unwrap_or_default();
     let own = |name: &str| match resource.map(|resource| resource.kind) {
         Some(Kind::Mcp) => Action::mcp(name),

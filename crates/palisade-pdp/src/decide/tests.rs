@@ -311,10 +311,11 @@ async fn who_may_not_verify_is_told_so_before_the_token_is_looked_at() {
     };
     let setup = Setup::new();
     assert_eq!(ask(&setup, None, Some(&files)).await, Reason::PepUnauthenticated);
-    assert_eq!(ask(&setup, Some(&local), None).await, Reason::ResourceUnknown);
+    assert_eq!(ask(&setup, Some(&local), None).await, Reason::PepNotAllowed);
     assert_eq!(ask(&setup, Some(&local), Some(&files)).await, Reason::PepNotAllowed);
     let mut verifies = Setup::new();
     verifies.local.surfaces.insert(Surface::Verify);
+    assert_eq!(ask(&verifies, Some(&local), None).await, Reason::ResourceUnknown);
     assert_eq!(ask(&verifies, Some(&local), Some(&files)).await, Reason::TokenMalformed);
     verifies.most_concurrent = 0;
     assert_eq!(ask(&verifies, Some(&local), Some(&files)).await, Reason::Overloaded);

@@ -272,10 +272,8 @@ pub(crate) fn questions(policies: &Policies, world: &World, name: &ResourceName)
             found.extend(actions.into_iter().map(|action| (action, target.clone())));
         }
         for type_name in policies.vocabulary().own_types() {
-            let mut ids: Vec<&str> = policies.store().ids(&type_name).collect();
-            ids.sort_unstable();
             let actions = policies.vocabulary().actions_on(&type_name);
-            found.extend(ids.into_iter().flat_map(|id| {
+            found.extend(policies.store().ids(&type_name).flat_map(|id| {
                 let target = Target { type_name: type_name.clone(), id: id.to_owned() };
                 actions
                     .iter()

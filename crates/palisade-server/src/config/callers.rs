@@ -29,7 +29,14 @@ impl Builder<'_> {
                     continue;
                 }
             };
-            if !proofs.insert(format!("{auth:?}")) {
+            // A token says which client it is; for another audience it would still be that client's.
+            let proof = match &auth {
+                PepAuth::Token(client, _audience) => format!("{client:?}"),
+                PepAuth::Key(_) | PepAuth::Uid(_) | PepAuth::Secret { .. } | PepAuth::Loopback => {
+                    format!("{auth:?}")
+                }
+            };
+            if !proofs.insert(proof) {
                 self.problem(format!("peps.{name}.auth: another pep proves itself with the same"));
             }
             all.push((self.pep(name, pep), auth));
