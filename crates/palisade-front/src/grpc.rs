@@ -33,16 +33,22 @@ pub struct Api {
     pdp: Arc<Pdp>,
 }
 
+impl Api {
+    pub(crate) fn new(pdp: Arc<Pdp>) -> Self {
+        Self { pdp }
+    }
+}
+
 /// `palisade.v1.Decisions`, for a gRPC server.
 #[must_use]
 pub fn decisions(pdp: Arc<Pdp>) -> DecisionsServer<Api> {
-    DecisionsServer::new(Api { pdp })
+    DecisionsServer::new(Api::new(pdp))
 }
 
 /// `palisade.v1.Tokens`, for a gRPC server.
 #[must_use]
 pub fn tokens(pdp: Arc<Pdp>) -> TokensServer<Api> {
-    TokensServer::new(Api { pdp })
+    TokensServer::new(Api::new(pdp))
 }
 
 #[tonic::async_trait]

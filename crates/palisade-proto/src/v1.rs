@@ -88,6 +88,9 @@ pub struct DecideResponse {
     /// The reason code that enforcement would have given. Present with `OUTCOME_OBSERVED` alone.
     #[prost(string, optional, tag = "11")]
     pub would_be: ::core::option::Option<::prost::alloc::string::String>,
+    /// When the token ends: a permit is not remembered for longer. Absent where it is denied, and where no token came.
+    #[prost(message, optional, tag = "12")]
+    pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// The decision on several items.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -122,6 +125,9 @@ pub struct DecideBatchResponse {
     /// The reason code that enforcement would have given. Present with `OUTCOME_OBSERVED` alone.
     #[prost(string, optional, tag = "10")]
     pub would_be: ::core::option::Option<::prost::alloc::string::String>,
+    /// When the token ends. Absent where the batch is denied, and where no token came.
+    #[prost(message, optional, tag = "11")]
+    pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// How one item of a batch came out.
 #[derive(Clone, PartialEq, ::prost::Message)]

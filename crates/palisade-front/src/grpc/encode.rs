@@ -4,7 +4,9 @@
 //! is permitted. What the policies said is told where it was asked for, and only to the callers of this API, which are
 //! configured to be.
 
-use palisade_model::{PolicyRevision, Reason, Refusal};
+use std::sync::Arc;
+
+use palisade_model::{Authority, PolicyRevision, Reason, Refusal, Timestamp};
 use palisade_pdp::{Decision, Denial, Finding, Findings, ItemOutcome as Passed, Remedy};
 use palisade_policy::{PolicyRef, Verdict};
 use palisade_proto::v1::{
@@ -31,12 +33,14 @@ pub(super) fn decided(
     match decision {
         Decision::Permit(permit) => {
             answer.subject = Some(permit.subject().entity());
+            answer.expires_at = expires_at(permit.authority());
             let verdicts = || findings.items().map(|finding| finding.verdict);
             answer.obligations = verdicts().flat_map(Verdict::obligations).cloned().collect();
             answer.advice = verdicts().flat_map(Verdict::advice).cloned().collect();
         }
         Decision::Observed(observed) => {
             answer.subject = Some(observed.subject().entity());
+            answer.expires_at = expires_at(observed.authority());
             answer.policy_code = findings.deciding().and_then(Verdict::policy_code).map(str::to_owned);
             answer.would_be = Some(observed.would_be().as_str().to_owned());
         }
@@ -73,6 +77,7 @@ pub(super) fn batch(
         policy_revision: whole.policy_revision,
         explanation: whole.explanation,
         would_be: whole.would_be,
+        expires_at: whole.expires_at,
     }
 }
 
@@ -98,18 +103,26 @@ pub(super) fn verified(verified: &Result<VerifiedToken, Refusal>) -> VerifyRespo
         }
         Ok(token) => {
             let authority = token.authority();
-            let expires_at = prost_types::Timestamp {
-                seconds: authority.expires_at.unix_seconds(),
-                nanos: i32::try_from(authority.expires_at.subsec_nanos()).unwrap_or_default(),
-            };
             VerifyResponse {
                 accepted: true,
                 reason: None,
                 subject: Some(token.subject().entity()),
                 scopes: authority.scopes.iter().map(ToString::to_string).collect(),
-                expires_at: Some(expires_at),
+                expires_at: Some(timestamp(authority.expires_at)),
             }
         }
+    }
+}
+
+/// When the token ends, where one came.
+fn expires_at(authority: Option<&Arc<Authority>>) -> Option<prost_types::Timestamp> {
+    authority.map(|authority| timestamp(authority.expires_at))
+}
+
+fn timestamp(time: Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: time.unix_seconds(),
+        nanos: i32::try_from(time.subsec_nanos()).unwrap_or_default(),
     }
 }
 
