@@ -8,6 +8,7 @@
 )]
 
 mod authzen;
+mod client;
 mod dev;
 mod egress;
 mod envoy;

@@ -115,4 +115,4 @@ impl Tokens for Api {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -71,3 +71,6 @@ impl DecisionPoint for InProcess {
         Box::pin(self.ask(presentation, Tokens::verify))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use prost_types::FileDescriptorSet;
 
 use crate::v1::{DecideBatchRequest, DecideRequest, Item, VerifyRequest};
 
+mod compatible;
 mod fresh;
 mod rules;
 

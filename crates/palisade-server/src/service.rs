@@ -3,8 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use palisade_audit::{AuditLog, AuditSettings, Event, EventRecord};
-use palisade_front::admin::{Admin, Readiness};
-use palisade_model::Clock;
+use palisade_front::{
+    InProcess,
+    admin::{Admin, Readiness},
+};
+use palisade_model::{Clock, PepName};
 use palisade_pdp::{Pdp, PdpSettings};
 use serde_json::json;
 use thiserror::Error;
@@ -181,6 +184,13 @@ impl Service {
     #[must_use]
     pub fn pdp(&self) -> &Arc<Pdp> {
         &self.pdp
+    }
+
+    /// The decision point, to be asked in this process by this PEP: for programs that hold a service instead of calling
+    /// one. `local` is the unnamed PEP.
+    #[must_use]
+    pub fn decision_point(&self, pep: PepName) -> InProcess {
+        InProcess::new(Arc::clone(&self.pdp), pep)
     }
 
     /// Stops: no new connections, requests under way end, the decision log is flushed and exported as far as it goes.

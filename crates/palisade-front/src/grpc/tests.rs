@@ -2,5 +2,5 @@
 
 mod answers;
 mod batch;
-mod fixture;
+pub(crate) mod fixture;
 mod nothing_else_permits;

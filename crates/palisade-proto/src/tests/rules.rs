@@ -1,5 +1,7 @@
-//! The rules that the files of the API keep: those of `buf lint` that matter to who generates code from them, and a
-//! comment on everything.
+//! The rules that the files of the API keep: those of `buf lint`, categories `STANDARD` and `COMMENTS`.
+//!
+//! One is left out: `SERVICE_SUFFIX`, since the names `Decisions` and `Tokens` are those of the contract. Some are stricter
+//! here: no type is inside another, no file has options or extensions, and a comment is a sentence.
 
 use std::{collections::BTreeSet, fs};
 
@@ -58,6 +60,16 @@ impl Faults {
         let name = file.name();
         self.unless(file.syntax() == "proto3", format!("`{name}` is not proto3"));
         self.unless(file.package() == package, format!("`{name}` is of another package"));
+        let version = file.package().rsplit_once(".v").map(|(_, version)| version);
+        let versioned =
+            version.is_some_and(|version| version.parse::<u32>().is_ok_and(|version| version > 0));
+        self.unless(versioned, format!("`{name}` is of a package without a version"));
+        let base = name.rsplit('/').next().and_then(|base| base.strip_suffix(".proto"));
+        self.unless(base.is_some_and(is_snake), format!("`{name}` is not snake_case"));
+        self.unless(
+            file.public_dependency.is_empty() && file.weak_dependency.is_empty(),
+            format!("`{name}` imports publicly or weakly"),
+        );
         let folder = name.rsplit_once('/').map(|(folder, _)| folder.replace('/', "."));
         self.unless(folder.as_deref() == Some(file.package()), format!("`{name}` lies in another folder"));
         self.commented(file, &[PACKAGE], name);
@@ -75,6 +87,9 @@ impl Faults {
             message.nested_type.is_empty() && message.enum_type.is_empty(),
             format!("`{name}` holds types"),
         );
+        for one_of in message.oneof_decl.iter().filter(|one_of| !one_of.name().starts_with('_')) {
+            self.unless(is_snake(one_of.name()), format!("`{name}.{}` is not snake_case", one_of.name()));
+        }
         for (number, field) in (0..).zip(&message.field) {
             let name = format!("{name}.{}", field.name());
             self.unless(is_snake(field.name()), format!("`{name}` is not snake_case"));
@@ -161,15 +176,18 @@ fn the_api_keeps_the_rules() {
 fn the_rules_find_what_they_are_for() {
     let written = tempfile::tempdir().unwrap();
     fs::create_dir(written.path().join("bad")).unwrap();
-    let bad = "syntax = \"proto3\";\npackage other.v1;\nservice checks {\n  rpc check(Ask) returns (Ask);\n}\n\
+    let bad = "syntax = \"proto3\";\npackage other;\nservice checks {\n  rpc check(Ask) returns (Ask);\n}\n\
                // An answer.\nenum BadOutcome {\n  PERMIT = 0;\n  DENY_IT = 1;\n}\nmessage Ask {\n  // a word\n  \
-               string askedFor = 1;\n  // A sentence.\n  bool fine = 2;\n}\n";
-    fs::write(written.path().join("bad/bad.proto"), bad).unwrap();
+               string askedFor = 1;\n  // A sentence.\n  bool fine = 2;\n  oneof theWay {\n    // A way.\n    string a = 3;\n  }\n}\n";
+    fs::write(written.path().join("bad/Bad.proto"), bad).unwrap();
     let found = faults(&compiled(written.path(), "bad"), "palisade.v1");
     for expected in [
-        "`bad/bad.proto` is of another package",
-        "`bad/bad.proto` lies in another folder",
-        "`bad/bad.proto` has no comment that is a sentence",
+        "`bad/Bad.proto` is of another package",
+        "`bad/Bad.proto` lies in another folder",
+        "`bad/Bad.proto` is of a package without a version",
+        "`bad/Bad.proto` is not snake_case",
+        "`Ask.theWay` is not snake_case",
+        "`bad/Bad.proto` has no comment that is a sentence",
         "`Ask` has no comment that is a sentence",
         "`Ask.askedFor` is not snake_case",
         "`Ask.askedFor` has no comment that is a sentence",
@@ -179,7 +197,7 @@ fn the_rules_find_what_they_are_for() {
         "`checks` is not PascalCase",
         "`check` is not PascalCase",
         "`check` takes or gives no `checkRequest`",
-        "`.other.v1.Ask` is of two methods",
+        "`.other.Ask` is of two methods",
     ] {
         assert!(found.iter().any(|fault| fault == expected), "{expected}: {found:#?}");
     }

@@ -27,7 +27,7 @@ use tonic::Request;
 
 use crate::grpc::Api;
 
-pub(super) const NOW: i64 = 1_700_000_000;
+pub(crate) const NOW: i64 = 1_700_000_000;
 
 const POLICIES: &str = r#"
 @id("read") @obligation("log the call") @advice("cache it")
@@ -50,13 +50,13 @@ const TOOLS: [&str; 5] = ["list_files", "delete_file", "wipe", "old_tool", "pay"
 static KEY: LazyLock<Ed25519KeyPair> = LazyLock::new(|| Ed25519KeyPair::generate().unwrap());
 
 /// The API on a decision point, and the folder of its log.
-pub(super) struct Fixture {
+pub(crate) struct Fixture {
     api: Api,
     folder: TempDir,
 }
 
 impl Fixture {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = AuditSettings {
             path: folder.path().to_owned(),
@@ -85,36 +85,41 @@ impl Fixture {
             clock,
             most_concurrent: 100,
         });
-        Self { api: Api { pdp: Arc::new(pdp) }, folder }
+        Self { api: Api::new(Arc::new(pdp)), folder }
     }
 
-    pub(super) async fn decide(&self, by: &str, asked: DecideRequest) -> DecideResponse {
+    /// The decision point.
+    pub(crate) fn pdp(&self) -> Arc<Pdp> {
+        Arc::clone(&self.api.pdp)
+    }
+
+    pub(crate) async fn decide(&self, by: &str, asked: DecideRequest) -> DecideResponse {
         self.api.decide(call(by, asked)).await.unwrap().into_inner()
     }
 
-    pub(super) async fn decide_batch(&self, by: &str, asked: DecideBatchRequest) -> DecideBatchResponse {
+    pub(crate) async fn decide_batch(&self, by: &str, asked: DecideBatchRequest) -> DecideBatchResponse {
         self.api.decide_batch(call(by, asked)).await.unwrap().into_inner()
     }
 
-    pub(super) async fn verify(&self, by: &str, resource: &str, token: &str) -> VerifyResponse {
+    pub(crate) async fn verify(&self, by: &str, resource: &str, token: &str) -> VerifyResponse {
         let asked = VerifyRequest { resource: resource.to_owned(), token: token.to_owned() };
         self.api.verify(call(by, asked)).await.unwrap().into_inner()
     }
 
     /// A call whose caller waits for so long, in gRPC's own words.
-    pub(super) async fn decide_within(&self, timeout: &str, asked: DecideRequest) -> DecideResponse {
+    pub(crate) async fn decide_within(&self, timeout: &str, asked: DecideRequest) -> DecideResponse {
         let mut request = call("app", asked);
         request.metadata_mut().insert("grpc-timeout", timeout.parse().unwrap());
         self.api.decide(request).await.unwrap().into_inner()
     }
 
     /// The log is closed: nothing can be recorded any more.
-    pub(super) async fn close_log(&self) {
+    pub(crate) async fn close_log(&self) {
         self.api.pdp.audit().shutdown().await;
     }
 
     /// Every decision on the record, the oldest first.
-    pub(super) async fn recorded(&self) -> Vec<DecisionRecord> {
+    pub(crate) async fn recorded(&self) -> Vec<DecisionRecord> {
         self.close_log().await;
         let mut found = Vec::new();
         let filter = query::Filter { order: query::Order::OldestFirst, ..query::Filter::default() };
@@ -137,7 +142,7 @@ fn call<T>(by: &str, message: T) -> Request<T> {
 }
 
 /// A question about a tool, with a token.
-pub(super) fn ask(resource: &str, tool: &str, token: &str) -> DecideRequest {
+pub(crate) fn ask(resource: &str, tool: &str, token: &str) -> DecideRequest {
     DecideRequest {
         resource: resource.to_owned(),
         token: Some(token.to_owned()),
@@ -146,20 +151,20 @@ pub(super) fn ask(resource: &str, tool: &str, token: &str) -> DecideRequest {
     }
 }
 
-pub(super) fn ask_all(resource: &str, items: Vec<Item>, token: &str) -> DecideBatchRequest {
+pub(crate) fn ask_all(resource: &str, items: Vec<Item>, token: &str) -> DecideBatchRequest {
     DecideBatchRequest { resource: resource.to_owned(), token: Some(token.to_owned()), items, explain: false }
 }
 
-pub(super) fn item(action: &str, target: Option<&str>) -> Item {
+pub(crate) fn item(action: &str, target: Option<&str>) -> Item {
     Item { action: action.to_owned(), target: target.map(str::to_owned), arguments: None }
 }
 
-pub(super) fn tools(names: &[&str]) -> Vec<Item> {
+pub(crate) fn tools(names: &[&str]) -> Vec<Item> {
     names.iter().map(|name| item("tools/call", Some(name))).collect()
 }
 
 /// A token of the issuer's key for a resource, with these scopes.
-pub(super) fn token(resource: &str, scopes: &str) -> String {
+pub(crate) fn token(resource: &str, scopes: &str) -> String {
     let claims = json!({
         "iss": "https://login.example.com", "sub": "alice", "aud": identifier(resource), "client_id": "app",
         "jti": "t1", "iat": NOW - 60, "exp": NOW + 600, "scope": scopes
@@ -167,7 +172,7 @@ pub(super) fn token(resource: &str, scopes: &str) -> String {
     signed(&claims)
 }
 
-pub(super) fn signed(claims: &Value) -> String {
+pub(crate) fn signed(claims: &Value) -> String {
     let header = json!({ "alg": "EdDSA", "typ": "at+jwt", "kid": "k" });
     let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let signed = format!("{}.{}", encode(&header), encode(claims));
@@ -175,7 +180,7 @@ pub(super) fn signed(claims: &Value) -> String {
     format!("{signed}.{signature}")
 }
 
-pub(super) fn identifier(resource: &str) -> String {
+pub(crate) fn identifier(resource: &str) -> String {
     format!("https://{resource}.example.com/mcp")
 }
 
@@ -196,7 +201,7 @@ fn policies() -> Policies {
     Policies::load(&sources, &World { resources: world.to_vec() }, OnError::Forbid).unwrap()
 }
 
-pub(super) fn resource(name: &str) -> Resource {
+pub(crate) fn resource(name: &str) -> Resource {
     Resource {
         name: name.parse().unwrap(),
         identifier: identifier(name),
