@@ -155,8 +155,8 @@ async fn what_is_remembered_is_on_no_record_and_ends_with_its_policies() {
     assert_eq!(palisade.decisions().unwrap().len(), 1, "what is remembered is on no record");
 
     policy("@id(\"shut\") forbid (principal, action, resource);");
-    // The first answer of the new revision is enough, whatever it was asked for.
-    let other = Question::new("demo", tool("get_user_info")).token(&token);
+    // The first answer of the new revision is enough, whatever was asked. One that is to be explained is never remembered.
+    let other = Question::new("demo", tool("get_user_info")).token(&token).explained();
     let changed = async || Ok(cached.decide(&other).await?.permit().is_none().then_some(()));
     eventually("the changed policies", changed).await.unwrap();
     let now = cached.decide(&question).await.unwrap();

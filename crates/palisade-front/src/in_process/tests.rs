@@ -104,6 +104,9 @@ async fn decisions_are_the_same_over_the_network_and_in_the_process() {
             assert_eq!(decision.reason.as_str(), reason, "{question:?}");
             assert_eq!(decision.explanation.is_some(), question.explain);
             assert_eq!(decision.permit().is_some(), reason == "permitted");
+            // What comes without a token has no end that is known, so it is never remembered.
+            let ends = decision.permit().is_some_and(|permit| permit.expires_at().is_some());
+            assert_eq!(ends, reason == "permitted" && question.token.is_some());
         }
     }
 }
