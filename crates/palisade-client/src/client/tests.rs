@@ -11,7 +11,8 @@ use std::{
 
 use palisade_model::RawToken;
 use palisade_proto::v1::{
-    DecideBatchRequest, DecideBatchResponse, DecideRequest, DecideResponse, Outcome as Said,
+    DecideBatchRequest, DecideBatchResponse, DecideRequest, DecideResponse, Outcome as Said, SearchRequest,
+    SearchResponse,
     decisions_server::{Decisions, DecisionsServer},
 };
 use tokio::{
@@ -92,6 +93,10 @@ impl Decisions for Peer {
         &self,
         _request: Request<DecideBatchRequest>,
     ) -> Result<Response<DecideBatchResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+
+    async fn search(&self, _request: Request<SearchRequest>) -> Result<Response<SearchResponse>, Status> {
         Err(Status::unimplemented("not asked here"))
     }
 }
