@@ -19,6 +19,9 @@ use thiserror::Error;
 
 use crate::{About, Asking, Listing, Policies, PreparedSubject, Reach, query::belongs};
 
+/// After so many questions a page looks whether its time is over. What is found among a few does not hang on the clock.
+const BETWEEN_LOOKS: usize = 32;
+
 /// A search, and how far it goes.
 #[derive(Clone, Copy)]
 pub struct Search<'a> {
@@ -36,7 +39,7 @@ pub struct Search<'a> {
     pub page: usize,
     /// How many questions a page may ask.
     pub most: usize,
-    /// Whether there is time for another question.
+    /// Whether there is time for more questions.
     pub has_time: &'a dyn Fn() -> bool,
 }
 
@@ -183,7 +186,8 @@ impl Search<'_> {
             if is_found(&item) {
                 found.items.push(item);
             }
-            let over = found.items.len() >= self.page.max(1) || asked >= self.most || !(self.has_time)();
+            let late = asked % BETWEEN_LOOKS == 0 && !(self.has_time)();
+            let over = found.items.len() >= self.page.max(1) || asked >= self.most || late;
             if over {
                 found.next = known.peek().and_then(|_| self.from.checked_add(asked));
                 break;

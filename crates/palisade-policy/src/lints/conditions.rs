@@ -69,7 +69,8 @@ fn equation(expression: &Expr) -> Option<(&Expr, &Literal)> {
 fn unindexed(statement: &Statement<'_>, unnarrowed: &HashSet<&str>) -> Option<Diagnostic> {
     unnarrowed.contains(statement.id.as_str()).then(|| {
         let message = "is evaluated for every request: nothing in its head narrows down which";
-        let help = "name an action, a role or a resource in the head, or begin the condition with a scope";
+        let help = "name an action, a role or a resource in the head, or begin the condition with a scope or with \
+                    a member of the context that equals something";
         statement.finding(Lint::Unindexed, message).help(help)
     })
 }

@@ -171,7 +171,8 @@ fn a_search_is_never_cut_in_silence() {
     assert_eq!(most(1), Ok((1, Some(1))));
     assert_eq!(most(0), Ok((1, Some(1))), "every page comes on");
     let late = Search { has_time: &|| false, ..search(&policies, &question) };
-    assert_eq!(late.targets(&subject, &call, None, &question.resource).unwrap().next, Some(1));
+    assert_eq!(late.targets(&subject, &call, None, &question.resource).unwrap().next, None, "they are few");
+    assert_eq!(late.page(0..100, |_| false).next, Some(32), "and these are not");
     let behind = Search { from: usize::MAX, ..search(&policies, &question) };
     assert_eq!(behind.targets(&subject, &call, None, &question.resource), Ok(Found::nothing()));
     let search = search(&policies, &question);
