@@ -12,6 +12,7 @@ mod client;
 mod dev;
 mod egress;
 mod envoy;
+mod exchange;
 mod failures;
 mod http_routes;
 mod import;

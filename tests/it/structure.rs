@@ -115,8 +115,8 @@ fn only_one_crate_names_the_policy_engine_and_only_one_the_signature_library() {
             .collect::<Vec<_>>()
     };
     assert_eq!(users("cedar-policy"), ["palisade-policy"]);
-    // The server signs the tokens of the development issuer with it.
-    assert_eq!(users("jsonwebtoken"), ["palisade-server", "palisade-token"]);
+    // The server signs the tokens of the development issuer with it, and an exchange the assertions of its client.
+    assert_eq!(users("jsonwebtoken"), ["palisade-exchange", "palisade-server", "palisade-token"]);
 }
 
 #[test]
@@ -129,6 +129,8 @@ fn functions_that_build_proofs_are_called_in_one_place() {
     };
     assert_eq!(construct("Permit { grant"), 1, "a permit is built in one place");
     assert_eq!(construct("VerifiedToken {\n"), 1, "a verified token is built in one place");
+    assert_eq!(construct("Ok(Order {"), 1, "an order is built in one place");
+    assert_eq!(construct("Ok(Issued {"), 1, "what is issued is taken in one place");
 }
 
 /// Compares a generated file with what is checked in, or writes it with `PALISADE_BLESS=1`.

@@ -16,6 +16,7 @@
 
 mod checkpoint;
 mod event;
+mod exchange;
 mod export;
 mod folder;
 mod health;
@@ -34,6 +35,7 @@ mod status;
 mod writer;
 
 pub use event::{Event, EventRecord, Listed};
+pub use exchange::{ExchangeRecord, ExchangeSource, ProviderErrorRecord};
 pub use folder::FolderProblem;
 pub use log::{AuditError, AuditLog, AuditReceipt};
 pub use record::{

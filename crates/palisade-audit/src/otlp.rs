@@ -14,6 +14,7 @@ use serde_json::Value as Json;
 
 use crate::{
     event::EventRecord,
+    exchange::ExchangeRecord,
     record::{DecisionRecord, Outcome, Record},
 };
 
@@ -112,6 +113,7 @@ fn decision_attributes(record: &DecisionRecord) -> Attributes {
         .maybe("palisade.request_id", record.request_id.as_deref())
         .maybe("url.template", record.path.as_deref())
         .maybe("palisade.input_digest", record.input_digest.as_deref())
+        .exchange(record.exchange.as_deref())
         .texts(
             "palisade.items",
             record.items.iter().map(|item| {
@@ -199,6 +201,31 @@ impl Attributes {
 
     fn number(self, key: &str, number: u64) -> Self {
         self.with(key, Value::IntValue(i64::try_from(number).unwrap_or(i64::MAX)))
+    }
+
+    fn exchange(self, exchange: Option<&ExchangeRecord>) -> Self {
+        let Some(exchange) = exchange else { return self };
+        let said = exchange.provider_error.as_ref();
+        self.text("palisade.exchange.name", exchange.name.as_str())
+            .text("palisade.exchange.audience", exchange.audience.as_str())
+            .text("palisade.exchange.reason", exchange.reason.as_str())
+            .texts(
+                "palisade.exchange.requested_scopes",
+                exchange.requested_scopes.iter().map(ToString::to_string),
+            )
+            .texts("palisade.exchange.scopes", exchange.scopes.iter().map(ToString::to_string))
+            .texts("palisade.exchange.actors", exchange.actors.iter().cloned())
+            .maybe("palisade.exchange.token_id", exchange.token_id.as_deref())
+            .maybe_number("palisade.exchange.duration_us", exchange.duration_us)
+            .maybe("palisade.exchange.provider_error", said.and_then(|said| said.error.as_deref()))
+            .maybe(
+                "palisade.exchange.provider_description",
+                said.and_then(|said| said.description.as_deref()),
+            )
+            .texts(
+                "palisade.exchange.provider_codes",
+                said.iter().flat_map(|said| said.codes.iter().cloned()),
+            )
     }
 
     fn maybe(self, key: &str, text: Option<&str>) -> Self {

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::event::EventRecord;
+use crate::{event::EventRecord, exchange::ExchangeRecord};
 
 /// The version of the record schema.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -188,6 +188,9 @@ pub struct DecisionRecord {
     /// HMAC of the arguments' digest with the installation's key: equal arguments have equal digests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_digest: Option<String>,
+    /// The exchange of the token that the decision needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<Box<ExchangeRecord>>,
     /// What the caller supplied of the attributes of subject and target and what took no part: the caller may not supply
     /// it, the schema does not declare it, or it is known already. Names alone: `subject.department`, `resource.owner`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -248,6 +251,7 @@ impl DecisionRecord {
             input_digest: None,
             ignored: Vec::new(),
             found: None,
+            exchange: None,
             items: Vec::new(),
             count: 1,
         }

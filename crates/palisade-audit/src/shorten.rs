@@ -48,6 +48,12 @@ fn with_short_lists(mut record: DecisionRecord) -> DecisionRecord {
     record.items.truncate(KEPT);
     record.determining_policies.truncate(KEPT);
     record.policy_errors.truncate(KEPT);
+    if let Some(exchange) = &mut record.exchange {
+        note("exchange.determining_policies", exchange.determining_policies.len());
+        note("exchange.policy_errors", exchange.policy_errors.len());
+        exchange.determining_policies.truncate(KEPT);
+        exchange.policy_errors.truncate(KEPT);
+    }
     for item in &mut record.items {
         note("items.determining_policies", item.determining_policies.len());
         item.determining_policies.truncate(KEPT);

@@ -102,6 +102,7 @@ const fn may_deny_with_200(surface: Surface) -> bool {
         Surface::HttpAuthz
         | Surface::Decide
         | Surface::Verify
+        | Surface::Exchange
         | Surface::Authzen
         | Surface::Search
         | Surface::Toolhive
@@ -123,9 +124,10 @@ fn jsonrpc_error(denial: &Denial, decoded: &Decoded) -> serde_json::Value {
 /// INVARIANT: the only place that writes status code 0.
 pub(crate) fn allowed(passage: &Passage<'_>, call: &HttpCall) -> CheckResponse {
     let headers = passage.headers();
+    let credential = passage.credential().map(|(name, value)| overwrite(name, value));
     let ok = OkHttpResponse {
         headers_to_remove: passage.removals(&headers, &call.headers),
-        headers: headers.into_iter().map(|(name, value)| overwrite(name, value)).collect(),
+        headers: headers.into_iter().map(|(name, value)| overwrite(name, value)).chain(credential).collect(),
         response_headers_to_add: response_headers(passage, call).into_iter().map(for_response).collect(),
         ..OkHttpResponse::default()
     };

@@ -27,6 +27,8 @@ use palisade_pdp::{
     run_to_end,
 };
 
+use zeroize::Zeroizing;
+
 use crate::{
     call::{Body, Headers, HttpCall, Named},
     decode::{Believed, decode},
@@ -46,10 +48,23 @@ pub fn router(pdp: Arc<Pdp>) -> Router {
 }
 
 async fn check(State(pdp): State<Arc<Pdp>>, request: Request) -> Response {
-    response(run_to_end(async move { decide(&pdp, request).await }, encode::outage).await)
+    let told = run_to_end(async move { decide(&pdp, request).await }, || Told::from(encode::outage())).await;
+    response(told)
 }
 
-async fn decide(pdp: &Pdp, request: Request) -> Answer {
+/// An answer, with the header that takes the place of the client's credential.
+struct Told {
+    answer: Answer,
+    credential: Option<(String, Zeroizing<String>)>,
+}
+
+impl From<Answer> for Told {
+    fn from(answer: Answer) -> Self {
+        Self { answer, credential: None }
+    }
+}
+
+async fn decide(pdp: &Pdp, request: Request) -> Told {
     let snapshot = pdp.snapshot();
     let limits = &snapshot.limits;
     let (parts, body) = request.into_parts();
@@ -61,12 +76,12 @@ async fn decide(pdp: &Pdp, request: Request) -> Answer {
     if form == RequestFrom::Call
         && let Some((resource, origin)) = decoded.preflight(&call, &believed)
     {
-        return answer::preflight(resource, origin);
+        return answer::preflight(resource, origin).into();
     }
     match pdp.decide(&snapshot, &decoded.request).await {
         Decision::Permit(permit) => passed(&Passage::from(&permit), &call),
         Decision::Observed(observed) => passed(&Passage::from(&observed), &call),
-        Decision::Deny(denial) => encode::denial_answer(&denial, &call, &decoded),
+        Decision::Deny(denial) => encode::denial_answer(&denial, &call, &decoded).into(),
     }
 }
 
@@ -129,15 +144,17 @@ fn headers(map: &HeaderMap) -> Headers {
     headers
 }
 
-fn passed(passage: &Passage<'_>, call: &HttpCall) -> Answer {
+fn passed(passage: &Passage<'_>, call: &HttpCall) -> Told {
     let mut headers = passage.headers();
     headers.push((TO_REMOVE, passage.removals(&headers, &call.headers).join(", ")));
     headers.extend(encode::response_headers(passage, call));
-    Answer { status: 200, headers, body: String::new() }
+    let credential = passage.credential().map(|(name, value)| (name.to_owned(), Zeroizing::new(value)));
+    Told { answer: Answer { status: 200, headers, body: String::new() }, credential }
 }
 
 /// An answer as a response. One that cannot be written as it is becomes an outage, never an allow.
-fn response(answer: Answer) -> Response {
+fn response(told: Told) -> Response {
+    let Told { answer, credential } = told;
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     let mut response = Response::new(HttpBody::from(answer.body));
     *response.status_mut() = status;
@@ -147,6 +164,15 @@ fn response(answer: Answer) -> Response {
                 response.headers_mut().append(HeaderName::from_static(name), value);
             }
             Err(_) => *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+    if let Some((name, value)) = credential {
+        match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
+            (Ok(name), Ok(mut value)) => {
+                value.set_sensitive(true);
+                response.headers_mut().insert(name, value);
+            }
+            (Ok(_) | Err(_), _) => *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE,
         }
     }
     response

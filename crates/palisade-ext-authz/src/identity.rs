@@ -2,7 +2,7 @@
 //! what would make it another call than the one that was decided.
 
 use palisade_model::{Authority, DecisionId, Reason, Subject, SubjectKind};
-use palisade_pdp::{Observed, Permit, Resource, UpstreamToken};
+use palisade_pdp::{Observed, Permit, Resource, Upstream};
 
 use crate::call::Headers;
 
@@ -23,6 +23,8 @@ pub(crate) struct Passage<'a> {
     pub(crate) subject: &'a Subject,
     pub(crate) authority: Option<&'a Authority>,
     pub(crate) revision: &'a str,
+    /// What the upstream gets in place of the client's credential.
+    pub(crate) upstream: &'a Upstream,
     /// The denial that enforcement would have given, for a resource under observation.
     pub(crate) observed: Option<Reason>,
 }
@@ -35,6 +37,7 @@ impl<'a> From<&'a Permit> for Passage<'a> {
             subject: permit.subject(),
             authority: permit.authority().map(AsRef::as_ref),
             revision: permit.revision().as_str(),
+            upstream: permit.upstream(),
             observed: None,
         }
     }
@@ -48,6 +51,7 @@ impl<'a> From<&'a Observed> for Passage<'a> {
             subject: observed.subject(),
             authority: observed.authority().map(AsRef::as_ref),
             revision: observed.revision().as_str(),
+            upstream: observed.upstream(),
             observed: Some(observed.would_be()),
         }
     }
@@ -72,20 +76,36 @@ impl Passage<'_> {
         headers
     }
 
-    /// The names of headers that the upstream must not get from the client, by `set`, the headers that we write.
+    /// The header that takes the place of the client's credential: name, in lower case, and value.
+    pub(crate) fn credential(&self) -> Option<(&str, String)> {
+        match self.upstream {
+            Upstream::Strip | Upstream::Keep => None,
+            Upstream::Exchanged(issued) => {
+                Some(("authorization", format!("Bearer {}", issued.token.as_str())))
+            }
+            Upstream::Static(header) => Some((&header.name, header.value.as_str().to_owned())),
+        }
+    }
+
+    /// The names of headers that the upstream must not get from the client: none that we write ourselves, which replace
+    /// what the client sent.
     pub(crate) fn removals(&self, set: &[(&'static str, String)], client: &Headers) -> Vec<String> {
         let of_client = client.iter().map(|(name, _)| name.to_owned());
         // Named also where we have not seen them: a proxy need not send us every header.
         let overrides = METHOD_OVERRIDES.map(str::to_owned);
         let mut names: Vec<String> =
             of_client.filter(|name| is_removed(name)).chain(own_spellings()).chain(overrides).collect();
-        match self.resource.upstream_token {
-            UpstreamToken::Strip if client.has("authorization") => names.push("authorization".to_owned()),
-            UpstreamToken::Strip | UpstreamToken::Keep => {}
+        match self.upstream {
+            Upstream::Keep => {}
+            Upstream::Strip | Upstream::Exchanged(_) | Upstream::Static(_) => {
+                names.extend(client.has("authorization").then(|| "authorization".to_owned()));
+            }
         }
+        let credential = self.credential();
+        let own = |name: &str| credential.as_ref().is_some_and(|(written, _)| *written == name);
         names.sort_unstable();
         names.dedup();
-        names.retain(|name| set.iter().all(|(written, _)| written != name));
+        names.retain(|name| !own(name) && set.iter().all(|(written, _)| written != name));
         names
     }
 }

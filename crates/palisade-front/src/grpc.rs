@@ -1,4 +1,4 @@
-//! `palisade.v1`: decisions, searches and the verification of tokens, over gRPC.
+//! `palisade.v1`: decisions, searches, and the verification and exchange of tokens, over gRPC.
 //!
 //! A call becomes a question (`decode`), the decision point decides it, and the decision becomes an answer (`encode`).
 //! Decoding is total: what cannot be read is in the question, as the reason for a recorded denial. A denial is an answer
@@ -6,15 +6,16 @@
 //! record, whether or not somebody still waits for it.
 //!
 //! Nothing here evaluates a policy or looks into a token. `OUTCOME_PERMIT` is written in two places of `encode`, from a
-//! permit and from what the decision point says of an item; and in `search`, where it says that a search was answered.
+//! permit and from what the decision point says of an item; and in `search`, where it says that a search was answered. A
+//! token is written in one place, from a permit that has one.
 
 use std::sync::Arc;
 
 use palisade_model::{RawToken, Surface};
 use palisade_pdp::{Pdp, Presented, run_to_end};
 use palisade_proto::v1::{
-    DecideBatchRequest, DecideBatchResponse, DecideRequest, DecideResponse, SearchRequest, SearchResponse,
-    VerifyRequest, VerifyResponse,
+    DecideBatchRequest, DecideBatchResponse, DecideRequest, DecideResponse, ExchangeRequest,
+    ExchangeResponse, SearchRequest, SearchResponse, VerifyRequest, VerifyResponse,
     decisions_server::{Decisions, DecisionsServer},
     tokens_server::{Tokens, TokensServer},
 };
@@ -112,6 +113,26 @@ impl Tokens for Api {
         let verified = self.pdp.verify(&snapshot, &presented, call.patience).await;
         Ok(Response::new(encode::verified(&verified)))
     }
+
+    async fn exchange(
+        &self,
+        request: Request<ExchangeRequest>,
+    ) -> Result<Response<ExchangeResponse>, Status> {
+        let (pdp, call) = (Arc::clone(&self.pdp), Call::of(&request));
+        let asked = request.into_inner();
+        let answer = async move { exchange(&pdp, &call, asked).await };
+        Ok(Response::new(run_to_end(answer, encode::exchange_outage).await))
+    }
+}
+
+async fn exchange(pdp: &Pdp, call: &Call, asked: ExchangeRequest) -> ExchangeResponse {
+    let snapshot = pdp.snapshot();
+    let ExchangeRequest { resource, token, exchange, scopes } = asked;
+    let resource = decode::resource(&snapshot, call, &resource);
+    let (wanted, question) = decode::exchange(&exchange, &scopes);
+    let request = call.access_request(Surface::Exchange, resource.as_deref(), Some(&token), question);
+    let decision = pdp.exchange(&snapshot, &request, wanted.as_ref(), call.patience).await;
+    encode::exchanged(&decision, &snapshot.revision)
 }
 
 #[cfg(test)]

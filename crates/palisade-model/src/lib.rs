@@ -16,8 +16,8 @@ mod time;
 
 pub use arguments::{Arguments, ArgumentsError, as_decimal, canonical_json};
 pub use names::{
-    Audience, ClientId, DecisionId, Issuer, IssuerName, NameError, PepName, PolicyRevision, ResourceName,
-    Scope, Scopes,
+    Audience, ClientId, DecisionId, ExchangeName, Issuer, IssuerName, NameError, PepName, PolicyRevision,
+    ResourceName, Scope, Scopes,
 };
 pub use properties::Properties;
 pub use raw_token::RawToken;

@@ -116,6 +116,10 @@ config_name!(
     /// The name of a policy enforcement point in the configuration.
     PepName
 );
+config_name!(
+    /// The name of a token exchange in the configuration.
+    ExchangeName
+);
 
 text_newtype!(
     /// An issuer identifier as a token's `iss` carries it (RFC 8414 section 2). Compared code point for code point.

@@ -2,15 +2,18 @@
 
 use std::fmt;
 
-/// The text of an access token. Nothing prints it; only the token crate turns it into something with claims.
+use zeroize::Zeroizing;
+
+/// The text of an access token. Nothing prints it, and its memory is overwritten when it is dropped; only the token
+/// crate turns it into something with claims.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RawToken(String);
+pub struct RawToken(Zeroizing<String>);
 
 impl RawToken {
     /// Wraps the text of a token.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self(Zeroizing::new(text.into()))
     }
 
     /// The text, for the validator and for forwarding; never for a log.

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Arguments, PepName, Properties, RawToken, Reason, ResourceName, Subject, Timestamp};
+use crate::{
+    Arguments, ExchangeName, PepName, Properties, RawToken, Reason, ResourceName, Subject, Timestamp,
+};
 
 /// One question to the decision point.
 ///
@@ -148,6 +150,12 @@ impl Action {
         Self { namespace: "Mcp".to_owned(), name: method.to_owned() }
     }
 
+    /// The exchange of a token (RFC 8693).
+    #[must_use]
+    pub fn exchange() -> Self {
+        Self { namespace: "OAuth".to_owned(), name: "exchange".to_owned() }
+    }
+
     /// An action of the `Http` namespace.
     #[must_use]
     pub fn http(method: &str) -> Self {
@@ -217,6 +225,12 @@ impl Target {
         Self { type_name: "Http::Route".to_owned(), id: format!("{resource}{template}") }
     }
 
+    /// What tokens are exchanged for.
+    #[must_use]
+    pub fn audience(exchange: &ExchangeName) -> Self {
+        Self { type_name: "OAuth::Audience".to_owned(), id: exchange.as_str().to_owned() }
+    }
+
     /// The template of an HTTP route.
     #[must_use]
     pub fn http_template(&self) -> Option<&str> {
@@ -274,6 +288,8 @@ pub enum Surface {
     Decide,
     /// The verification of tokens by our own API.
     Verify,
+    /// The exchange of tokens by our own API, and on the command line: `palisade decide --exchange`.
+    Exchange,
     /// The AuthZEN Authorization API.
     Authzen,
     /// Who can do what, by AuthZEN or our own API.
@@ -293,6 +309,7 @@ impl Surface {
             Self::HttpAuthz => "http_authz",
             Self::Decide => "decide",
             Self::Verify => "verify",
+            Self::Exchange => "exchange",
             Self::Authzen => "authzen",
             Self::Search => "search",
             Self::Toolhive => "toolhive",

@@ -3,6 +3,7 @@
 //! Exhaustive over [`Reason`]. Denials that a client can do nothing about look alike, so that nobody can find out
 //! which targets exist. Every URL comes from the configuration, never from the request.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use palisade_model::{Reason, Scope};
 use serde_json::json;
 
@@ -21,6 +22,9 @@ pub struct Answer {
 
 /// The header that carries the id of the decision.
 pub const DECISION_ID: &str = "x-palisade-decision-id";
+
+/// What Entra calls it where a login must be repeated with certain claims; clients of Entra know what to do.
+const INSUFFICIENT_CLAIMS: &str = "insufficient_claims";
 
 /// How a reason is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +112,13 @@ pub fn http(denial: &Denial, origin: Option<&str>) -> Answer {
         Form::InvalidToken => (401, "invalid_token", invalid_token_description(denial.reason)),
         Form::InsufficientScope => (403, "insufficient_scope", "the token lacks scopes for this"),
         Form::InsufficientAuthentication => {
-            (401, "insufficient_user_authentication", "a stronger or fresher authentication is needed")
+            let error = match denial.remedy {
+                Remedy::Claims(_) => INSUFFICIENT_CLAIMS,
+                Remedy::None | Remedy::Scopes(_) | Remedy::Authentication { .. } => {
+                    "insufficient_user_authentication"
+                }
+            };
+            (401, error, authentication_description(denial.reason))
         }
         Form::Denied => (403, "access_denied", "this is not permitted"),
         Form::Unknown => (404, "not_found", "there is no such resource"),
@@ -118,7 +128,8 @@ pub fn http(denial: &Denial, origin: Option<&str>) -> Answer {
     let mut headers = vec![("content-type", "application/json".to_owned())];
     headers.extend(always(denial.id, denial.resource.as_deref(), origin));
     if matches!(form, Form::TooMany | Form::Unavailable) {
-        headers.push(("retry-after", "1".to_owned()));
+        let seconds = denial.retry_after.map_or(1, |after| after.as_millis().div_ceil(1_000).max(1));
+        headers.push(("retry-after", seconds.to_string()));
     }
     if let Some(resource) = &denial.resource
         && let Some(challenge) = challenge(form, resource, &denial.remedy, description)
@@ -212,8 +223,14 @@ fn challenge(form: Form, resource: &Resource, remedy: &Remedy, description: &str
             }
         }
         Form::InsufficientAuthentication => {
-            parameters.push(("error", "insufficient_user_authentication".to_owned()));
+            let claims = match remedy {
+                Remedy::Claims(claims) => Some(claims),
+                Remedy::None | Remedy::Scopes(_) | Remedy::Authentication { .. } => None,
+            };
+            let error = claims.map_or("insufficient_user_authentication", |_| INSUFFICIENT_CLAIMS);
+            parameters.push(("error", error.to_owned()));
             parameters.push(("error_description", description.to_owned()));
+            parameters.extend(claims.map(|claims| ("claims", STANDARD.encode(claims))));
             if let Remedy::Authentication { acr_values, max_age } = remedy {
                 if !acr_values.is_empty() {
                     parameters.push(("acr_values", acr_values.join(" ")));
@@ -244,6 +261,15 @@ fn quotable(text: &str) -> String {
             matches!(character, '"' | '\\').then_some('\\').into_iter().chain(std::iter::once(character))
         })
         .collect()
+}
+
+/// What the user has to do.
+const fn authentication_description(reason: Reason) -> &'static str {
+    if matches!(reason, Reason::ExchangeConsentRequired) {
+        "the user has to consent at the identity provider"
+    } else {
+        "a stronger or fresher authentication is needed"
+    }
 }
 
 /// What a client with a bad token is told: enough to know whether to refresh it, nothing of the token.

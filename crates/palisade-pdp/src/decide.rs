@@ -2,7 +2,8 @@
 //!
 //! The order of the steps is the order of what a caller may learn. Who calls us comes first, then which resource is
 //! meant, since only a known resource may challenge; then who asks, before anything of the request is judged, so that
-//! a stranger learns nothing of bodies, targets or policies; then what is asked; then the policies. The record comes
+//! a stranger learns nothing of bodies, targets or policies; then what is asked; then the policies; then the exchange of
+//! the token, where the call leaves with one, and the policies about that before anybody is asked for it. The record comes
 //! last and before the answer: a permit without its receipt cannot be built.
 //!
 //! Nothing here returns an error. A refusal, a timeout and a panic are denials with a reason, and are recorded.
@@ -19,7 +20,9 @@ use std::{
 use arc_swap::ArcSwap;
 use futures::FutureExt;
 use palisade_audit::AuditLog;
-use palisade_model::{AccessRequest, Clock, DecisionId, Item, Reason, Refusal, Scopes, Timestamp};
+use palisade_model::{
+    AccessRequest, Asked, Clock, Credential, DecisionId, Item, Reason, Refusal, Scopes, Surface, Timestamp,
+};
 use palisade_policy::{NearPermit, Offer, StepUp, Verdict};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -28,8 +31,10 @@ use tokio::{
 use tracing::Instrument;
 
 use crate::{
-    Decision, Denial, Findings, Observed, Permit, Remedy, Reply, Resource, Snapshot,
+    AskedExchange, Decision, Denial, Findings, Observed, Permit, Remedy, Reply, Resource, Snapshot, Upstream,
+    UpstreamToken,
     decision::Grant,
+    exchange::{Asking, Exchanging, Step, leaves},
     metrics::Metrics,
     principal::{self, Principal},
     question::{Question, about, believed, circumstances, fits_catalogue, permitted_resource, readable},
@@ -51,6 +56,8 @@ pub struct Pdp {
     challenges: Challenges,
     metrics: Metrics,
     shadow: Shadow,
+    /// Bounds the requests that wait for providers of exchanges.
+    waiting: Semaphore,
     /// Whether the last decision could not be recorded.
     unrecorded: AtomicBool,
 }
@@ -84,6 +91,8 @@ pub(crate) struct Judgement {
     /// The permits that came nearest to permitting the first denied item.
     pub(crate) nearest: Vec<NearPermit>,
     pub(crate) remedy: Remedy,
+    /// The exchange that the call leaves by, or that was asked for.
+    pub(crate) exchange: Option<Exchanging>,
     /// Whether the steps came to their end before the deadline.
     pub(crate) in_time: bool,
 }
@@ -111,6 +120,7 @@ impl Pdp {
             admission: Semaphore::new(settings.most_concurrent),
             searching: Semaphore::new(1),
             most_concurrent: settings.most_concurrent,
+            waiting: Semaphore::new((settings.most_concurrent / 2).max(1)),
             challenges: Challenges::new(),
             metrics: Metrics::new(),
             unrecorded: AtomicBool::new(false),
@@ -136,7 +146,7 @@ impl Pdp {
 
     /// Decides a question. Always answers, within the deadline and what a last record takes.
     pub async fn decide(&self, snapshot: &Arc<Snapshot>, request: &AccessRequest) -> Decision {
-        self.decide_and_explain(snapshot, request, snapshot.limits.deadline).await.0
+        self.decide_and_explain(snapshot, request, Duration::MAX).await.0
     }
 
     /// The same, with what the policies said of each item, for a caller that waits no longer than `patience`.
@@ -146,26 +156,48 @@ impl Pdp {
         request: &AccessRequest,
         patience: Duration,
     ) -> (Decision, Findings) {
-        let span =
-            tracing::info_span!("pdp.decide", otel.kind = "server", decision.reason = tracing::field::Empty);
-        record::continue_trace(&span, request);
-        let answer = self.decide_in_span(snapshot, request, patience).instrument(span.clone()).await;
-        span.record("decision.reason", answer.0.reason().as_str());
-        answer
+        self.decide_in_span(snapshot, &Asking { request, exchange: None }, patience).await
+    }
+
+    /// Decides whether a token may be exchanged, and exchanges it: a permit of this holds the token. Where the request for
+    /// it could not be read, `asked` is nothing and the request says why.
+    pub async fn exchange(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        request: &AccessRequest,
+        asked: Option<&AskedExchange>,
+        patience: Duration,
+    ) -> Decision {
+        self.decide_in_span(snapshot, &Asking { request, exchange: asked }, patience).await.0
     }
 
     async fn decide_in_span(
         &self,
         snapshot: &Arc<Snapshot>,
-        request: &AccessRequest,
+        asking: &Asking<'_>,
         patience: Duration,
     ) -> (Decision, Findings) {
+        let span =
+            tracing::info_span!("pdp.decide", otel.kind = "server", decision.reason = tracing::field::Empty);
+        record::continue_trace(&span, asking.request);
+        let answer = self.decide_in_time(snapshot, asking, patience).instrument(span.clone()).await;
+        span.record("decision.reason", answer.0.reason().as_str());
+        answer
+    }
+
+    async fn decide_in_time(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        asking: &Asking<'_>,
+        patience: Duration,
+    ) -> (Decision, Findings) {
+        let request = asking.request;
         let started = self.clock.now();
-        let deadline = Instant::now() + patience.min(snapshot.limits.deadline);
+        let deadline = Instant::now() + patience.min(asking.time(snapshot));
         // Held until the record is written, so that `settled` waits for it, too.
         let admitted = self.admit();
         let judgement = match &admitted {
-            Some(_) => self.judge_in_time(snapshot, request, started, deadline).await,
+            Some(_) => self.judge_in_time(snapshot, asking, started, deadline).await,
             None => Judgement::denied(Reason::Overloaded),
         };
         self.conclude(snapshot, request, judgement, started, deadline).await
@@ -202,12 +234,12 @@ impl Pdp {
     async fn judge_in_time(
         &self,
         snapshot: &Snapshot,
-        request: &AccessRequest,
+        asking: &Asking<'_>,
         now: Timestamp,
         deadline: Instant,
     ) -> Judgement {
         let mut judgement = Judgement::denied(Reason::InternalError);
-        match within(deadline, self.judge(snapshot, request, now, deadline, &mut judgement)).await {
+        match within(deadline, self.judge(snapshot, asking, now, deadline, &mut judgement)).await {
             Ok(outcome) => {
                 judgement.outcome = outcome;
                 judgement.in_time = Instant::now() < deadline;
@@ -221,13 +253,15 @@ impl Pdp {
     async fn judge(
         &self,
         snapshot: &Snapshot,
-        request: &AccessRequest,
+        asking: &Asking<'_>,
         now: Timestamp,
         deadline: Instant,
         judgement: &mut Judgement,
     ) -> Result<Outcome, Refusal> {
+        let request = asking.request;
         let resource = permitted_resource(snapshot, request)?;
         judgement.resource = Some(Arc::clone(&resource));
+        let wanted = asking.wanted(snapshot, &resource)?;
         let principal = principal::authenticate(snapshot, &resource, request, now).await?;
         let asker = snapshot.askers.get(&snapshot.policies, &resource, &principal);
         judgement.scopes.clone_from(&asker.scopes);
@@ -238,8 +272,33 @@ impl Pdp {
         let asking = snapshot.policies.ask(&asker.subject, &circumstances);
         let question = Question { resource: &resource, principal: &principal, asking };
 
+        // Of an exchange that is all that is asked for, the policies are asked below.
+        let alone = wanted.as_ref().is_some_and(|wanted| wanted.alone);
+        let outcome = if alone {
+            Outcome::Permit
+        } else {
+            self.judge_items(snapshot, &question, &asked, now, deadline, judgement)?
+        };
+        if let (Some(wanted), Outcome::Permit | Outcome::Observe(_)) = (&wanted, outcome) {
+            let (question, waiting) = (&question, &self.waiting);
+            Step { snapshot, question, request, wanted, now, deadline, waiting }.run(judgement).await?;
+        }
+        Ok(outcome)
+    }
+
+    /// What the policies say of what is asked, and what would help where they deny it.
+    fn judge_items(
+        &self,
+        snapshot: &Snapshot,
+        question: &Question<'_>,
+        asked: &Asked,
+        now: Timestamp,
+        deadline: Instant,
+        judgement: &mut Judgement,
+    ) -> Result<Outcome, Refusal> {
+        let resource = question.resource;
         for item in &asked.items {
-            judgement.verdicts.push(question.asking.about(&about(item, &resource)));
+            judgement.verdicts.push(question.asking.about(&about(item, resource)));
             if Instant::now() >= deadline {
                 return Err(Refusal::new(Reason::DeadlineExceeded, "the deadline passed"));
             }
@@ -250,8 +309,8 @@ impl Pdp {
             return Ok(Outcome::Permit);
         };
         let denied_for = verdict.reason();
-        judgement.nearest = question.asking.nearest(&about(item, &resource));
-        let reason = match self.find_remedy(snapshot, &question, item, denied_for, now, deadline) {
+        judgement.nearest = question.asking.nearest(&about(item, resource));
+        let reason = match self.find_remedy(snapshot, question, item, denied_for, now, deadline) {
             Some(remedy) => remedy.apply(judgement),
             None => denied_for,
         };
@@ -387,6 +446,12 @@ fn decision(
             Outcome::Permit | Outcome::Observe(_) => deny(Reason::InternalError),
         };
     };
+    let Some(upstream) = upstream(request, resource, judgement) else {
+        return match judgement.outcome {
+            Outcome::Deny(reason) => deny(reason),
+            Outcome::Permit | Outcome::Observe(_) => deny(Reason::InternalError),
+        };
+    };
     let grant = |receipt| Grant {
         id,
         receipt,
@@ -394,6 +459,7 @@ fn decision(
         subject: Arc::clone(principal.subject()),
         authority: principal.authority().cloned(),
         revision: snapshot.revision.clone(),
+        upstream,
     };
     match (judgement.outcome, receipt) {
         (Outcome::Deny(reason), _) => deny(reason),
@@ -413,14 +479,36 @@ fn decision(
     }
 }
 
+/// What the upstream of a call gets in place of the credential; nothing for a call that must leave with a token and has none.
+///
+/// INVARIANT: whatever leaves by an exchange, or asks for one, has what was issued for it. A call without a credential
+/// has nothing that could be exchanged, and leaves with nothing.
+fn upstream(request: &AccessRequest, resource: &Resource, judgement: &Judgement) -> Option<Upstream> {
+    let issued = judgement.exchange.as_ref().and_then(|exchange| exchange.issued.clone());
+    if request.surface == Surface::Exchange {
+        return issued.map(Upstream::Exchanged);
+    }
+    let known = request.credential != Credential::Absent;
+    Some(match &resource.upstream_token {
+        UpstreamToken::Strip => Upstream::Strip,
+        UpstreamToken::Keep => Upstream::Keep,
+        UpstreamToken::Static(header) if known => Upstream::Static(Arc::clone(header)),
+        UpstreamToken::Exchange(_) if known && leaves(request) => Upstream::Exchanged(issued?),
+        UpstreamToken::Static(_) | UpstreamToken::Exchange(_) => Upstream::Strip,
+    })
+}
+
 fn denial(id: DecisionId, reason: Reason, request: &AccessRequest, judgement: &Judgement) -> Denial {
     let asked = request.asked.as_ref().ok();
+    let failure = judgement.exchange.as_ref().and_then(|exchange| exchange.failure.as_ref());
+    let claims = failure.and_then(|failure| failure.claims.as_ref());
     let reply = |item: &Item| Reply { action: item.action.name.clone(), id: item.reply_to.clone() };
     Denial {
         id,
         reason,
         resource: judgement.resource.clone(),
-        remedy: judgement.remedy.clone(),
+        remedy: claims.map_or_else(|| judgement.remedy.clone(), |claims| Remedy::Claims(claims.clone())),
+        retry_after: failure.and_then(|failure| failure.retry_after),
         policy_code: judgement.verdicts.iter().find_map(|verdict| verdict.policy_code().map(str::to_owned)),
         replies: asked.map(|asked| asked.items.iter().map(reply).collect()).unwrap_or_default(),
         batch: asked.is_some_and(|asked| asked.batch),
@@ -458,6 +546,7 @@ impl Judgement {
             missing_scopes: Scopes::new(),
             nearest: Vec::new(),
             remedy: Remedy::None,
+            exchange: None,
             in_time: false,
         }
     }

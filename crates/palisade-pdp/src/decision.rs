@@ -1,7 +1,7 @@
 //! What a question comes out as: permit, observed or deny.
 //!
 //! The types are proofs. Their fields are private to this crate, and only [`crate::decide`] builds them: a
-//! [`Permit`] from a verdict that permits and a receipt of its record, an [`Observed`] from a policy denial of a
+//! [`Permit`] from a verdict that permits and a receipt of its record, with the exchanged token where its call leaves with one; an [`Observed`] from a policy denial of a
 //! resource under observation and a receipt. A [`Denial`] needs no proof.
 
 use std::{sync::Arc, time::Duration};
@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use palisade_audit::AuditReceipt;
 use palisade_model::{Authority, DecisionId, PolicyRevision, Reason, Scopes, Subject};
 
-use crate::Resource;
+use crate::{Issued, Resource, StaticHeader};
 
 /// The outcome of a question.
 #[derive(Debug)]
@@ -53,6 +53,20 @@ pub(crate) struct Grant {
     pub(crate) subject: Arc<Subject>,
     pub(crate) authority: Option<Arc<Authority>>,
     pub(crate) revision: PolicyRevision,
+    pub(crate) upstream: Upstream,
+}
+
+/// What the upstream gets in place of the client's credential.
+#[derive(Debug, Clone)]
+pub enum Upstream {
+    /// Nothing.
+    Strip,
+    /// The credential itself.
+    Keep,
+    /// A token that it was exchanged for.
+    Exchanged(Arc<Issued>),
+    /// A header of the configuration.
+    Static(Arc<StaticHeader>),
 }
 
 macro_rules! grant_accessors {
@@ -86,6 +100,12 @@ macro_rules! grant_accessors {
             #[must_use]
             pub fn authority(&self) -> Option<&Arc<Authority>> {
                 self.grant.authority.as_ref()
+            }
+
+            /// What the upstream gets in place of the client's credential.
+            #[must_use]
+            pub fn upstream(&self) -> &Upstream {
+                &self.grant.upstream
             }
 
             /// The revision of the snapshot that decided.
@@ -131,6 +151,8 @@ pub struct Denial {
     pub resource: Option<Arc<Resource>>,
     /// What a client can do about it.
     pub remedy: Remedy,
+    /// When to come back, where that is known.
+    pub retry_after: Option<Duration>,
     /// The `@deny_code` of the policy that forbade it.
     pub policy_code: Option<String>,
     /// The JSON-RPC messages of the request, for an answer in that form.
@@ -163,4 +185,6 @@ pub enum Remedy {
         /// How old the authentication may be.
         max_age: Option<Duration>,
     },
+    /// Log in again as the provider of an exchange asks: the `claims` parameter of OpenID Connect, as it came.
+    Claims(String),
 }

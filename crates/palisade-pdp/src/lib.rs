@@ -1,8 +1,8 @@
 //! The decision point: the one place where a question becomes a decision.
 //!
 //! Every entry of the service decodes its protocol to an [`AccessRequest`](palisade_model::AccessRequest), calls
-//! [`Pdp::decide`] and encodes the [`Decision`]. The flow is authenticate, read, gather, evaluate, step up, record,
-//! answer; see [`mod@decide`]. A [`Permit`] can be built in one way only: from a verdict that permits and the receipt
+//! [`Pdp::decide`] and encodes the [`Decision`]. The flow is authenticate, read, gather, evaluate, step up, exchange,
+//! record, answer; see [`mod@decide`]. A [`Permit`] can be built in one way only: from a verdict that permits and the receipt
 //! of a written record.
 //!
 //! This crate knows no wire format. It must never answer without having tried to record.
@@ -11,6 +11,7 @@ pub mod answer;
 mod askers;
 pub mod decide;
 mod decision;
+mod exchange;
 mod findings;
 pub mod location;
 mod metrics;
@@ -29,12 +30,16 @@ mod verify;
 
 pub use askers::Askers;
 pub use decide::{Pdp, PdpSettings};
-pub use decision::{Decision, Denial, Observed, Permit, Remedy, Reply};
+pub use decision::{Decision, Denial, Observed, Permit, Remedy, Reply, Upstream};
+pub use exchange::{
+    AskedExchange, Exchange, ExchangeFailure, Exchanged, Exchanger, Exchanges, FailureKind, Issued, Order,
+};
 pub use findings::{Finding, Findings, ItemOutcome};
 pub use palisade_policy::Kind;
 pub use peps::{Caller, ClientIp, Pep, PepAuth, Peps, RequestFrom, ResourceFrom, TokenClient};
 pub use resources::{
-    DenialForm, Metadata, Place, Resource, Resources, ResourcesError, ScopeSettings, UpstreamToken,
+    DenialForm, Metadata, Place, Resource, Resources, ResourcesError, ScopeSettings, StaticHeader,
+    UpstreamToken,
 };
 pub use routes::{Route, RouteError, Routes};
 pub use search::{Page, Results, SearchRequest, Searched, Sought};

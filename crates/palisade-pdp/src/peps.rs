@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use palisade_model::{Audience, Authority, IssuerName, PepName, ResourceName, Subject, SubjectKind, Surface};
+use palisade_model::{
+    Audience, Authority, ExchangeName, IssuerName, PepName, ResourceName, Subject, SubjectKind, Surface,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{Resource, Resources};
@@ -36,6 +38,8 @@ pub struct Pep {
     pub asserts: BTreeSet<String>,
     /// The attributes that it may supply where none is stored.
     pub supplies: BTreeSet<String>,
+    /// The exchanges it may ask for.
+    pub exchange: BTreeSet<ExchangeName>,
 }
 
 /// How an `ext_authz` call names its resource.
@@ -107,6 +111,7 @@ impl Pep {
             mcp_metadata: false,
             asserts: BTreeSet::new(),
             supplies: BTreeSet::new(),
+            exchange: BTreeSet::new(),
         }
     }
 }

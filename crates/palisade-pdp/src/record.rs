@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use palisade_audit::{
-    AuditLog, DecisionRecord, ItemRecord, NearPermit, Outcome as Recorded, PolicyFailure, PolicyRef,
+    AuditLog, DecisionRecord, ExchangeRecord, ItemRecord, NearPermit, Outcome as Recorded, PolicyFailure,
+    PolicyRef,
 };
 use palisade_model::{
     AccessRequest, Asked, Credential, DecisionId, Item, Properties, Reason, Scopes, Timestamp,
@@ -13,7 +14,7 @@ use palisade_policy::Verdict;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::{
-    Remedy, Snapshot,
+    Exchange, Issued, Remedy, Snapshot,
     decide::{Judgement, Outcome},
     principal::Principal,
 };
@@ -71,6 +72,7 @@ pub(crate) fn of(
     record.policy_source = Some(snapshot.source.clone());
     add_subject(&mut record, judgement);
     add_request(&mut record, request);
+    record.exchange = judgement.exchange.as_ref().map(|exchange| Box::new(exchange.record.clone()));
     if let Ok(asked) = &request.asked {
         add_asked(&mut record, asked, &judgement.verdicts, audit);
     }
@@ -178,6 +180,40 @@ fn add_asked(record: &mut DecisionRecord, asked: &Asked, verdicts: &[Verdict], a
         record.items =
             asked.items.iter().zip(verdicts).map(|(item, verdict)| item_record(item, verdict)).collect();
     }
+}
+
+/// The record of an exchange before anything is known of it.
+pub(crate) fn begun(exchange: &Exchange) -> ExchangeRecord {
+    ExchangeRecord {
+        name: exchange.name.clone(),
+        audience: exchange.audience.clone(),
+        reason: Reason::Permitted,
+        requested_scopes: Scopes::new(),
+        lifetime_s: None,
+        source: None,
+        duration_us: None,
+        scopes: Scopes::new(),
+        actors: Vec::new(),
+        token_id: None,
+        expires_at: None,
+        provider_error: None,
+        determining_policies: Vec::new(),
+        policy_errors: Vec::new(),
+    }
+}
+
+/// What the policies said of an exchange.
+pub(crate) fn add_exchange_policies(record: &mut ExchangeRecord, verdict: &Verdict) {
+    record.determining_policies = verdict.determining().iter().map(policy_ref).collect();
+    record.policy_errors = verdict.errors().iter().map(failure).collect();
+}
+
+/// What was issued, without the token.
+pub(crate) fn add_issued(record: &mut ExchangeRecord, issued: &Issued) {
+    record.scopes.clone_from(&issued.scopes);
+    record.actors = issued.actors.iter().map(|id| format!("Client::{id:?}")).collect();
+    record.token_id = Some(issued.token_id.clone());
+    record.expires_at = Some(issued.expires_at);
 }
 
 fn item_record(item: &Item, verdict: &Verdict) -> ItemRecord {

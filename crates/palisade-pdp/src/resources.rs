@@ -2,17 +2,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
     sync::Arc,
     time::Duration,
 };
 
 use palisade_model::{
-    Action, Audience, IssuerName, Item, Properties, Reason, Refusal, ResourceName, Scope, Scopes, Target,
-    Timestamp,
+    Action, Audience, ExchangeName, IssuerName, Item, Properties, Reason, Refusal, ResourceName, Scope,
+    Scopes, Target, Timestamp,
 };
 use palisade_policy::Kind;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use crate::routes::Routes;
 
@@ -126,14 +128,33 @@ pub enum DenialForm {
 }
 
 /// What happens to the credential on the way to the upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum UpstreamToken {
     /// It is removed.
     #[default]
     Strip,
     /// It is passed on.
     Keep,
+    /// It is removed, and a token takes its place that it was exchanged for.
+    Exchange(ExchangeName),
+    /// It is removed, and the upstream gets a header of its own.
+    Static(Arc<StaticHeader>),
+}
+
+/// A header that an upstream always gets. Nothing prints its value.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StaticHeader {
+    /// The name, in lower case.
+    pub name: String,
+    /// The value.
+    pub value: Zeroizing<String>,
+}
+
+impl fmt::Debug for StaticHeader {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, value: _ } = self;
+        write!(formatter, "StaticHeader({name:?}, ..)")
+    }
 }
 
 /// Where a resource is found by host and path: `{host: mcp.example.com, path: /files}`.

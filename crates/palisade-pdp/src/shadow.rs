@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use opentelemetry::{KeyValue, metrics::Counter};
 use palisade_audit::{AuditLog, Event, EventRecord};
-use palisade_model::{AccessRequest, Circumstances, Clock, DecisionId, Item, Reason, Timestamp};
+use palisade_model::{AccessRequest, Circumstances, Clock, DecisionId, Item, Reason, Surface, Timestamp};
 use palisade_policy::{Policies, Verdict};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -78,8 +78,10 @@ impl Shadow {
         else {
             return;
         };
-        // What the policies in force were not asked has no answer to compare with.
-        if judgement.verdicts.is_empty() || judgement.verdicts.len() != asked.items.len() {
+        // What the policies in force were not asked has no answer to compare with. They were asked about an exchange on its
+        // terms, which no item holds.
+        let exchange = request.surface == Surface::Exchange;
+        if exchange || judgement.verdicts.is_empty() || judgement.verdicts.len() != asked.items.len() {
             return;
         }
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {

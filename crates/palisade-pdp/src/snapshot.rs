@@ -6,7 +6,7 @@ use palisade_model::PolicyRevision;
 use palisade_policy::Policies;
 use palisade_token::Verifier;
 
-use crate::{Askers, Peps, Resources};
+use crate::{Askers, Exchanges, Peps, Resources};
 
 /// One configuration with its policies, schema, entities, catalogues and issuers, under one revision. A request uses
 /// one snapshot from start to end.
@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub resources: Resources,
     /// The callers.
     pub peps: Peps,
+    /// The exchanges of tokens.
+    pub exchanges: Exchanges,
     /// The token validator with its key sets.
     pub verifier: Arc<Verifier>,
     /// The limits.

@@ -112,6 +112,7 @@ impl Bench {
                 tools: tools.collect(),
                 routes: Vec::new(),
             }],
+            ..World::default()
         };
         let narrow = (7..size).map(|number| {
             let (tool, scope) = (number % TOOLS, number % 20);

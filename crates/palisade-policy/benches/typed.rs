@@ -82,5 +82,5 @@ fn world(tools: usize, typed: usize) -> Result<World, Box<dyn Error>> {
         tools,
         routes: Vec::new(),
     };
-    Ok(World { resources: vec![resource] })
+    Ok(World { resources: vec![resource], ..World::default() })
 }

@@ -18,11 +18,11 @@ use cedar_policy_core::{
     ast::{Context, Entity, EntityUID, EntityUIDEntry, Request, Value},
     entities::Entities,
 };
-use palisade_model::{Circumstances, Properties, Target};
+use palisade_model::{Circumstances, Properties, Scope, Target};
 use smol_str::SmolStr;
 
 use crate::{
-    About, Policies, PreparedSubject, Strength, Verdict, WhatIf, arguments,
+    About, Policies, PreparedSubject, Strength, Terms, Verdict, WhatIf, arguments,
     engine::{Atom, Engine, Truths},
     query::{RequestError, act, belongs, is_of_protocol},
     store::{Store, references},
@@ -55,13 +55,15 @@ pub(crate) struct Put {
     pub(crate) candidates: Vec<u32>,
 }
 
-/// What is known of an item's arguments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Known {
-    /// Those that came, or that none came.
+/// What is known of an item beside its action and target.
+#[derive(Debug, Clone, Copy)]
+enum Known<'t> {
+    /// The arguments that came, or that none came.
     Given,
-    /// Nothing. Their entities are not there.
+    /// Nothing of the arguments. Their entities are not there.
     Nothing,
+    /// The terms of an exchange.
+    Terms(&'t Terms<'t>),
 }
 
 /// What an item adds to what is shared.
@@ -71,6 +73,8 @@ struct Own<'a> {
     /// What is there for other items, too.
     shared: &'a Entities,
     entities: Vec<Arc<Entity>>,
+    /// What the context names and the subject's token does not.
+    named: Option<EntityUID>,
 }
 
 impl<'a> Asking<'a> {
@@ -94,6 +98,15 @@ impl<'a> Asking<'a> {
     #[must_use]
     pub fn about(&self, about: &About<'_>) -> Verdict {
         match self.put(about) {
+            Ok(put) => self.policies.decide(put),
+            Err(error) => Verdict::refusal(error.reason(), error.to_string()),
+        }
+    }
+
+    /// Answers for an exchange. Asked without its terms, an exchange is denied.
+    #[must_use]
+    pub fn about_exchange(&self, about: &About<'_>, terms: &Terms<'_>) -> Verdict {
+        match self.put_with(about, Known::Terms(terms), Engine::candidates) {
             Ok(put) => self.policies.decide(put),
             Err(error) => Verdict::refusal(error.reason(), error.to_string()),
         }
@@ -148,7 +161,7 @@ impl<'a> Asking<'a> {
     fn put_with(
         &self,
         about: &About<'_>,
-        arguments: Known,
+        arguments: Known<'_>,
         candidates: impl FnOnce(&Engine, &Truths<'_>) -> Vec<u32>,
     ) -> Result<Put, RequestError> {
         if !self.policies.made(self.subject) {
@@ -179,6 +192,7 @@ impl<'a> Asking<'a> {
         let (mut entities, uid) = (own.entities, target.uid().clone());
         entities.extend(self.sent()?);
         let mut also: Vec<&EntityUID> = engine.looked_into(&candidates).chain([own.action, &uid]).collect();
+        also.extend(&own.named);
         let server;
         if store.get(&uid).is_none_or(|stored| !Arc::ptr_eq(stored, &target)) {
             // INVARIANT: a target that is not as it is stored brings what its attributes name.
@@ -195,33 +209,39 @@ impl<'a> Asking<'a> {
     fn own<'b>(
         &'b self,
         about: &About<'_>,
-        arguments: Known,
+        arguments: Known<'_>,
         act: &'b Act,
         who: &'b Who,
     ) -> Result<Own<'b>, RequestError> {
         let vocabulary = self.policies.vocabulary();
         let action = act.uid.as_ref();
-        match act.carries {
-            Carries::Arguments => {}
-            Carries::Circumstances => {
-                let context = shared(&self.plain, || self.context(false))?;
-                return Ok(Own { action, context, shared: &who.entities, entities: Vec::new() });
+        let plain =
+            |context| Own { action, context, shared: &who.entities, entities: Vec::new(), named: None };
+        match (act.carries, arguments) {
+            (Carries::Arguments, Known::Given | Known::Nothing) => {}
+            (Carries::Circumstances, Known::Given | Known::Nothing) => {
+                return Ok(plain(shared(&self.plain, || self.context(false))?));
             }
-            Carries::Other => return Err(RequestError::Build("context")),
+            (Carries::Terms, Known::Terms(terms)) => {
+                let mut own = plain(shared(&self.plain, || self.context(false))?);
+                let requester = vocabulary.uid("Client", terms.requester)?.as_ref().clone();
+                add_terms(Arc::make_mut(&mut own.context), terms, &requester)?;
+                return Ok(Own { named: Some(requester), ..own });
+            }
+            (Carries::Terms, Known::Given | Known::Nothing)
+            | (Carries::Arguments | Carries::Circumstances, Known::Terms(_))
+            | (Carries::Other, _) => return Err(RequestError::Build("context")),
         }
-        let context = shared(&self.call, || self.context(true))?;
+        let own = plain(shared(&self.call, || self.context(true))?);
         let mut own = match (arguments, about.arguments) {
-            (Known::Nothing, _) => Own { action, context, shared: &who.entities, entities: Vec::new() },
-            (Known::Given, None) => {
-                Own { action, context, shared: &who.without_arguments, entities: Vec::new() }
-            }
+            (Known::Given, None) => Own { shared: &who.without_arguments, ..own },
             (Known::Given, Some(arguments)) => {
-                let entities = arguments::entities(arguments, arguments::OF_THE_CALL, vocabulary)?;
-                Own { action, context, shared: &who.entities, entities }
+                Own { entities: arguments::entities(arguments, arguments::OF_THE_CALL, vocabulary)?, ..own }
             }
+            (Known::Nothing | Known::Terms(_), _) => own,
         };
         if let Some(typed) = vocabulary.typed_tool(about.action, about.target) {
-            if arguments == Known::Given {
+            if matches!(arguments, Known::Given) {
                 let input = typed.entity(about.arguments);
                 let input = input.map_err(|unfit| RequestError::Arguments(unfit.to_string()))?;
                 own.entities.push(Arc::new(input.as_ref().clone()));
@@ -280,6 +300,14 @@ impl<'a> Asking<'a> {
         arguments.map(|arguments| put("args", values::reference(arguments.uid())));
         Ok(Arc::new(context))
     }
+}
+
+fn add_terms(context: &mut Record, terms: &Terms<'_>, requester: &EntityUID) -> Result<(), RequestError> {
+    let mut put = |name: &'static str, value: Value| context.insert(SmolStr::new_static(name), value);
+    put("requested_scopes", values::texts(terms.scopes.iter().map(Scope::as_str)));
+    put("requested_lifetime", values::duration(terms.lifetime)?);
+    put("requester", values::reference(requester));
+    Ok(())
 }
 
 /// What the items of a request share, put together for the first of them.

@@ -51,7 +51,7 @@ pub use listing::{Listing, Reach};
 pub use matrix::{CellDifference, Column, Form, Matrix, Row, Table};
 pub use outcome::{Decided, Inquiry, Outcome, ResourceSettings};
 pub use policies::{OnError, Policies};
-pub use query::{About, Query, Strength};
+pub use query::{About, Query, Strength, Terms};
 pub use search::{Found, Inputs, Search, SearchError};
 pub use sets::{PolicySet, SetFiles, read_sets};
 pub use sources::{SourceFile, Sources, read_tree};
@@ -61,4 +61,4 @@ pub use testing::{CaseResult, Coverage, Deployment, Persona, TestBed, TestReport
 pub use typed::{InputType, with_types};
 pub use verdict::{Effect, PolicyFailure, PolicyInfo, PolicyRef, Verdict, WhatIf};
 pub use vocabulary::VOCABULARY;
-pub use world::{Kind, Tool, World, WorldResource};
+pub use world::{Kind, Tool, World, WorldExchange, WorldResource};

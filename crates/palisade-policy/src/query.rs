@@ -3,6 +3,8 @@
 //! A [`Query`] holds everything at once; [`Asking`](crate::Asking) takes it in three parts, of which the longer-lived
 //! are prepared once. What cannot be turned into a valid request has an error here, and every error is a denial.
 
+use std::time::Duration;
+
 use palisade_model::{
     Action, Arguments, Authority, Circumstances, Properties, Reason, ResourceName, Scopes, Subject,
     SubjectKind, Target, Timestamp,
@@ -56,6 +58,17 @@ pub struct About<'a> {
     pub arguments: Option<&'a Arguments>,
     /// What the caller supplies of the target's attributes: it fills what is declared and absent.
     pub supplied: Option<&'a Properties>,
+}
+
+/// What an exchange asks for: the part of a question that no other action has (RFC 8693).
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// The scopes of the token that is asked for.
+    pub scopes: &'a Scopes,
+    /// For how long the token is handed out.
+    pub lifetime: Duration,
+    /// `<issuer>/<client_id>` of the client that asks for it.
+    pub requester: &'a str,
 }
 
 /// What a stronger token would have more of.

@@ -138,8 +138,15 @@ fn beyond(policy: &Policy, limit: &SetFiles, reach: &Reach) -> Option<String> {
         ResourceConstraint::Eq(uid) => (uid, false),
         ResourceConstraint::In(uid) | ResourceConstraint::IsIn(_, uid) => (uid, true),
     };
-    let owner = owner_of(&uid);
     let of_the_set = |name: &str| limit.resources.iter().any(|resource| resource.as_str() == name);
+    if uid.type_name().to_string() == "OAuth::Audience" {
+        let mut users = reach.users_of(uid.id().unescaped());
+        return match users.clone().find(|name| !of_the_set(name.as_str())) {
+            Some(other) => Some(format!("`{uid}` is an exchange of the resource `{other}`, too")),
+            None => users.next().is_none().then(|| format!("`{uid}` is an exchange of no resource")),
+        };
+    }
+    let owner = owner_of(&uid);
     match owner {
         Some(owner) if !of_the_set(&owner) => return Some(format!("it is about the resource `{owner}`")),
         Some(_) => {}
@@ -189,8 +196,12 @@ fn foreign_entities(sources: &Sources, by_file: &HashMap<&str, &SetFiles>) -> Ve
     errors
 }
 
-/// Which resources have something below an entity, through the hierarchy of all entity files.
-struct Reach(BTreeMap<(String, String), BTreeSet<String>>);
+/// Which resources have something below an entity, through the hierarchy of all entity files, and which have an
+/// exchange.
+struct Reach {
+    members: BTreeMap<(String, String), BTreeSet<String>>,
+    exchanges: BTreeMap<String, BTreeSet<ResourceName>>,
+}
 
 impl Reach {
     fn new(sources: &Sources, world: &World) -> Self {
@@ -214,12 +225,21 @@ impl Reach {
                 }
             }
         }
-        Self(members)
+        let exchanges = world
+            .exchanges
+            .iter()
+            .map(|exchange| (exchange.name.as_str().to_owned(), exchange.resources.clone()));
+        Self { members, exchanges: exchanges.collect() }
+    }
+
+    /// The resources whose calls leave with a token of this exchange. What no configuration has is nobody's.
+    fn users_of(&self, exchange: &str) -> impl Iterator<Item = &ResourceName> + Clone {
+        self.exchanges.get(exchange).into_iter().flatten()
     }
 
     fn members_of(&self, uid: &EntityUid) -> impl Iterator<Item = &String> {
         let key = (uid.type_name().to_string(), uid.id().unescaped().to_owned());
-        self.0.get(&key).into_iter().flatten()
+        self.members.get(&key).into_iter().flatten()
     }
 }
 

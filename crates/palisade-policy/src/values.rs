@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use cedar_policy::RestrictedExpression;
@@ -37,6 +38,10 @@ pub(crate) fn references(uids: &[EntityUID]) -> Value {
 
 pub(crate) fn time(time: Timestamp) -> Result<Value, RequestError> {
     extension(&RestrictedExpression::new_datetime(time.to_string()), "context")
+}
+
+pub(crate) fn duration(duration: Duration) -> Result<Value, RequestError> {
+    extension(&RestrictedExpression::new_duration(format!("{}ms", duration.as_millis())), "context")
 }
 
 pub(crate) fn ip(ip: std::net::IpAddr) -> Result<Value, RequestError> {

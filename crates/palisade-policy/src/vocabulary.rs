@@ -60,6 +60,8 @@ pub(crate) enum Carries {
     Circumstances,
     /// `Palisade::Call`: the same and the arguments.
     Arguments,
+    /// `Palisade::Exchange`: the circumstances and the terms of an exchange.
+    Terms,
     /// Something this crate does not build.
     Other,
 }
@@ -128,22 +130,17 @@ impl Vocabulary {
 
     /// Finds out by trying, because the public schema does not tell the type of a context.
     fn carries(&self, action: &EntityUid) -> Carries {
-        let fits = |arguments: bool| {
+        let fits = |kind: Carries| {
             let valid = |optional: bool| {
-                probe(self, arguments, optional)
+                probe(self, kind, optional)
                     .is_some_and(|context| context.validate(&self.schema, action).is_ok())
             };
             // INVARIANT: a context with everything and one with the least fit, so every one between them does, and
             // requests need not be validated one by one.
             valid(true) && valid(false)
         };
-        if fits(true) {
-            Carries::Arguments
-        } else if fits(false) {
-            Carries::Circumstances
-        } else {
-            Carries::Other
-        }
+        let kinds = [Carries::Arguments, Carries::Circumstances, Carries::Terms];
+        kinds.into_iter().find(|kind| fits(*kind)).unwrap_or(Carries::Other)
     }
 
     /// A deployment's own actions whose context nobody can fill.
@@ -152,7 +149,7 @@ impl Vocabulary {
         let mut actions: Vec<&Action> = self
             .actions
             .iter()
-            .filter(|(_, act)| act.carries == Carries::Other)
+            .filter(|(_, act)| matches!(act.carries, Carries::Other | Carries::Terms))
             .map(|(action, _)| action)
             .filter(own)
             .collect();
@@ -247,9 +244,9 @@ fn typed_fragment(
     Ok((typed, Some(fragment)))
 }
 
-/// A context of one of the vocabulary's two kinds: the smallest, or one with every optional attribute and no empty set,
+/// A context of one of the vocabulary's three kinds: the smallest, or one with every optional attribute and no empty set,
 /// which would fit any type of elements.
-fn probe(vocabulary: &Vocabulary, arguments: bool, everything: bool) -> Option<Context> {
+fn probe(vocabulary: &Vocabulary, kind: Carries, everything: bool) -> Option<Context> {
     let text = || RestrictedExpression::new_string(String::new());
     let client = || Some(RestrictedExpression::new_entity_uid(vocabulary.uid("Client", "").ok()?));
     let texts = || RestrictedExpression::new_set(everything.then(text));
@@ -277,9 +274,18 @@ fn probe(vocabulary: &Vocabulary, arguments: bool, everything: bool) -> Option<C
             ("sent", RestrictedExpression::new_entity_uid(vocabulary.uid(arguments::TYPE, "").ok()?)),
         ]);
     }
-    if arguments {
-        let uid = vocabulary.uid("Palisade::Arguments", "").ok()?;
-        pairs.push(("args", RestrictedExpression::new_entity_uid(uid)));
+    match kind {
+        Carries::Circumstances => {}
+        Carries::Arguments => {
+            let uid = vocabulary.uid("Palisade::Arguments", "").ok()?;
+            pairs.push(("args", RestrictedExpression::new_entity_uid(uid)));
+        }
+        Carries::Terms => pairs.extend([
+            ("requested_scopes", texts()),
+            ("requested_lifetime", RestrictedExpression::new_duration("1s")),
+            ("requester", client()?),
+        ]),
+        Carries::Other => return None,
     }
     Context::from_pairs(pairs.into_iter().map(|(name, value)| (name.to_owned(), value))).ok()
 }

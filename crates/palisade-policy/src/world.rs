@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use palisade_model::ResourceName;
+use palisade_model::{ExchangeName, ResourceName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -18,6 +18,19 @@ use crate::{Diagnostic, InputType, SourceFile, Sources};
 pub struct World {
     /// Every resource.
     pub resources: Vec<WorldResource>,
+    /// Every token exchange.
+    pub exchanges: Vec<WorldExchange>,
+}
+
+/// One token exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WorldExchange {
+    /// The name in the configuration.
+    pub name: ExchangeName,
+    /// What its tokens are for.
+    pub audience: String,
+    /// The resources whose calls leave with such a token.
+    pub resources: BTreeSet<ResourceName>,
 }
 
 /// What a resource is.
@@ -118,12 +131,23 @@ impl World {
                 (Kind::Mcp | Kind::Http, None) => {}
             }
         }
-        Self { resources: resources.into_values().collect() }
+        Self { resources: resources.into_values().collect(), exchanges: Vec::new() }
     }
 
-    /// The resources, tools, groups and routes as entities in Cedar's JSON form.
+    /// The resources, tools, groups, routes and exchanges as entities in Cedar's JSON form.
     pub(crate) fn entities(&self) -> Vec<Value> {
-        self.resources.iter().flat_map(WorldResource::entities).collect()
+        let exchanges = self.exchanges.iter().map(WorldExchange::entity);
+        self.resources.iter().flat_map(WorldResource::entities).chain(exchanges).collect()
+    }
+}
+
+impl WorldExchange {
+    fn entity(&self) -> Value {
+        json!({
+            "uid": { "type": "OAuth::Audience", "id": self.name },
+            "attrs": { "audience": self.audience },
+            "parents": [],
+        })
     }
 }
 

@@ -56,5 +56,19 @@ impl fmt::Debug for v1::VerifyRequest {
     }
 }
 
+impl fmt::Debug for v1::ExchangeRequest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { resource, token: _, exchange, scopes } = self;
+        write!(formatter, "ExchangeRequest({resource:?}, {exchange:?}, {scopes:?}, ..)")
+    }
+}
+
+impl fmt::Debug for v1::ExchangeResponse {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { decision_id, outcome, reason, access_token: _, scopes, .. } = self;
+        write!(formatter, "ExchangeResponse({decision_id:?}, {outcome:?}, {reason:?}, {scopes:?}, ..)")
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use prost_types::FileDescriptorSet;
 
-use crate::v1::{DecideBatchRequest, DecideRequest, Item, VerifyRequest};
+use crate::v1::{DecideBatchRequest, DecideRequest, ExchangeRequest, ExchangeResponse, Item, VerifyRequest};
 
 mod compatible;
 mod fresh;
@@ -47,9 +47,24 @@ fn debug_prints_no_token_and_no_argument() {
         items: vec![item],
         explain: true,
     };
-    for text in
-        [format!("{one:?}"), format!("{several:?}"), format!("{:?}", VerifyRequest { resource, token })]
-    {
+    let exchange = ExchangeRequest {
+        resource: resource.clone(),
+        token: token.clone(),
+        exchange: "orders".to_owned(),
+        scopes: Vec::new(),
+    };
+    let exchanged = ExchangeResponse {
+        access_token: Some(token.clone()),
+        reason: "demo".to_owned(),
+        ..ExchangeResponse::default()
+    };
+    for text in [
+        format!("{one:?}"),
+        format!("{several:?}"),
+        format!("{exchange:?}"),
+        format!("{exchanged:?}"),
+        format!("{:?}", VerifyRequest { resource, token }),
+    ] {
         assert!(!text.contains("s3cret") && text.contains("demo"), "{text}");
     }
 }

@@ -839,14 +839,61 @@ pub struct VerifyResponse {
     #[prost(message, optional, tag = "5")]
     pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
 }
+/// What is to be exchanged for what.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct ExchangeRequest {
+    /// The resource that the token is for, by its name in the configuration. Empty: the only resource that the caller may
+    /// ask about.
+    #[prost(string, tag = "1")]
+    pub resource: ::prost::alloc::string::String,
+    /// The access token of the subject, without `Bearer`.
+    #[prost(string, tag = "2")]
+    pub token: ::prost::alloc::string::String,
+    /// The exchange's name in the configuration.
+    #[prost(string, tag = "3")]
+    pub exchange: ::prost::alloc::string::String,
+    /// Some of the exchange's scopes. None: all of them. Policies may narrow them.
+    #[prost(string, repeated, tag = "4")]
+    pub scopes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A token, or why there is none.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct ExchangeResponse {
+    /// The id of the decision and of its record.
+    #[prost(string, tag = "1")]
+    pub decision_id: ::prost::alloc::string::String,
+    /// How it came out. Only with `OUTCOME_PERMIT` is there a token.
+    #[prost(enumeration = "Outcome", tag = "2")]
+    pub outcome: i32,
+    /// Why: one of the closed list of reason codes, such as `exchange_consent_required`.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// The issued access token.
+    #[prost(string, optional, tag = "4")]
+    pub access_token: ::core::option::Option<::prost::alloc::string::String>,
+    /// Its scopes, as far as they are known.
+    #[prost(string, repeated, tag = "5")]
+    pub scopes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// When it ends.
+    #[prost(message, optional, tag = "6")]
+    pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// What the user's next login must bring, as the provider has said it: the `claims` parameter of OpenID Connect.
+    #[prost(string, optional, tag = "7")]
+    pub claims: ::core::option::Option<::prost::alloc::string::String>,
+    /// In how many seconds it makes sense to ask again.
+    #[prost(uint32, optional, tag = "8")]
+    pub retry_after: ::core::option::Option<u32>,
+    /// The revision of the policies that decided.
+    #[prost(string, tag = "9")]
+    pub policy_revision: ::prost::alloc::string::String,
+}
 /// Generated client implementations.
 pub mod tokens_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Tokens: does this resource accept this token?
-    ///
-    /// That is no decision: nothing is permitted by it, and it is counted but not recorded. Callers are the PEPs of the
-    /// configuration that have the surface `verify`.
+    /// Tokens: does this resource accept this token, and what can it be exchanged for?
     #[derive(Debug, Clone)]
     pub struct TokensClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -927,7 +974,8 @@ pub mod tokens_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Verifies one access token for one resource.
+        /// Verifies one access token for one resource. That is no decision: nothing is permitted by it, and it is counted but
+        /// not recorded. Callers are the PEPs of the configuration that have the surface `verify`.
         pub async fn verify(
             &mut self,
             request: impl tonic::IntoRequest<super::VerifyRequest>,
@@ -948,6 +996,33 @@ pub mod tokens_client {
             req.extensions_mut().insert(GrpcMethod::new("palisade.v1.Tokens", "Verify"));
             self.inner.unary(req, path, codec).await
         }
+        /// Exchanges an access token for one that an upstream accepts, for the same subject (RFC 8693). That is a decision like
+        /// any other: the policies are asked about `OAuth::Action::"exchange"`, and it is recorded. Callers are the PEPs that have
+        /// the surface `exchange`, and each may ask for the exchanges that its section lists.
+        pub async fn exchange(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExchangeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExchangeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/palisade.v1.Tokens/Exchange",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("palisade.v1.Tokens", "Exchange"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -956,16 +1031,24 @@ pub mod tokens_server {
     /// Generated trait containing gRPC methods that should be implemented for use with TokensServer.
     #[async_trait]
     pub trait Tokens: std::marker::Send + std::marker::Sync + 'static {
-        /// Verifies one access token for one resource.
+        /// Verifies one access token for one resource. That is no decision: nothing is permitted by it, and it is counted but
+        /// not recorded. Callers are the PEPs of the configuration that have the surface `verify`.
         async fn verify(
             &self,
             request: tonic::Request<super::VerifyRequest>,
         ) -> std::result::Result<tonic::Response<super::VerifyResponse>, tonic::Status>;
+        /// Exchanges an access token for one that an upstream accepts, for the same subject (RFC 8693). That is a decision like
+        /// any other: the policies are asked about `OAuth::Action::"exchange"`, and it is recorded. Callers are the PEPs that have
+        /// the surface `exchange`, and each may ask for the exchanges that its section lists.
+        async fn exchange(
+            &self,
+            request: tonic::Request<super::ExchangeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExchangeResponse>,
+            tonic::Status,
+        >;
     }
-    /// Tokens: does this resource accept this token?
-    ///
-    /// That is no decision: nothing is permitted by it, and it is counted but not recorded. Callers are the PEPs of the
-    /// configuration that have the surface `verify`.
+    /// Tokens: does this resource accept this token, and what can it be exchanged for?
     #[derive(Debug)]
     pub struct TokensServer<T> {
         inner: Arc<T>,
@@ -1069,6 +1152,48 @@ pub mod tokens_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = VerifySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/palisade.v1.Tokens/Exchange" => {
+                    struct ExchangeSvc<T: Tokens>(pub Arc<T>);
+                    impl<T: Tokens> tonic::server::UnaryService<super::ExchangeRequest>
+                    for ExchangeSvc<T> {
+                        type Response = super::ExchangeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExchangeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Tokens>::exchange(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExchangeSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

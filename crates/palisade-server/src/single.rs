@@ -9,9 +9,13 @@ use palisade_audit::{
     AuditError, AuditLog, AuditSettings, DecisionRecord, Durability, OnFull, Record, query,
 };
 use palisade_front::wording::{Worded, Wording};
-use palisade_model::{AccessRequest, Asked, Clock, Credential, PepName, RawToken, Surface, Timestamp};
+use palisade_model::{
+    AccessRequest, Action, Asked, Clock, Credential, ExchangeName, Item, PepName, RawToken, Surface, Target,
+    Timestamp,
+};
 use palisade_pdp::{
-    ClientIp, Pdp, PdpSettings, Pep, PepAuth, Peps, RequestFrom, Resource, ResourceFrom, Snapshot,
+    AskedExchange, ClientIp, Pdp, PdpSettings, Pep, PepAuth, Peps, RequestFrom, Resource, ResourceFrom,
+    Snapshot,
 };
 use serde_json::Value;
 use thiserror::Error;
@@ -38,6 +42,8 @@ pub struct SingleQuestion {
     pub input: Option<Value>,
     /// When it is asked; now where nothing else is said.
     pub at: Option<Timestamp>,
+    /// Instead of an action: an exchange of the token, which is tried.
+    pub exchange: Option<ExchangeName>,
 }
 
 /// Why there is no answer.
@@ -49,6 +55,14 @@ pub enum SingleError {
     /// There is no such resource.
     #[error("there is no resource `{name}`; the configuration has {known}")]
     Resource {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// There is no such exchange.
+    #[error("there is no exchange `{name}`; the configuration has {known}")]
+    Exchange {
         /// What was asked for.
         name: String,
         /// What there is.
@@ -82,7 +96,12 @@ pub async fn decide(
         let known: Vec<&str> = snapshot.resources.iter().map(|resource| resource.name.as_str()).collect();
         return Err(SingleError::Resource { name: question.resource, known: known.join(", ") });
     };
-    let operator = operator();
+    if let Some(exchange) = question.exchange.as_ref().filter(|name| !snapshot.exchanges.contains_key(*name))
+    {
+        let known: Vec<&str> = snapshot.exchanges.keys().map(|name| name.as_str()).collect();
+        return Err(SingleError::Exchange { name: exchange.to_string(), known: known.join(", ") });
+    }
+    let operator = operator(snapshot.exchanges.keys());
     let name = operator.as_ref().map(|pep| pep.name.clone());
     snapshot.peps = Peps::new(operator.map(|pep| (pep, PepAuth::Loopback)));
     // Nobody waits behind this question, and keys that were fetched a moment ago have cold caches.
@@ -92,13 +111,20 @@ pub async fn decide(
         tracing::warn!("not every issuer's keys could be had within {} s", PATIENCE.as_secs());
     }
     let request = access_request(&question, &resource, name);
-    record_of(snapshot, &request, question.at.map_or_else(|| Arc::clone(clock), |at| Arc::new(Still(at))))
-        .await
+    let asked = question.exchange.map(|name| AskedExchange { name, scopes: None });
+    record_of(
+        snapshot,
+        &request,
+        asked,
+        question.at.map_or_else(|| Arc::clone(clock), |at| Arc::new(Still(at))),
+    )
+    .await
 }
 
 async fn record_of(
     snapshot: Snapshot,
     request: &AccessRequest,
+    exchange: Option<AskedExchange>,
     clock: Arc<dyn Clock>,
 ) -> Result<DecisionRecord, SingleError> {
     let folder = tempfile::tempdir().map_err(SingleError::Folder)?;
@@ -112,7 +138,11 @@ async fn record_of(
     };
     let audit = AuditLog::open(settings, Arc::clone(&clock))?;
     let pdp = Pdp::new(PdpSettings { snapshot, audit, clock, most_concurrent: 1 });
-    pdp.decide(&pdp.snapshot(), request).await;
+    match exchange {
+        // What is issued is thrown away: what is of interest is that it was, and how.
+        Some(asked) => drop(pdp.exchange(&pdp.snapshot(), request, Some(&asked), Duration::MAX).await),
+        None => drop(pdp.decide(&pdp.snapshot(), request).await),
+    }
     pdp.audit().shutdown().await;
     let mut found = None;
     query::run(&path, &query::Filter::default(), |record| match record {
@@ -126,10 +156,10 @@ async fn record_of(
 }
 
 /// A caller that may ask about every resource. None only if its name were no name.
-fn operator() -> Option<Pep> {
+fn operator<'a>(exchanges: impl Iterator<Item = &'a ExchangeName>) -> Option<Pep> {
     Some(Pep {
         name: OPERATOR.parse().ok()?,
-        surfaces: BTreeSet::from([Surface::Decide]),
+        surfaces: BTreeSet::from([Surface::Decide, Surface::Exchange]),
         resources: None,
         resource_from: ResourceFrom::Route,
         client_ip: ClientIp::Source,
@@ -137,22 +167,32 @@ fn operator() -> Option<Pep> {
         mcp_metadata: false,
         asserts: BTreeSet::new(),
         supplies: BTreeSet::new(),
+        exchange: exchanges.cloned().collect(),
     })
 }
 
 fn access_request(question: &SingleQuestion, resource: &Resource, pep: Option<PepName>) -> AccessRequest {
+    let exchange = question.exchange.as_ref().map(|name| Item {
+        action: Action::exchange(),
+        target: Target::audience(name),
+        arguments: None,
+        supplied: Default::default(),
+        reply_to: None,
+    });
     let wording = Wording {
         action: &question.action,
         target: question.target.as_deref(),
         arguments: question.input.as_ref(),
     };
-    let (asked, path) = match wording.read(resource) {
-        Ok(Worded { item, path }) => (Ok(Asked::one(item)), path),
-        Err(refusal) => (Err(refusal), None),
-    };
+    let surface = if exchange.is_some() { Surface::Exchange } else { Surface::Decide };
+    let (asked, path) =
+        match exchange.map_or_else(|| wording.read(resource), |item| Ok(Worded { item, path: None })) {
+            Ok(Worded { item, path }) => (Ok(Asked::one(item)), path),
+            Err(refusal) => (Err(refusal), None),
+        };
     AccessRequest {
         pep,
-        surface: Surface::Decide,
+        surface,
         resource: Some(resource.name.clone()),
         asked,
         sent: None,

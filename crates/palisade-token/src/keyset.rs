@@ -36,6 +36,7 @@ mod discovery;
 mod missing;
 mod refresh;
 
+pub use discovery::{DiscoveryError, token_endpoint};
 pub use refresh::Refreshers;
 
 /// How long keys are used while no fetch succeeds.
@@ -147,7 +148,10 @@ impl KeyStore {
         mut before: impl Iterator<Item = &'a Self>,
     ) -> Result<Self, SetupError> {
         let fetcher = match &origin.source {
-            KeySource::Discovery | KeySource::Uri(_) => Some(Fetcher::new(&origin.name, &origin.route)?),
+            KeySource::Discovery | KeySource::Uri(_) => {
+                let client = |why| SetupError::Client { issuer: origin.name.clone(), why };
+                Some(Fetcher::new(&origin.route).map_err(client)?)
+            }
             KeySource::File(_) | KeySource::Inline(_) => None,
         };
         let store = Self {

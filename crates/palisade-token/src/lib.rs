@@ -19,7 +19,7 @@ mod error;
 mod identity;
 mod keys;
 mod keyset;
-mod network;
+pub mod network;
 mod parse;
 mod profile;
 mod scopes;
@@ -27,7 +27,7 @@ mod settings;
 mod verify;
 
 pub use error::{SetupError, TokenError};
-pub use keyset::{IssuerStatus, KeyChange, Refreshers};
+pub use keyset::{DiscoveryError, IssuerStatus, KeyChange, Refreshers, token_endpoint};
 pub use profile::Profile;
 pub use settings::{
     Algorithm, ClaimMap, ClaimPath, ClaimPathError, GroupsOverage, IssuerSettings, KeySource, Network,

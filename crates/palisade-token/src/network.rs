@@ -1,4 +1,5 @@
-//! How a document of an issuer is fetched: a client that reaches public addresses only.
+//! How an issuer is reached: a client that reaches public addresses only. It fetches documents, and sends forms to token
+//! endpoints.
 //!
 //! The URL of a key set may come from a document that the issuer serves, so a fetch is a request that somebody else can
 //! steer. The guard, unless `network.private` loosens it: `https` only, no addresses as hosts, names that resolve to
@@ -7,21 +8,23 @@
 //! proxy that resolves names, so it decides which addresses are reached; the rules on URLs hold all the same.
 
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
-use palisade_model::IssuerName;
 use reqwest::{
-    Certificate, Client, Proxy, Response, StatusCode,
+    Certificate, Client, Identity, Proxy, Response, StatusCode,
     dns::{Addrs, Name, Resolve, Resolving},
-    header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, IF_NONE_MATCH},
+    header::{
+        ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
+        IF_NONE_MATCH, RETRY_AFTER,
+    },
     redirect,
 };
 use thiserror::Error;
 use url::{Host, Url};
-
-use crate::SetupError;
+use zeroize::Zeroizing;
 
 mod addresses;
 
@@ -38,19 +41,56 @@ pub(crate) enum Fetched {
     Document { body: Vec<u8>, etag: Option<String>, max_age: Option<Duration> },
 }
 
-/// Why a fetch brought nothing. Holds nothing of the answer's body.
+/// What a server answered to a form, whatever its status.
+#[derive(Debug)]
+pub struct Answered {
+    /// The status.
+    pub status: u16,
+    /// `Retry-After`, as it came.
+    pub retry_after: Option<String>,
+    /// The body. It may hold tokens, and is overwritten when it is dropped.
+    pub body: Zeroizing<Vec<u8>>,
+}
+
+/// Why nothing came. Holds nothing of the answer's body.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum FetchError {
+pub enum FetchError {
+    /// The guard forbids it.
     #[error("`{url}` may not be fetched: {why}")]
-    NotAllowed { url: Url, why: &'static str },
+    NotAllowed {
+        /// The URL.
+        url: Url,
+        /// The rule it breaks.
+        why: &'static str,
+    },
+    /// Nobody answered.
     #[error("cannot reach `{url}`: {why}")]
-    Unreachable { url: Url, why: String },
+    Unreachable {
+        /// The URL.
+        url: Url,
+        /// Why.
+        why: String,
+    },
+    /// The server has no such document.
     #[error("`{url}` answered with status {status}")]
-    Status { url: Url, status: u16 },
+    Status {
+        /// The URL.
+        url: Url,
+        /// The status.
+        status: u16,
+    },
+    /// What came is no JSON.
     #[error("`{url}` answered with a content type that is not JSON")]
-    ContentType { url: Url },
+    ContentType {
+        /// The URL.
+        url: Url,
+    },
+    /// What came is too long.
     #[error("`{url}` answered with more than {MAX_BODY} bytes")]
-    TooLong { url: Url },
+    TooLong {
+        /// The URL.
+        url: Url,
+    },
 }
 
 impl FetchError {
@@ -60,27 +100,42 @@ impl FetchError {
     }
 }
 
-/// Everything that the client of one issuer depends on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Route {
-    pub(crate) private: bool,
+/// Everything that a client depends on.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Whether private and loopback addresses may be reached, and plain http on loopback.
+    pub private: bool,
     /// Certificates (PEM) to trust beside the system's.
-    pub(crate) authorities: Option<Vec<u8>>,
-    pub(crate) proxy: Option<Url>,
-    pub(crate) timeout: Duration,
+    pub authorities: Option<Vec<u8>>,
+    /// An egress proxy.
+    pub proxy: Option<Url>,
+    /// How long a request may take.
+    pub timeout: Duration,
+    /// The certificate and the key (PEM, one after the other) that the client proves itself with (RFC 8705).
+    pub identity: Option<Zeroizing<Vec<u8>>>,
 }
 
-/// The client of one issuer.
+impl fmt::Debug for Route {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { private, authorities: _, proxy, timeout, identity: _ } = self;
+        write!(formatter, "Route({private:?}, {proxy:?}, {timeout:?}, ..)")
+    }
+}
+
+/// A client of one issuer.
 #[derive(Debug)]
-pub(crate) struct Fetcher {
+pub struct Fetcher {
     client: Client,
     private: bool,
 }
 
 impl Fetcher {
-    pub(crate) fn new(issuer: &IssuerName, route: &Route) -> Result<Self, SetupError> {
-        let failed =
-            |error: reqwest::Error| SetupError::Client { issuer: issuer.clone(), why: chain(&error) };
+    /// A client.
+    ///
+    /// # Errors
+    /// When the certificates, the proxy or the system's own settings are of no use.
+    pub fn new(route: &Route) -> Result<Self, String> {
+        let failed = |error: reqwest::Error| chain(&error);
         let filter = if route.proxy.is_some() { Filter::None } else { Filter::of(route.private) };
         let mut builder = Client::builder()
             .no_proxy()
@@ -94,6 +149,9 @@ impl Fetcher {
             .dns_resolver(Resolver(filter));
         if let Some(pem) = &route.authorities {
             builder = builder.tls_certs_merge(Certificate::from_pem_bundle(pem).map_err(failed)?);
+        }
+        if let Some(pem) = &route.identity {
+            builder = builder.identity(Identity::from_pem(pem).map_err(failed)?);
         }
         if let Some(proxy) = &route.proxy {
             builder = builder.proxy(Proxy::all(proxy.clone()).map_err(failed)?);
@@ -123,19 +181,66 @@ impl Fetcher {
         }
         check_answer(&response, url)?;
         let etag = text(response.headers(), &ETAG).map(str::to_owned);
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if body.len() + chunk.len() > MAX_BODY {
-                return Err(FetchError::TooLong { url: url.clone() });
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = read(&mut response, url).await?;
         Ok(Fetched::Document { body, etag, max_age })
+    }
+
+    /// Sends a form (RFC 6749 appendix B), with a value for `Authorization` if there is one. Whatever is answered is the
+    /// caller's to judge; a redirect is an answer like any other, and is not followed.
+    ///
+    /// # Errors
+    /// When the guard forbids it, nobody answers in time, or the answer is too long.
+    pub async fn post(
+        &self,
+        url: &Url,
+        authorization: Option<&str>,
+        form: Zeroizing<String>,
+    ) -> Result<Answered, FetchError> {
+        self.check(url).map_err(|why| FetchError::NotAllowed { url: url.clone(), why })?;
+        let unreachable =
+            |error: reqwest::Error| FetchError::Unreachable { url: url.clone(), why: chain(&error) };
+        let mut request = self
+            .client
+            .post(url.clone())
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form.as_bytes().to_vec());
+        if let Some(authorization) = authorization {
+            let mut value = HeaderValue::try_from(authorization).map_err(|_| FetchError::NotAllowed {
+                url: url.clone(),
+                why: "the client's secret fits no header",
+            })?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        let mut response = request.send().await.map_err(unreachable)?;
+        let status = response.status().as_u16();
+        let retry_after = text(response.headers(), &RETRY_AFTER).map(str::to_owned);
+        let body = Zeroizing::new(read(&mut response, url).await?);
+        Ok(Answered { status, retry_after, body })
+    }
+}
+
+/// The body, as far as it may go: `Content-Length` is not trusted.
+async fn read(response: &mut Response, url: &Url) -> Result<Vec<u8>, FetchError> {
+    let mut body = Vec::new();
+    loop {
+        let chunk = response.chunk().await;
+        let chunk =
+            chunk.map_err(|error| FetchError::Unreachable { url: url.clone(), why: chain(&error) })?;
+        let Some(chunk) = chunk else { return Ok(body) };
+        if body.len() + chunk.len() > MAX_BODY {
+            return Err(FetchError::TooLong { url: url.clone() });
+        }
+        body.extend_from_slice(&chunk);
     }
 }
 
 /// The rules on a URL, whoever named it.
-pub(crate) fn check_url(url: &Url, private: bool) -> Result<(), &'static str> {
+///
+/// # Errors
+/// The rule it breaks.
+pub fn check_url(url: &Url, private: bool) -> Result<(), &'static str> {
     let loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),

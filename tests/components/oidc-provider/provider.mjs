@@ -5,12 +5,16 @@
 //   client_credentials            client `agent`, secret `agent-secret`
 //   authorization_code with PKCE  public client `app`; the login page is answered by itself for
 //                                 the user named in `login_hint`, since no person sits here
+//   token exchange (RFC 8693)     client `gateway`, secret `gateway-secret`: a token of this provider
+//                                 for one of the audiences in `exchange.audiences`, with the client as actor
 //
 // Which claims a user's or client's tokens carry, which scopes a resource (RFC 8707) knows, the
 // algorithm and the lifetime are settings: settings.json, then --settings FILE over it, then
 // POST /test/settings at any time. Everything under /test/ is for the tests' hands only:
 //
-//   POST /test/settings   members given replace the ones in force
+//   POST /test/settings   members given replace the ones in force; `exchange.lax` holds claims that an exchange puts
+//                         in place of those that were asked for, `exchange.delay_ms` keeps it waiting, and
+//                         `exchange.answer` {status, headers, body} is what the token endpoint answers instead
 //   POST /test/rotate     new keys sign from now on, the old ones stay published
 //   POST /test/retire     only the signing keys stay published
 //   GET  /test/status     {"signing": kid, "published": [kid], "requests": {path: count}}
@@ -25,8 +29,11 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { parseArgs, promisify } from 'node:util';
+import { SignJWT, createLocalJWKSet, importJWK, jwtVerify } from 'jose';
 import { Provider, errors } from 'oidc-provider';
 
+const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
 const REDIRECT_URI = 'https://app.example.com/callback';
 
 const { values: options } = parseArgs({
@@ -69,6 +76,11 @@ async function handle(request, response) {
     if (pathname.startsWith('/test/')) {
       await handleTest(pathname, request, response);
     } else {
+      const { answer: instead } = settings.exchange;
+      if (pathname === '/token' && instead && request.headers.authorization) {
+        response.writeHead(instead.status, { 'content-type': 'application/json', ...instead.headers });
+        return response.end(typeof instead.body === 'string' ? instead.body : JSON.stringify(instead.body));
+      }
       if (pathname === '/jwks') response.setHeader('cache-control', `public, max-age=${settings.jwks_max_age_s}`);
       await provider.callback()(request, response);
     }
@@ -155,6 +167,13 @@ function publish() {
         response_types: [],
         redirect_uris: [],
       },
+      {
+        client_id: 'gateway',
+        client_secret: 'gateway-secret',
+        grant_types: [TOKEN_EXCHANGE],
+        response_types: [],
+        redirect_uris: [],
+      },
     ],
     scopes: ['openid'],
     ttl: {
@@ -181,7 +200,61 @@ function publish() {
       },
     },
   });
+  const parameters = [
+    'subject_token', 'subject_token_type', 'actor_token', 'actor_token_type',
+    'requested_token_type', 'audience', 'resource', 'scope',
+  ];
+  provider.registerGrantType(TOKEN_EXCHANGE, exchange, parameters, ['audience', 'resource']);
   provider.on('server_error', (_, error) => console.error(error));
+}
+
+// RFC 8693 section 2: the subject's token of this provider for one with another audience, for the same subject, with the
+// client that asks as its actor. What is wrong with the subject's token is `invalid_request` (section 2.2.2).
+async function exchange(ctx) {
+  const { client, params } = ctx.oidc;
+  const { audiences, lax, delay_ms } = settings.exchange;
+  if (delay_ms) await new Promise((resolve) => { setTimeout(resolve, delay_ms); });
+  if (params.subject_token_type !== ACCESS_TOKEN) throw new errors.InvalidRequest('no such type of subject token');
+  const keys = createLocalJWKSet({ keys: keyPairs.flatMap((pair) => [pair.ES256, pair.RS256].map(publicPart)) });
+  const expected = { issuer: issuer(), typ: 'at+jwt' };
+  const { payload: subject } = await jwtVerify(params.subject_token, keys, expected).catch(() => {
+    throw new errors.InvalidRequest('the subject token is not acceptable');
+  });
+  const audience = [params.audience].flat()[0];
+  if (!Object.hasOwn(audiences, audience ?? '')) throw new errors.InvalidTarget();
+  const scopes = (params.scope ?? '').split(' ').filter(Boolean);
+  if (!scopes.every((scope) => audiences[audience].includes(scope))) {
+    throw new errors.InvalidScope('requested scope is not allowed', params.scope);
+  }
+  const now = Math.floor(Date.now() / 1000);
+  const claims = {
+    ...settings.users[subject.sub],
+    iss: issuer(),
+    sub: subject.sub,
+    aud: audience,
+    client_id: client.clientId,
+    scope: scopes.join(' '),
+    act: { sub: client.clientId, ...(subject.act && { act: subject.act }) },
+    iat: now,
+    exp: Math.min(now + settings.token_ttl_s, subject.exp),
+    jti: randomUUID(),
+    ...lax,
+  };
+  const key = keyPairs[0][settings.alg];
+  const token = await new SignJWT(claims)
+    .setProtectedHeader({ alg: settings.alg, kid: key.kid, typ: 'at+jwt' })
+    .sign(await importJWK(key, settings.alg));
+  ctx.body = {
+    access_token: token,
+    issued_token_type: ACCESS_TOKEN,
+    token_type: 'Bearer',
+    expires_in: Math.max(claims.exp - now, 0),
+    scope: claims.scope,
+  };
+}
+
+function publicPart({ d, p, q, dp, dq, qi, ...key }) {
+  return key;
 }
 
 function resourceServer(resource) {

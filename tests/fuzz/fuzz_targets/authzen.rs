@@ -126,6 +126,7 @@ fn setup() -> Setup {
             tools: Vec::new(),
             routes: Vec::new(),
         }],
+        ..World::default()
     };
     let snapshot = Snapshot {
         revision: PolicyRevision::from("fuzz"),
@@ -136,6 +137,7 @@ fn setup() -> Setup {
         peps: peps(),
         verifier: Arc::new(Verifier::new(Vec::new(), 16 * 1024, Arc::clone(&clock)).expect("a verifier")),
         limits: Limits { deadline: Duration::from_secs(60), ..Limits::default() },
+        exchanges: Default::default(),
         askers: Askers::default(),
     };
     let pdp = Arc::new(Pdp::new(PdpSettings { snapshot, audit, clock, most_concurrent: 16 }));
@@ -174,6 +176,7 @@ fn peps() -> Peps {
         client_ip: ClientIp::Source,
         request_from: RequestFrom::Call,
         mcp_metadata: false,
+        exchange: BTreeSet::new(),
         asserts: names(&["user", "User", "team"]),
         supplies: names(&["role", "level", "boss", "status", "owner"]),
     };

@@ -52,7 +52,7 @@ fn call(tools: Vec<Tool>, arguments: &Value) {
         tools,
         routes: Vec::new(),
     };
-    let world = World { resources: vec![resource] };
+    let world = World { resources: vec![resource], ..World::default() };
     let policy = "@id(\"p\") permit (principal, action in Mcp::Action::\"tools/call\", resource);";
     let sources = Sources { policies: vec![SourceFile::new("p.cedar", policy)], ..Sources::default() };
     // A type may be read from a schema that is no JSON Schema; such a catalogue is refused.

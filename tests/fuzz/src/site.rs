@@ -85,6 +85,7 @@ pub static SETUP: LazyLock<Setup> = LazyLock::new(|| {
         verifier: Arc::new(Verifier::new(vec![corp], 16 * 1024, Arc::clone(&clock)).expect("a verifier")),
         // A deadline that passes would hide what it cuts short.
         limits: Limits { deadline: Duration::from_secs(20), batch: 4, ..Limits::default() },
+        exchanges: Default::default(),
         askers: Askers::default(),
     };
     let tokens = (0..SUBJECTS).map(|subject| token(&key, subject, clock.now().unix_seconds())).collect();
@@ -124,7 +125,7 @@ fn policies() -> Policies {
     let servers = ["files", "chat", "watched"]
         .map(|name| of_kind(name, Kind::Mcp, &["list_files", "delete_file", "move_file"], &[]));
     let orders = of_kind("orders", Kind::Http, &[], &["/v1/orders/{id}"]);
-    let world = World { resources: servers.into_iter().chain([orders]).collect() };
+    let world = World { resources: servers.into_iter().chain([orders]).collect(), ..World::default() };
     let sources = Sources { policies: vec![SourceFile::new("fuzz.cedar", POLICIES)], ..Sources::default() };
     Policies::load(&sources, &world, OnError::Forbid).expect("policies")
 }

@@ -230,6 +230,7 @@ fn no_reason_makes_a_denial_an_allow_in_either_form() {
                     reason,
                     resource,
                     remedy: Remedy::None,
+                    retry_after: None,
                     policy_code: Some("P1".to_owned()),
                     replies: Vec::new(),
                     batch: false,
@@ -268,6 +269,7 @@ fn a_subject_is_text_that_a_header_can_hold_and_no_other_subject_is() {
         subject: &long,
         authority: None,
         revision: "r",
+        upstream: &palisade_pdp::Upstream::Strip,
         observed: None,
     };
     let headers = passage.headers();

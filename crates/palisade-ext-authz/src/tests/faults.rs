@@ -153,6 +153,7 @@ fn survives(call: &HttpCall, caller: &Caller) {
             reason,
             resource: decoded.resource.clone(),
             remedy: palisade_pdp::Remedy::None,
+            retry_after: None,
             policy_code: None,
             replies: Vec::new(),
             batch: false,

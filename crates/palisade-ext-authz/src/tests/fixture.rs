@@ -51,6 +51,8 @@ const POLICIES: &str = r#"
 when { resource.name == "list_files" && context.scopes.contains("files:read") };
 @id("delete") permit (principal is User, action in Mcp::Action::"tools/call", resource)
 when { resource.name == "delete_file" && context.scopes.contains("files:delete") };
+@id("books") permit (principal == User::"corp/alice", action == OAuth::Action::"exchange", resource == OAuth::Audience::"ledger")
+when { ["ledger:read", "ledger:write"].containsAll(context.requested_scopes) };
 @id("orders") permit (principal is User, action in Http::Action::"read", resource == Http::Route::"orders/v1/orders/{id}");
 "#;
 
@@ -108,6 +110,7 @@ pub(super) fn fixture_with(limits: Limits) -> Fixture {
             peps: peps(),
             verifier: Arc::new(verifier(Arc::clone(&clock))),
             limits,
+            exchanges: super::exchange::exchanges(),
             askers: Askers::default(),
         },
         audit: AuditLog::open(settings, Arc::clone(&clock)).unwrap(),
@@ -128,7 +131,10 @@ fn policies() -> Policies {
     };
     let mcp = |name: &str| resource(name, Kind::Mcp, vec![tool("list_files"), tool("delete_file")], &[]);
     let orders = resource("orders", Kind::Http, Vec::new(), &["/v1/orders/{id}"]);
-    let world = World { resources: vec![mcp("files"), mcp("chat"), mcp("watched"), orders] };
+    let world = World {
+        resources: vec![mcp("files"), mcp("chat"), mcp("watched"), mcp("books"), mcp("keyed"), orders],
+        exchanges: vec![super::exchange::in_world()],
+    };
     let sources = Sources { policies: vec![SourceFile::new("p.cedar", POLICIES)], ..Sources::default() };
     Policies::load(&sources, &world, OnError::Forbid).unwrap()
 }
@@ -181,6 +187,14 @@ pub(super) fn resources() -> Resources {
             },
             Vec::new(),
         ),
+        (
+            Resource {
+                upstream_token: UpstreamToken::Exchange("ledger".parse().unwrap()),
+                ..resource("books", Kind::Mcp)
+            },
+            Vec::new(),
+        ),
+        (Resource { upstream_token: super::exchange::header(), ..resource("keyed", Kind::Mcp) }, Vec::new()),
         (resource("orders", Kind::Http), place("orders", "/")),
     ])
     .unwrap()

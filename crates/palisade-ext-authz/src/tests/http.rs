@@ -15,7 +15,7 @@ use tower::ServiceExt;
 use super::fixture::*;
 use crate::{call::Named, http};
 
-fn request(method: &str, target: &str) -> axum::http::request::Builder {
+pub(super) fn request(method: &str, target: &str) -> axum::http::request::Builder {
     Request::builder()
         .method(method)
         .uri(target)
@@ -23,7 +23,7 @@ fn request(method: &str, target: &str) -> axum::http::request::Builder {
         .extension(caller("local"))
 }
 
-fn tool_call(resource: &str, tool: &str) -> Request<Body> {
+pub(super) fn tool_call(resource: &str, tool: &str) -> Request<Body> {
     request("POST", &format!("/authz/{resource}/mcp"))
         .header("content-type", "application/json")
         .header("authorization", bearer(resource))
@@ -31,7 +31,10 @@ fn tool_call(resource: &str, tool: &str) -> Request<Body> {
         .unwrap()
 }
 
-async fn answer(fixture: &Fixture, request: Request<Body>) -> (StatusCode, axum::http::HeaderMap, String) {
+pub(super) async fn answer(
+    fixture: &Fixture,
+    request: Request<Body>,
+) -> (StatusCode, axum::http::HeaderMap, String) {
     let response = http::router(Arc::clone(&fixture.pdp)).oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = String::from_utf8(to_bytes(body, 1 << 20).await.unwrap().to_vec()).unwrap();

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use palisade_model::{Asked, Reason, Refusal};
-use palisade_pdp::{Resource, Snapshot};
+use palisade_model::{Action, Asked, ExchangeName, Reason, Refusal, Scopes, Target};
+use palisade_pdp::{AskedExchange, Resource, Snapshot};
 use palisade_proto::v1::Item;
 
 use super::call::Call;
@@ -38,6 +38,26 @@ pub(super) fn one(snapshot: &Snapshot, resource: Option<&Resource>, item: Option
 /// Several items.
 pub(super) fn several(snapshot: &Snapshot, resource: Option<&Resource>, items: &[Item]) -> Question {
     question(worded(snapshot, resource, items), true)
+}
+
+/// An exchange by name, with these of its scopes or, where none are named, all.
+pub(super) fn exchange(name: &str, scopes: &[String]) -> (Option<AskedExchange>, Question) {
+    let refuse = |refusal| (None, Question { asked: Err(refusal), path: None });
+    let Ok(name) = name.parse::<ExchangeName>() else {
+        return refuse(Refusal::new(Reason::PepNotAllowed, "no exchange has such a name"));
+    };
+    let Ok(scopes) = scopes.iter().map(|scope| scope.parse()).collect::<Result<Scopes, _>>() else {
+        return refuse(malformed("the scopes are none (RFC 6749 section 3.3)"));
+    };
+    let item = palisade_model::Item {
+        action: Action::exchange(),
+        target: Target::audience(&name),
+        arguments: None,
+        supplied: Default::default(),
+        reply_to: None,
+    };
+    let scopes = (!scopes.is_empty()).then_some(scopes);
+    (Some(AskedExchange { name, scopes }), Question { asked: Ok(Asked::one(item)), path: None })
 }
 
 fn question(worded: Result<Vec<Worded>, Refusal>, batch: bool) -> Question {

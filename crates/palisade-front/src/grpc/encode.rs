@@ -7,11 +7,11 @@
 use std::sync::Arc;
 
 use palisade_model::{Authority, PolicyRevision, Reason, Refusal, Timestamp};
-use palisade_pdp::{Decision, Denial, Finding, Findings, ItemOutcome as Passed, Remedy};
+use palisade_pdp::{Decision, Denial, Finding, Findings, ItemOutcome as Passed, Remedy, Upstream};
 use palisade_policy::{PolicyRef, Verdict};
 use palisade_proto::v1::{
-    DecideBatchResponse, DecideResponse, Explanation, ItemOutcome, NearPermit, Outcome, Policy,
-    PolicyFailure, StepUp, VerifyResponse,
+    DecideBatchResponse, DecideResponse, ExchangeResponse, Explanation, ItemOutcome, NearPermit, Outcome,
+    Policy, PolicyFailure, StepUp, VerifyResponse,
 };
 use palisade_token::VerifiedToken;
 
@@ -126,6 +126,49 @@ fn timestamp(time: Timestamp) -> prost_types::Timestamp {
     }
 }
 
+/// The answer to a request for a token.
+///
+/// INVARIANT: the only place that writes a token, and it takes it from a permit.
+pub(super) fn exchanged(decision: &Decision, revision: &PolicyRevision) -> ExchangeResponse {
+    let mut answer = ExchangeResponse {
+        decision_id: decision.id().to_string(),
+        outcome: Outcome::Deny.into(),
+        reason: decision.reason().as_str().to_owned(),
+        policy_revision: revision.as_str().to_owned(),
+        ..ExchangeResponse::default()
+    };
+    match decision {
+        Decision::Permit(permit) => {
+            if let Upstream::Exchanged(issued) = permit.upstream() {
+                answer.outcome = outcome(decision).into();
+                answer.access_token = Some(issued.token.as_str().to_owned());
+                answer.scopes = issued.scopes.iter().map(ToString::to_string).collect();
+                answer.expires_at = Some(timestamp(issued.expires_at));
+            }
+        }
+        // No exchange is let by that is not permitted.
+        Decision::Observed(_) => {}
+        Decision::Deny(denial) => {
+            answer.claims = match &denial.remedy {
+                Remedy::Claims(claims) => Some(claims.clone()),
+                Remedy::None | Remedy::Scopes(_) | Remedy::Authentication { .. } => None,
+            };
+            let seconds = denial.retry_after.map(|after| after.as_millis().div_ceil(1_000));
+            answer.retry_after = seconds.and_then(|seconds| seconds.try_into().ok());
+        }
+    }
+    answer
+}
+
+/// The same where there is no decision, because this service failed.
+pub(super) fn exchange_outage() -> ExchangeResponse {
+    ExchangeResponse {
+        outcome: Outcome::Deny.into(),
+        reason: Reason::InternalError.as_str().to_owned(),
+        ..ExchangeResponse::default()
+    }
+}
+
 fn outcome(decision: &Decision) -> Outcome {
     match decision {
         Decision::Permit(_) => Outcome::Permit,
@@ -165,7 +208,7 @@ fn item(finding: &Finding<'_>, explain: bool) -> ItemOutcome {
 
 fn step_up(denial: &Denial, findings: &Findings) -> Option<StepUp> {
     match &denial.remedy {
-        Remedy::None => None,
+        Remedy::None | Remedy::Claims(_) => None,
         Remedy::Scopes(scopes) => {
             let prefix = denial.resource.as_ref().map_or("", |resource| &resource.scopes.request_prefix);
             Some(StepUp {

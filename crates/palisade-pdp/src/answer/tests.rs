@@ -41,6 +41,7 @@ fn denial(reason: Reason, remedy: Remedy) -> Denial {
         reason,
         resource: Some(Arc::new(files())),
         remedy,
+        retry_after: None,
         policy_code: None,
         replies: Vec::new(),
         batch: false,

@@ -55,7 +55,7 @@ impl Setup {
             tools: vec![tool("open"), tool("shut")],
             routes: Vec::new(),
         };
-        let world = World { resources: vec![world] };
+        let world = World { resources: vec![world], ..World::default() };
         let load = |text: &str| {
             let sources = Sources { policies: vec![SourceFile::new("p.cedar", text)], ..Sources::default() };
             Policies::load(&sources, &world, OnError::Forbid).unwrap()
@@ -99,6 +99,7 @@ impl Setup {
                 peps: Peps::new([(self.local.clone(), PepAuth::Loopback)]),
                 verifier: Arc::new(Verifier::new(vec![issuer], 16 * 1024, Arc::clone(&clock)).unwrap()),
                 limits: self.limits,
+                exchanges: Default::default(),
                 askers: Askers::default(),
             },
             audit: AuditLog::open(settings, Arc::clone(&clock)).unwrap(),

@@ -169,7 +169,7 @@ pub(crate) fn world() -> Result<World, Failure> {
             routes: Vec::new(),
         })
     };
-    Ok(World { resources: (0..SERVERS).map(server).collect::<Result<_, _>>()? })
+    Ok(World { resources: (0..SERVERS).map(server).collect::<Result<_, _>>()?, ..World::default() })
 }
 
 /// A question with everything it borrows: a user with five roles and twenty scopes.

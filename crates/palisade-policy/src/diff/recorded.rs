@@ -83,6 +83,9 @@ impl Inquiry {
         else {
             return Err(NotRebuilt::NoQuestion);
         };
+        if action == Action::exchange().entity() {
+            return Err(NotRebuilt::Unrecorded("the terms of an exchange"));
+        }
         let (type_name, name) = entity(action)?;
         let namespace = type_name.strip_suffix("Action").ok_or(NotRebuilt::Unreadable)?;
         let (target_type, id) = entity(target)?;
@@ -241,6 +244,10 @@ mod tests {
             (Recorded { principal: None, ..whole }, NotRebuilt::NoPrincipal),
             (Recorded { target: None, ..whole }, NotRebuilt::NoQuestion),
             (Recorded { action: None, ..whole }, NotRebuilt::NoQuestion),
+            (
+                Recorded { action: Some("OAuth::Action::\"exchange\""), ..whole },
+                NotRebuilt::Unrecorded("the terms of an exchange"),
+            ),
             (Recorded { resource: None, ..whole }, NotRebuilt::NoQuestion),
             (Recorded { target: Some("Mcp::Tool::\"demo/lo\u{2026}"), ..whole }, NotRebuilt::Unreadable),
             (Recorded { principal: Some("Robot::\"x\""), ..whole }, NotRebuilt::Unreadable),

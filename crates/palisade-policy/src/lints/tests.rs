@@ -27,7 +27,7 @@ fn deployment() -> Deployment {
     let scopes = ["files:read", "files:write"].map(|scope| scope.parse().unwrap());
     let settings = ResourceSettings { scopes: scopes.into(), ..ResourceSettings::default() };
     Deployment {
-        world: World { resources: vec![demo, orders] },
+        world: World { resources: vec![demo, orders], ..World::default() },
         settings: BTreeMap::from([("demo".parse().unwrap(), settings)]),
         on_error: OnError::Forbid,
         complete: true,

@@ -7,7 +7,7 @@ use palisade_model::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{Kind, Strength, Tool, WorldResource};
+use crate::{Kind, Strength, Terms, Tool, WorldExchange, WorldResource};
 
 mod findings;
 mod properties;
@@ -129,6 +129,11 @@ pub(crate) fn world() -> World {
                 routes: vec!["/v1/orders/{id}".to_owned()],
             },
         ],
+        exchanges: vec![WorldExchange {
+            name: "ledger".parse().unwrap(),
+            audience: "https://ledger.example.com".to_owned(),
+            resources: ["demo".parse().unwrap()].into(),
+        }],
     }
 }
 

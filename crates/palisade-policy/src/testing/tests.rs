@@ -185,7 +185,7 @@ fn what_the_guide_shows_is_right() {
     };
     let policies = Policies::load(&sources, &World::default(), crate::OnError::Forbid).unwrap();
     assert_eq!(policies.warnings(), []);
-    assert_eq!(policies.policy_ids().count(), 2);
+    assert_eq!(policies.policy_ids().count(), 3);
     // The samples of a test file are parts of one.
     let tests = TestFile::read(&SourceFile::new("README.md", blocks("yaml").join("\n"))).unwrap();
     assert!(!tests.cases.is_empty() && !tests.matrix.personas.is_empty());

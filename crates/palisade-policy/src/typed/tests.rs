@@ -27,6 +27,7 @@ fn world(tools: Vec<Tool>) -> World {
             tools,
             routes: Vec::new(),
         }],
+        ..World::default()
     }
 }
 

@@ -40,8 +40,17 @@ fn the_code_is_what_the_files_say() {
         .out_dir(written.path())
         // These may hold a token or the values of arguments; their `Debug` is ours.
         .skip_debug(
-            ["Item", "DecideRequest", "DecideBatchRequest", "VerifyRequest", "Entity", "SearchRequest"]
-                .map(|name| format!("palisade.v1.{name}")),
+            [
+                "Item",
+                "DecideRequest",
+                "DecideBatchRequest",
+                "VerifyRequest",
+                "ExchangeRequest",
+                "ExchangeResponse",
+                "Entity",
+                "SearchRequest",
+            ]
+            .map(|name| format!("palisade.v1.{name}")),
         )
         .compile_fds(compiled(&folder(), "palisade/v1"))
         .unwrap();

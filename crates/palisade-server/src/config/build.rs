@@ -12,7 +12,12 @@ use palisade_token::{IssuerSettings, Verifier};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::{issuers::issuer_settings, load::Loaded, types::Config, values::Secret};
+use super::{
+    issuers::issuer_settings,
+    load::Loaded,
+    types::{self, Config},
+    values::Secret,
+};
 
 /// A snapshot, and what should be known of it.
 #[derive(Debug)]
@@ -67,6 +72,7 @@ pub fn snapshot(
     };
     let verifier = builder.verifier(previous, clock);
     let peps = builder.peps();
+    let exchanges = builder.exchanges(previous);
     let (resources, world) = builder.resources();
     builder.listeners();
     builder.audit();
@@ -96,6 +102,7 @@ pub fn snapshot(
         shadow,
         resources,
         peps,
+        exchanges,
         verifier: Arc::new(verifier),
         limits,
         askers: Askers::default(),
@@ -145,8 +152,21 @@ pub fn roots(loaded: &Loaded) -> Vec<PathBuf> {
         Secret::File(path) => Some(path.clone()),
         Secret::Env(_) => None,
     }));
+    roots.extend(config.exchanges.values().flat_map(super::exchanges::files));
+    roots.extend(resources_with_secrets(config));
     roots.extend(config.issuers.values().filter_map(|issuer| Some(issuer.network.ca.as_ref()?.file.clone())));
     roots
+}
+
+/// The files with the values of headers that upstreams always get.
+fn resources_with_secrets(config: &Config) -> impl Iterator<Item = PathBuf> {
+    let all = config.resources.values().chain(std::iter::once(&config.defaults));
+    all.filter_map(|resource| match &resource.upstream_token {
+        Some(types::UpstreamToken::Static(types::StaticHeader { value: Secret::File(path), .. })) => {
+            Some(path.clone())
+        }
+        Some(_) | None => None,
+    })
 }
 
 pub(super) struct Builder<'a> {

@@ -12,7 +12,6 @@ use super::{
     types,
     values::{OneOrAll, Secret},
 };
-use crate::environment;
 
 impl Builder<'_> {
     pub(super) fn peps(&mut self) -> Peps {
@@ -75,6 +74,13 @@ impl Builder<'_> {
                 "peps.{name}.request_from: it says how `http_authz` is read, which is not among its `surfaces`"
             ));
         }
+        for exchange in pep.exchange.iter().filter(|exchange| !self.config.exchanges.contains_key(*exchange))
+        {
+            self.problems.push(format!("peps.{name}.exchange: there is no exchange `{exchange}`"));
+        }
+        if !pep.exchange.is_empty() && !pep.surfaces.contains(&Surface::Exchange) {
+            self.problem(format!("peps.{name}.exchange: it also needs the surface `exchange`"));
+        }
         Pep {
             name: name.clone(),
             surfaces: pep.surfaces.iter().copied().collect(),
@@ -85,6 +91,7 @@ impl Builder<'_> {
             mcp_metadata: pep.mcp_metadata,
             asserts: pep.assert.iter().cloned().collect(),
             supplies: pep.properties.iter().cloned().collect(),
+            exchange: pep.exchange.iter().cloned().collect(),
         }
     }
 
@@ -154,20 +161,9 @@ impl Builder<'_> {
 
 /// The SHA-256 of a secret that is long enough not to be guessed.
 fn long_secret(secret: &Secret) -> Result<[u8; 32], String> {
-    let secret = read_secret(secret)?;
+    let secret = secret.read()?;
     if secret.len() < 32 {
         return Err("a secret has at least 32 characters: make one with `openssl rand -hex 32`".to_owned());
     }
     Ok(Sha256::digest(secret.as_bytes()).into())
-}
-
-fn read_secret(secret: &Secret) -> Result<String, String> {
-    match secret {
-        Secret::File(path) => std::fs::read_to_string(path)
-            .map(|text| text.trim_end().to_owned())
-            .map_err(|error| format!("{}: {error}", path.display())),
-        Secret::Env(name) => {
-            environment::variable(name).ok_or_else(|| format!("the environment has no variable `{name}`"))
-        }
-    }
 }

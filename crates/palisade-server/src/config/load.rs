@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::{
-    types::{Config, Included, Jwks, Pep, Resource},
+    types::{Config, Included, Jwks, Pep, Resource, UpstreamToken},
     values::{ListenAddress, Secret},
 };
 
@@ -189,6 +189,8 @@ fn resolve_all(config: &mut Config, base: &Path) {
         }
     }
     resolve_resource(&mut config.defaults, base);
+    let files = config.exchanges.values_mut().flat_map(super::exchanges::files_mut);
+    files.for_each(|path| resolve(path, base));
     resolve_entries(&mut config.peps, &mut config.issuers, &mut config.resources, base);
 }
 
@@ -218,5 +220,10 @@ fn resolve_entries<P, I, R>(
 fn resolve_resource(resource: &mut Resource, base: &Path) {
     if let Some(catalog) = resource.tools.as_mut().and_then(|tools| tools.catalog.as_mut()) {
         resolve(catalog, base);
+    }
+    if let Some(UpstreamToken::Static(header)) = &mut resource.upstream_token
+        && let Some(path) = header.value.path_mut()
+    {
+        resolve(path, base);
     }
 }

@@ -1,14 +1,18 @@
 //! `resources` as the protected resources of a snapshot, with their metadata and catalogues.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use axum::http::HeaderName;
 
 use palisade_model::{IssuerName, ResourceName, Timestamp};
 use palisade_pdp::{
-    DenialForm, Kind, Metadata, Place, Resource, Resources, Routes, ScopeSettings, UpstreamToken, location,
+    DenialForm, Kind, Metadata, Place, Resource, Resources, Routes, ScopeSettings, StaticHeader,
+    UpstreamToken, location,
 };
 use palisade_policy::{SourceFile, Tool, World, WorldResource};
 use serde_json::{Map, Value, json};
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::{
     build::Builder,
@@ -47,7 +51,7 @@ impl Builder<'_> {
             self.problem("defaults: `identifier` and `match` belong to one resource, not to all");
         }
         let resources = Resources::new(all).map_err(|error| self.problem(format!("resources: {error}"))).ok();
-        (resources, World { resources: world })
+        (resources, World { resources: world, exchanges: self.world_exchanges() })
     }
 
     fn resource(&mut self, name: &ResourceName, own: &types::Resource) -> Option<(Resource, Vec<Place>)> {
@@ -103,7 +107,7 @@ impl Builder<'_> {
             step_up: own.step_up != Some(Switch::Off),
             denial_form: own.denial_form.unwrap_or(DenialForm::Http),
             cors_origins: own.cors.iter().flat_map(|cors| cors.origins.iter().cloned()).collect(),
-            upstream_token: own.upstream_token.unwrap_or(UpstreamToken::Strip),
+            upstream_token: self.upstream_token(name, own, &issuers),
             observe_until,
             identifier,
             kind,
@@ -121,6 +125,38 @@ impl Builder<'_> {
             if !embedded && !self.config.issuers.contains_key(issuer) {
                 self.problem(format!("resources.{name}.issuers: there is no issuer `{issuer}`"));
             }
+        }
+    }
+
+    fn upstream_token(
+        &mut self,
+        name: &ResourceName,
+        own: &types::Resource,
+        issuers: &[IssuerName],
+    ) -> UpstreamToken {
+        let at = format!("resources.{name}.upstream_token");
+        match &own.upstream_token {
+            None | Some(types::UpstreamToken::Strip) => UpstreamToken::Strip,
+            Some(types::UpstreamToken::Keep) => UpstreamToken::Keep,
+            Some(types::UpstreamToken::Exchange(exchange)) => {
+                let known = self.config.exchanges.get(exchange);
+                let issuer = known.map(|exchange| self.issuer_of(exchange));
+                match issuer {
+                    None => self.problem(format!("{at}.exchange: there is no exchange `{exchange}`")),
+                    Some(Ok(issuer)) if !issuers.contains(&issuer) => self.problem(format!(
+                        "{at}.exchange: `{exchange}` takes tokens of issuer `{issuer}`, and the resource accepts none of these"
+                    )),
+                    Some(Ok(_) | Err(_)) => {}
+                }
+                UpstreamToken::Exchange(exchange.clone())
+            }
+            Some(types::UpstreamToken::Static(header)) => match static_header(header) {
+                Ok(header) => UpstreamToken::Static(Arc::new(header)),
+                Err(why) => {
+                    self.problem(format!("{at}.static: {why}"));
+                    UpstreamToken::Strip
+                }
+            },
         }
     }
 
@@ -252,6 +288,21 @@ impl Builder<'_> {
             Vec::new()
         })
     }
+}
+
+/// A header that can be set on its own: not one that frames the message, nor one of ours.
+fn static_header(own: &types::StaticHeader) -> Result<StaticHeader, String> {
+    const FRAMING: [&str; 6] = ["host", "connection", "content-length", "transfer-encoding", "te", "upgrade"];
+    let name = HeaderName::from_bytes(own.header.as_bytes());
+    let name = name.map_err(|_| format!("`{}` is no name of a header", own.header))?;
+    if FRAMING.contains(&name.as_str()) || name.as_str().starts_with("x-palisade-") {
+        return Err(format!("`{name}` is not for this"));
+    }
+    let value = Zeroizing::new(own.value.read()?);
+    if value.is_empty() || !value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return Err("the value fits no header".to_owned());
+    }
+    Ok(StaticHeader { name: name.as_str().to_owned(), value })
 }
 
 fn scope_settings(own: &types::Resource) -> ScopeSettings {

@@ -260,3 +260,84 @@ async fn typed_tools_are_tools_of_a_catalogue_with_types() {
     let service = SAMPLE.replacen("kind: mcp", "kind: http, tools: {typed: [a]}", 1);
     assert!(check(&service).err().unwrap().contains("resources.files.tools: only for kind mcp"));
 }
+
+/// The sample with an exchange, of these keys beside the least, that the calls of its resource leave by.
+fn with_exchange(keys: &str) -> String {
+    let client = if keys.starts_with("client:") { "" } else { "client: {id: gw, secret: {env: PATH}}, " };
+    let audience = if keys.starts_with("audience:") { "" } else { "audience: orders, " };
+    let exchange = format!("exchanges:\n  orders: {{provider: keycloak, {client}{audience}{keys}}}\n");
+    let sample = SAMPLE.replace("issuers: [corp]}", "issuers: [corp], upstream_token: {exchange: orders}}");
+    let (provider, keys) = ("provider: keycloak, ", keys.contains("provider:"));
+    format!("{sample}{}", if keys { exchange.replace(provider, "") } else { exchange })
+}
+
+#[tokio::test]
+async fn provider_client_and_target_are_enough_for_an_exchange() {
+    let built = check(&with_exchange("scopes: [read]")).unwrap();
+    assert!(built.warnings.is_empty(), "{:?}", built.warnings);
+    let exchange = built.snapshot.exchanges.values().next().unwrap();
+    assert_eq!((exchange.issuer.as_str(), exchange.requester.as_str()), ("corp", "corp/gw"));
+    assert_eq!((exchange.timeout.as_secs(), exchange.lifetime.as_secs()), (3, 300));
+    let opaque = check(&with_exchange("scopes: [read], result: opaque")).unwrap();
+    assert!(
+        opaque.warnings.iter().any(|warning| warning.contains("exchanges.orders.result")),
+        "{:?}",
+        opaque.warnings
+    );
+    check(&with_exchange("scopes: [read], provider: generic, resources: [\"https://a\"]")).unwrap();
+}
+
+#[tokio::test]
+async fn what_does_not_go_together_in_an_exchange_is_refused() {
+    for (keys, says) in [
+        ("client: {id: gw}", "one of `secret`, `key` and `tls`"),
+        ("client: {id: gw, secret: {env: PATH}, key: {env: PATH}}", "one of `secret`, `key` and `tls`"),
+        ("client: {id: gw, key: {env: PATH}}", "none that can sign"),
+        ("client: {id: gw, secret: {env: NO_SUCH_VARIABLE}}", "no variable"),
+        ("client: {id: gw, secret: s3cret}", "expected one of file, env"),
+        ("issuer: other", "there is no issuer `other`"),
+        ("issued_by: other", "there is no issuer `other`"),
+        ("token_endpoint: \"http://login.example.com/token\"", "may not be asked"),
+        ("token_endpoint: \"https://10.0.0.1/token\"", "may not be asked"),
+        ("scopes: [.default]", "`result: opaque`"),
+        ("provider: entra", "Entra takes the target from the scopes"),
+        ("provider: id_jag", "`authorization_server` goes with provider `id_jag`"),
+        (
+            "authorization_server: {issuer: corp, client: {id: a, secret: {env: PATH}}}",
+            "`authorization_server` goes with",
+        ),
+        ("resources: [\"https://a\"]", "provider `keycloak` takes none"),
+        ("lifetime: 2h", "lifetime: from 1s to 1h"),
+        ("timeout: 2m", "timeout: from 50ms to 30s"),
+        ("audience: \"\"", "audience"),
+        ("scope: [read]", "did you mean `scopes`?"),
+    ] {
+        let error = check(&with_exchange(keys)).map(drop).unwrap_err();
+        assert!(error.contains(says), "{keys}: {error}");
+    }
+    for (from, to, says) in [
+        ("exchange: orders}", "exchange: nothing}", "there is no exchange `nothing`"),
+        ("exchange: orders}", "static: {header: Host, value: {env: PATH}}}", "is not for this"),
+        ("exchange: orders}", "static: {header: \"a b\", value: {env: PATH}}}", "no name of a header"),
+        (
+            "version: 1",
+            "version: 1\npeps: {a: {auth: {unix: 1}, surfaces: [decide], resources: [files], exchange: [orders]}}",
+            "it also needs the surface `exchange`",
+        ),
+        (
+            "version: 1",
+            "version: 1\npeps: {a: {auth: {unix: 1}, surfaces: [exchange], resources: [files], exchange: [x]}}",
+            "there is no exchange `x`",
+        ),
+        (
+            "corp: {issuer: \"https://login.example.com\"}",
+            "corp: {issuer: \"https://login.example.com\"}\n  b: {issuer: \"https://b.example.com\"}",
+            "name the issuer whose tokens are exchanged",
+        ),
+    ] {
+        let text = with_exchange("scopes: [read]");
+        assert!(text.contains(from), "{from}");
+        let error = check(&text.replacen(from, to, 1)).map(drop).unwrap_err();
+        assert!(error.contains(says), "{to}: {error}");
+    }
+}

@@ -6,8 +6,9 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use palisade_audit::{Durability, OnFull};
-use palisade_model::{IssuerName, PepName, ResourceName, Scope, Surface};
-use palisade_pdp::{ClientIp, DenialForm, Kind, RequestFrom, ResourceFrom, UpstreamToken};
+use palisade_exchange::{Provider, ResultCheck, SecretIn, TokenType};
+use palisade_model::{ExchangeName, IssuerName, PepName, ResourceName, Scope, Surface};
+use palisade_pdp::{ClientIp, DenialForm, Kind, RequestFrom, ResourceFrom};
 use palisade_policy::OnError;
 use palisade_token::{Algorithm, GroupsOverage, Profile};
 use schemars::JsonSchema;
@@ -42,6 +43,9 @@ pub struct Config {
     /// The protected resources.
     #[serde(default)]
     pub resources: BTreeMap<ResourceName, Resource>,
+    /// The exchanges of tokens.
+    #[serde(default)]
+    pub exchanges: BTreeMap<ExchangeName, Exchange>,
     /// The policies.
     #[serde(default)]
     pub policies: Policies,
@@ -203,6 +207,9 @@ pub struct Pep {
     /// The attributes that it may supply where none is stored.
     #[serde(default)]
     pub properties: Vec<String>,
+    /// The exchanges that it may ask for by itself; with the surface `exchange`.
+    #[serde(default)]
+    pub exchange: Vec<ExchangeName>,
 }
 
 /// What a PEP proves itself with, exactly one: `key`, `unix`, `client` with `secret`, or `issuer` with `client`.
@@ -367,6 +374,150 @@ pub struct Resource {
     pub upstream_token: Option<UpstreamToken>,
     /// `off`, or `{until: 2026-12-31}`: policy denials are recorded and let by, for at most 30 days.
     pub observe: Option<Observe>,
+}
+
+/// What happens to the credential on the way to the upstream: `strip`, `keep`, `{exchange: name}` or
+/// `{static: {header, value}}`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UpstreamToken {
+    /// It is removed.
+    Strip,
+    /// Weakened: it is passed on.
+    Keep,
+    /// It is removed, and a token of this exchange takes its place.
+    Exchange(ExchangeName),
+    /// It is removed, and the upstream gets this header.
+    Static(StaticHeader),
+}
+
+/// A header that an upstream always gets.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StaticHeader {
+    /// Its name.
+    pub header: String,
+    /// Its value.
+    pub value: Secret,
+}
+
+/// An exchange of tokens.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Exchange {
+    /// Whose dialect is spoken.
+    pub provider: Provider,
+    /// The issuer whose tokens are exchanged, at its provider; default: the only one there is.
+    #[serde(default)]
+    pub issuer: Option<IssuerName>,
+    /// Where the provider is asked; default: what its metadata says.
+    #[serde(default)]
+    pub token_endpoint: Option<String>,
+    /// The client that asks. It is confidential: a public one could let anyone ask in its name.
+    pub client: ExchangeClient,
+    /// What the tokens are for, as the provider calls it.
+    pub audience: String,
+    /// The `aud` of the tokens, where it is another; Entra: the GUID of the application.
+    #[serde(default)]
+    pub token_audience: Option<String>,
+    /// `resource` parameters (RFC 8707), for a provider that takes them.
+    #[serde(default)]
+    pub resources: Vec<String>,
+    /// The scopes to ask for. Nobody can ask for others; policies can narrow them.
+    #[serde(default)]
+    pub scopes: Vec<Scope>,
+    /// For how long a token is handed out; policies can narrow it.
+    #[serde(default = "default_exchange_lifetime")]
+    pub lifetime: Period,
+    /// How long a call may take that waits for the provider.
+    #[serde(default = "default_exchange_timeout")]
+    pub timeout: Period,
+    /// What the subjects' tokens are called in a request.
+    #[serde(default)]
+    pub subject_token_type: TokenType,
+    /// A token of who acts for the subject, where the provider is told by a token.
+    #[serde(default)]
+    pub actor: Option<Actor>,
+    /// The issuer of the issued tokens; default: the one that is asked last.
+    #[serde(default)]
+    pub issued_by: Option<IssuerName>,
+    /// How the issued tokens are checked.
+    #[serde(default)]
+    pub result: ResultCheck,
+    /// The authorization server of the upstream; provider `id_jag`.
+    #[serde(default)]
+    pub authorization_server: Option<AuthorizationServer>,
+    /// How the provider is reached; default: as the issuer is.
+    #[serde(default)]
+    pub network: Option<Network>,
+}
+
+const fn default_exchange_lifetime() -> Period {
+    Period(Duration::from_secs(5 * 60))
+}
+
+const fn default_exchange_timeout() -> Period {
+    Period(Duration::from_secs(3))
+}
+
+/// A confidential client, with a `secret`, a `key`, or `tls`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExchangeClient {
+    /// `client_id`.
+    pub id: String,
+    /// `client_secret_basic` or `client_secret_post`.
+    #[serde(default)]
+    pub secret: Option<Secret>,
+    /// Where the secret goes; default: what the provider asks for.
+    #[serde(default)]
+    pub secret_in: Option<SecretIn>,
+    /// `private_key_jwt`: a private key, PEM.
+    #[serde(default)]
+    pub key: Option<Secret>,
+    /// The `kid` of the key.
+    #[serde(default)]
+    pub kid: Option<String>,
+    /// The certificate of the key, PEM: its thumbprint goes into the assertion, as Entra asks for.
+    #[serde(default)]
+    pub certificate: Option<FileRef>,
+    /// `tls_client_auth`: certificate and private key of the connection, PEM.
+    #[serde(default)]
+    pub tls: Option<TlsIdentity>,
+}
+
+/// The certificate of a connection.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsIdentity {
+    /// The certificate, with those above it.
+    pub certificate: FileRef,
+    /// The private key.
+    pub key: Secret,
+}
+
+/// A token of who acts.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Actor {
+    /// The token.
+    pub token: Secret,
+    /// What it is.
+    #[serde(default)]
+    pub token_type: TokenType,
+}
+
+/// The authorization server of an upstream.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuthorizationServer {
+    /// The issuer that it is.
+    pub issuer: IssuerName,
+    /// Where it is asked; default: what its metadata says.
+    #[serde(default)]
+    pub token_endpoint: Option<String>,
+    /// The client that asks there.
+    pub client: ExchangeClient,
 }
 
 /// What a resource's metadata says for people (RFC 9728 section 2).

@@ -5,6 +5,8 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use crate::environment;
+
 /// A duration: `150ms`, `30s`, `15m`, `24h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Period(pub Duration);
@@ -96,6 +98,31 @@ pub enum Secret {
     File(PathBuf),
     /// An environment variable that holds it.
     Env(String),
+}
+
+impl Secret {
+    /// The secret.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or there is no such variable.
+    pub(crate) fn read(&self) -> Result<String, String> {
+        match self {
+            Self::File(path) => std::fs::read_to_string(path)
+                .map(|text| text.trim_end().to_owned())
+                .map_err(|error| format!("{}: {error}", path.display())),
+            Self::Env(name) => {
+                environment::variable(name).ok_or_else(|| format!("the environment has no variable `{name}`"))
+            }
+        }
+    }
+
+    /// The file that holds it.
+    pub(crate) fn path_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Env(_) => None,
+        }
+    }
 }
 
 /// A list of names, or `'*'` for all.

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use super::types::{Config, MetricsAccess, Observe};
+use palisade_exchange::ResultCheck;
+
+use super::types::{Config, MetricsAccess, Observe, UpstreamToken};
 
 /// Every weakened setting, each with what it means. They are printed by `config check`, logged at the start, shown in
 /// `/readyz` and written into the decision log.
 #[must_use]
 pub fn of(config: &Config) -> Vec<String> {
-    [of_the_service(config), of_the_issuers(config), of_the_resources(config)].concat()
+    [of_the_service(config), of_the_issuers(config), of_the_resources(config), of_the_exchanges(config)]
+        .concat()
 }
 
 fn of_the_service(config: &Config) -> Vec<String> {
@@ -87,17 +90,43 @@ fn of_the_resources(config: &Config) -> Vec<String> {
         if let Some(Observe::Until(day)) = &resource.observe {
             warnings.push(format!("{at}.observe: policy denials are let by until {day}"));
         }
-        if resource.upstream_token == Some(palisade_pdp::UpstreamToken::Keep) {
+        if matches!(resource.upstream_token, Some(UpstreamToken::Keep)) {
             warnings.push(format!("{at}.upstream_token: clients' tokens are passed on to the upstream"));
         }
     }
     warnings
 }
 
+fn of_the_exchanges(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (name, exchange) in &config.exchanges {
+        if exchange.result == ResultCheck::Opaque {
+            warnings.push(format!(
+                "exchanges.{name}.result: audience and subject of the issued tokens are the provider's word"
+            ));
+        }
+        if exchange.network.as_ref().is_some_and(|network| network.private) {
+            warnings.push(format!("exchanges.{name}.network.private: tokens are sent to private addresses"));
+        }
+        if exchange.scopes.is_empty() {
+            warnings.push(format!(
+                "exchanges.{name}.scopes: the provider chooses; tokens with any scope are refused"
+            ));
+        }
+    }
+    warnings
+}
+
+/// How long a decision may take at most: as long as the slowest exchange of a call.
+fn longest(config: &Config) -> Duration {
+    let exchanges = config.exchanges.values().map(|exchange| exchange.timeout.0);
+    exchanges.fold(config.limits.deadline.0, Duration::max)
+}
+
 /// The timeouts each proxy needs for this configuration.
 #[must_use]
 pub fn proxy_timeouts(config: &Config) -> Vec<String> {
-    let deadline = config.limits.deadline.0.as_millis();
+    let deadline = longest(config).as_millis();
     let needed = deadline + 50;
     vec![
         format!(

@@ -1,4 +1,4 @@
-//! Where the key set of an issuer is, by its own metadata.
+//! Where the key set and the token endpoint of an issuer are, by its own metadata.
 //!
 //! Three places are asked, in this order: the RFC 8414 one (`/.well-known/oauth-authorization-server` put between host and
 //! path), the OpenID one put there too, and the OpenID one appended to the issuer. A place is passed by only when it
@@ -9,7 +9,7 @@
 //! are exceptions by name; for any other provider the configuration names the URL. An issuer of several tenants of Entra
 //! is asked for at `common`, whose metadata names the template itself.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use thiserror::Error;
 use url::{Host, Url};
 
@@ -22,22 +22,29 @@ use crate::{
 const TENANT: &str = "{tenantid}";
 const DEPTH: usize = 32;
 
-/// Why discovery found no key set.
+/// Why discovery found nothing.
 #[derive(Debug, Error)]
-pub(super) enum DiscoveryError {
+pub enum DiscoveryError {
+    /// The identifier leads nowhere.
     #[error("the issuer identifier is not a URL: {0}")]
     Issuer(#[from] url::ParseError),
+    /// The metadata cannot be had.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// The metadata is not what it must be.
     #[error("the metadata at `{0}` is not a JSON object without duplicate members")]
     Json(Url),
+    /// The metadata is somebody else's.
     #[error("the metadata at `{0}` names another issuer than the one that is configured")]
     OtherIssuer(Url),
+    /// The metadata has no key set.
     #[error("the metadata names no key set that may be used")]
     NoKeySet,
-    #[error(
-        "the key set `{0}` is not on the issuer's site; name it in the configuration if it is the right one"
-    )]
+    /// The metadata has no token endpoint.
+    #[error("the metadata names no token endpoint that may be used")]
+    NoTokenEndpoint,
+    /// What the metadata names is on another site.
+    #[error("`{0}` is not on the issuer's site; name it in the configuration if it is the right one")]
     Elsewhere(Url),
 }
 
@@ -58,10 +65,39 @@ pub(super) fn check(origin: &Origin) -> Result<(), SetupError> {
 /// Asks the metadata where the key set is.
 pub(super) async fn key_set_url(origin: &Origin, fetcher: &Fetcher) -> Result<Url, DiscoveryError> {
     let base = base(origin)?;
+    let metadata = metadata(origin.issuer.as_str(), &base, fetcher).await?;
+    let keys = metadata.get("jwks_uri").and_then(Value::as_str).ok_or(DiscoveryError::NoKeySet)?;
+    let keys = Url::parse(keys).map_err(|_| DiscoveryError::NoKeySet)?;
+    on_site(origin.profile, &base, keys)
+}
+
+/// Asks the metadata of an issuer where its token endpoint is (RFC 8414 section 2). `identifier` is a whole one, without
+/// a placeholder.
+///
+/// # Errors
+/// When the metadata cannot be had, is not the issuer's, or names a token endpoint on another site.
+pub async fn token_endpoint(
+    identifier: &str,
+    profile: Profile,
+    fetcher: &Fetcher,
+) -> Result<Url, DiscoveryError> {
+    let base = Url::parse(identifier)?;
+    let metadata = metadata(identifier, &base, fetcher).await?;
+    let endpoint = metadata.get("token_endpoint").and_then(Value::as_str);
+    let endpoint = endpoint.and_then(|endpoint| Url::parse(endpoint).ok());
+    on_site(profile, &base, endpoint.ok_or(DiscoveryError::NoTokenEndpoint)?)
+}
+
+/// The metadata, from the first of the three places that has any.
+async fn metadata(
+    identifier: &str,
+    base: &Url,
+    fetcher: &Fetcher,
+) -> Result<Map<String, Value>, DiscoveryError> {
     let mut refused = DiscoveryError::NoKeySet;
-    for place in places(&base) {
+    for place in places(base) {
         match fetcher.get(&place, None).await {
-            Ok(Fetched::Document { body, .. }) => return read(origin, &base, place, &body),
+            Ok(Fetched::Document { body, .. }) => return read(identifier, place, &body),
             Ok(Fetched::Unchanged { .. }) => return Err(DiscoveryError::NoKeySet),
             Err(error) if error.is_client_error() => refused = error.into(),
             Err(error) => return Err(error.into()),
@@ -96,19 +132,22 @@ fn places(base: &Url) -> Vec<Url> {
     places
 }
 
-fn read(origin: &Origin, base: &Url, place: Url, body: &[u8]) -> Result<Url, DiscoveryError> {
+fn read(identifier: &str, place: Url, body: &[u8]) -> Result<Map<String, Value>, DiscoveryError> {
     let Ok(Value::Object(metadata)) = palisade_json::read(body, DEPTH) else {
         return Err(DiscoveryError::Json(place));
     };
-    if metadata.get("issuer").and_then(Value::as_str) != Some(origin.issuer.as_str()) {
-        return Err(DiscoveryError::OtherIssuer(place));
-    }
-    let keys = metadata.get("jwks_uri").and_then(Value::as_str).ok_or(DiscoveryError::NoKeySet)?;
-    let keys = Url::parse(keys).map_err(|_| DiscoveryError::NoKeySet)?;
-    if same_site(base, &keys) || is_known_pair(origin.profile, base, &keys) {
-        Ok(keys)
+    if metadata.get("issuer").and_then(Value::as_str) == Some(identifier) {
+        Ok(metadata)
     } else {
-        Err(DiscoveryError::Elsewhere(keys))
+        Err(DiscoveryError::OtherIssuer(place))
+    }
+}
+
+fn on_site(profile: Profile, base: &Url, named: Url) -> Result<Url, DiscoveryError> {
+    if same_site(base, &named) || is_known_pair(profile, base, &named) {
+        Ok(named)
+    } else {
+        Err(DiscoveryError::Elsewhere(named))
     }
 }
 

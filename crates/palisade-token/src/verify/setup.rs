@@ -167,6 +167,7 @@ fn origin(settings: &IssuerSettings) -> Result<Origin, SetupError> {
             authorities: authorities.transpose()?,
             proxy: settings.network.proxy.clone(),
             timeout: settings.timeout,
+            identity: None,
         },
     })
 }

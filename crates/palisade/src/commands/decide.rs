@@ -5,7 +5,7 @@ use std::{io::Read, path::PathBuf, sync::Arc};
 use anyhow::Context;
 use clap::Args;
 use palisade_audit::Outcome as Recorded;
-use palisade_model::{Clock, RawToken, SystemClock, Timestamp};
+use palisade_model::{Clock, ExchangeName, RawToken, SystemClock, Timestamp};
 use palisade_server::{
     config,
     single::{self, SingleQuestion},
@@ -20,7 +20,8 @@ use crate::Outcome;
 #[command(
     after_help = "Examples:\n  palisade decide --config palisade.yaml --resource files --token token.txt --action tools/call \
     --target delete_file --input '{\"path\": \"/tmp/a\"}'\n  \
-    palisade decide --config palisade.yaml --resource orders --token - --action GET --target /v1/orders/7"
+    palisade decide --config palisade.yaml --resource orders --token - --action GET --target /v1/orders/7\n  \
+    palisade decide --config palisade.yaml --resource files --token - --exchange orders"
 )]
 pub(crate) struct Decide {
     /// The configuration.
@@ -33,14 +34,17 @@ pub(crate) struct Decide {
     #[arg(long, value_name = "FILE")]
     token: Option<PathBuf>,
     /// The method of the protocol: `tools/call`, or `GET`.
-    #[arg(long)]
-    action: String,
+    #[arg(long, required_unless_present = "exchange")]
+    action: Option<String>,
     /// The tool, prompt, URI or path.
     #[arg(long)]
     target: Option<String>,
     /// The arguments, as a JSON object.
     #[arg(long, value_name = "JSON", value_parser = input)]
     input: Option<Value>,
+    /// Instead of an action: exchange the token by this exchange, and say how it went. The issued token is not shown.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["action", "target", "input"], requires = "token")]
+    exchange: Option<ExchangeName>,
     /// When it is asked, in seconds since 1970.
     #[arg(long, value_name = "UNIX_SECONDS")]
     at: Option<i64>,
@@ -55,7 +59,8 @@ impl Decide {
         let question = SingleQuestion {
             resource: self.resource.clone(),
             token: self.read_token()?,
-            action: self.action,
+            action: self.action.unwrap_or_default(),
+            exchange: self.exchange,
             target: self.target,
             input: self.input,
             at: self.at.map(Timestamp::from_unix_seconds),

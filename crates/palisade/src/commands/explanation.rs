@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use palisade_audit::{DecisionRecord, Outcome, PolicyRef};
+use palisade_audit::{DecisionRecord, ExchangeRecord, Outcome, PolicyRef};
+use palisade_model::Scopes;
 
 use super::terminal::printable;
 
@@ -46,6 +47,9 @@ pub(crate) fn of(record: &DecisionRecord) -> String {
     if record.reason.as_str() == "no_permit" && record.nearest_permits.is_empty() {
         text.add("near", "no permit for this action on this target was found");
     }
+    if let Some(exchange) = &record.exchange {
+        add_exchange(exchange, &mut text);
+    }
     add_remedy(record, &mut text);
     if let Some(revision) = &record.policy_revision {
         let source = record.policy_source.as_deref().unwrap_or("-");
@@ -53,6 +57,21 @@ pub(crate) fn of(record: &DecisionRecord) -> String {
     }
     text.add("id", &format!("{} at {}", record.id, record.time));
     text.0
+}
+
+fn add_exchange(exchange: &ExchangeRecord, text: &mut Lines) {
+    let names = |scopes: &Scopes| scopes.iter().map(ToString::to_string).collect::<Vec<_>>();
+    text.add("exchange", &format!("{} for {} ({})", exchange.name, exchange.audience, exchange.reason));
+    for policy in &exchange.determining_policies {
+        text.add("", &format!("by {}", place(policy)));
+    }
+    text.list("asked for", &names(&exchange.requested_scopes));
+    text.list("issued", &names(&exchange.scopes));
+    text.list("acting", &exchange.actors);
+    let said = exchange.provider_error.iter();
+    for said in said.flat_map(|said| said.error.iter().chain(&said.description).chain(&said.codes)) {
+        text.add("provider", said);
+    }
 }
 
 fn add_remedy(record: &DecisionRecord, text: &mut Lines) {

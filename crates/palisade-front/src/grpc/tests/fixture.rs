@@ -79,6 +79,7 @@ impl Fixture {
                 peps: peps(),
                 verifier: Arc::new(verifier(Arc::clone(&clock))),
                 limits: Limits { deadline: Duration::from_secs(20), ..Limits::default() },
+                exchanges: Default::default(),
                 askers: Askers::default(),
             },
             audit: AuditLog::open(settings, Arc::clone(&clock)).unwrap(),
@@ -198,7 +199,8 @@ fn policies() -> Policies {
         routes: if kind(name) == Kind::Http { vec!["/v1/orders/{id}".to_owned()] } else { Vec::new() },
     });
     let sources = Sources { policies: vec![SourceFile::new("p.cedar", POLICIES)], ..Sources::default() };
-    Policies::load(&sources, &World { resources: world.to_vec() }, OnError::Forbid).unwrap()
+    Policies::load(&sources, &World { resources: world.to_vec(), ..World::default() }, OnError::Forbid)
+        .unwrap()
 }
 
 pub(crate) fn resource(name: &str) -> Resource {
@@ -240,6 +242,7 @@ fn peps() -> Peps {
         mcp_metadata: false,
         asserts: BTreeSet::new(),
         supplies: BTreeSet::new(),
+        exchange: BTreeSet::new(),
     };
     let all = [
         pep("app", &[Surface::Decide, Surface::Verify]),

@@ -23,6 +23,7 @@ fn answered(reason: Reason, remedy: Remedy, explain: bool) -> DecideResponse {
         reason,
         resource: Some(Arc::new(resource("files"))),
         remedy,
+        retry_after: None,
         policy_code: None,
         replies: Vec::new(),
         batch: false,

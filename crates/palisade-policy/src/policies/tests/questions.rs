@@ -270,3 +270,53 @@ fn an_action_whose_context_nobody_fills_reaches_no_policy() {
     });
     assert_eq!(policies.evaluate(&exchange.query()).reason(), Reason::InternalError);
 }
+
+/// Alice asks for an exchange on terms of her own.
+fn exchange(policies: &Policies, scopes: &[&str], lifetime: u64, target: &str) -> Verdict {
+    let asking = Asking::call("").scopes(&["a"]).with(|asking| {
+        asking.action = Action::exchange();
+        asking.target = Target::audience(&target.parse().unwrap());
+    });
+    let query = asking.query();
+    let subject = policies.prepare(query.subject, query.authority, query.strength);
+    let scopes = scopes.iter().map(|scope| scope.parse().unwrap()).collect();
+    let terms = Terms {
+        scopes: &scopes,
+        lifetime: std::time::Duration::from_secs(lifetime),
+        requester: "corp/gateway",
+    };
+    policies.ask(&subject, query.circumstances).about_exchange(&query.about(), &terms)
+}
+
+#[test]
+fn an_exchange_is_asked_about_with_its_terms() {
+    let entities = r#"[{"uid": {"type": "Client", "id": "corp/gateway"}, "attrs": {}, "parents": [{"type": "Group", "id": "gateways"}]}]"#;
+    let text = r#"@id("p") permit (principal is User, action == OAuth::Action::"exchange", resource == OAuth::Audience::"ledger")
+        when {
+            context.scopes.contains("a") && ["read", "write"].containsAll(context.requested_scopes) &&
+            context.requested_lifetime <= duration("5m") && context.requester in Group::"gateways" &&
+            resource.audience == "https://ledger.example.com"
+        };"#;
+    // The requester is what entity files say of it, too.
+    assert_eq!(exchange(&load(text), &["read"], 300, "ledger").reason(), Reason::NoPermit);
+    let policies = load_with(text, entities, OnError::Forbid);
+    for (scopes, lifetime, target, reason) in [
+        (&["read"][..], 300, "ledger", Reason::Permitted),
+        (&["read", "write"], 1, "ledger", Reason::Permitted),
+        (&[], 300, "ledger", Reason::Permitted),
+        (&["read", "admin"], 300, "ledger", Reason::NoPermit),
+        (&["read"], 301, "ledger", Reason::NoPermit),
+        (&["read"], 300, "nothing", Reason::TargetUnknown),
+    ] {
+        let verdict = exchange(&policies, scopes, lifetime, target);
+        assert_eq!(verdict.reason(), reason, "{scopes:?} {lifetime} {target}");
+    }
+    // Terms are for exchanges, and exchanges are asked about with terms.
+    let call = Asking::call("echo");
+    let query = call.query();
+    let subject = policies.prepare(query.subject, query.authority, query.strength);
+    let scopes = Scopes::new();
+    let terms = Terms { scopes: &scopes, lifetime: std::time::Duration::ZERO, requester: "corp/gateway" };
+    let verdict = policies.ask(&subject, query.circumstances).about_exchange(&query.about(), &terms);
+    assert_eq!(verdict.reason(), Reason::InternalError);
+}

@@ -1,0 +1,259 @@
+//! What an exchange whose token is in store adds to a decision.
+//!
+//!     cargo bench -p palisade-exchange
+//!
+//! The same call of the same user is decided for two resources, one whose calls leave with nothing and one whose calls leave
+//! with an exchanged token, in turns; what is told is the median of each and the difference. The provider is asked once,
+//! by a stand-in on loopback, so nothing of it is in the numbers.
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measures")]
+
+use std::{
+    collections::BTreeSet,
+    error::Error,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use palisade_audit::{AuditLog, AuditSettings, Durability, OnFull};
+use palisade_exchange::{
+    ClientAuth, ClientSettings, ExchangeSettings, FromIssuer, Provider, ProviderExchanger, ResultCheck,
+    SecretIn, TokenType,
+};
+use palisade_model::{
+    AccessRequest, Action, Asked, Clock, Credential, Item, PolicyRevision, RawToken, Surface, SystemClock,
+    Target,
+};
+use palisade_pdp::{
+    Askers, Decision, DenialForm, Exchange, Kind, Limits, Metadata, Pdp, PdpSettings, Pep, PepAuth, Peps,
+    Resource, Resources, Routes, ScopeSettings, Snapshot, UpstreamToken,
+};
+use palisade_policy::{OnError, Policies, SourceFile, Sources, World, WorldExchange, WorldResource};
+use palisade_token::{IssuerSettings, KeySource, Profile, Verifier, network::Route};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+const CORP: &str = "https://login.example.com";
+const LEDGER: &str = "https://ledger.example.com";
+const ROUNDS: usize = 20_000;
+const POLICIES: &str = r#"
+@id("call") permit (principal is User, action in Mcp::Action::"tools/call", resource);
+@id("exchange") permit (principal is User, action == OAuth::Action::"exchange", resource == OAuth::Audience::"ledger")
+when { ["ledger:read"].containsAll(context.requested_scopes) };
+"#;
+
+fn main() -> Result<(), Failure> {
+    palisade_token::install_crypto_provider();
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(measure())
+}
+
+async fn measure() -> Result<(), Failure> {
+    let key = Ed25519KeyPair::generate()?;
+    let issued = signed(&key, LEDGER, "ledger:read");
+    let folder = tempfile::tempdir()?;
+    let pdp = decision_point(&key, &provider(issued).await?, folder.path())?;
+    let plain = request("plain", &signed(&key, "https://plain.example.com", "files:read"))?;
+    let exchanging = request("exchanging", &signed(&key, "https://exchanging.example.com", "files:read"))?;
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        without.push(time(&pdp, &plain).await?);
+        with.push(time(&pdp, &exchanging).await?);
+    }
+    let (without, with) = (median(without), median(with));
+    println!("a decision without an exchange   {:>8.1} us", micros(without));
+    println!("the same with one from the store {:>8.1} us", micros(with));
+    println!("difference                       {:>8.1} us", micros(with.saturating_sub(without)));
+    Ok(())
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000_000.0
+}
+
+fn median(mut all: Vec<Duration>) -> Duration {
+    all.sort_unstable();
+    all.get(all.len() / 2).copied().unwrap_or_default()
+}
+
+async fn time(pdp: &Pdp, request: &AccessRequest) -> Result<Duration, Failure> {
+    let snapshot = pdp.snapshot();
+    let began = Instant::now();
+    let decision = pdp.decide(&snapshot, request).await;
+    let took = began.elapsed();
+    match decision {
+        Decision::Permit(_) => Ok(took),
+        Decision::Observed(_) | Decision::Deny(_) => Err(format!("no permit: {}", decision.reason()).into()),
+    }
+}
+
+/// A token endpoint that issues one token to everybody.
+async fn provider(token: String) -> Result<String, Failure> {
+    let answer = json!({
+        "access_token": token, "token_type": "Bearer", "expires_in": 3_600,
+        "issued_token_type": TokenType::AccessToken.urn(),
+    });
+    let answer = axum::Router::new().fallback(move || async move { axum::Json(answer) });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/token", listener.local_addr()?);
+    tokio::spawn(async move { axum::serve(listener, answer).await });
+    Ok(url)
+}
+
+fn signed(key: &Ed25519KeyPair, audience: &str, scope: &str) -> String {
+    let now = SystemClock.now().unix_seconds();
+    let claims = json!({
+        "iss": CORP, "aud": audience, "sub": "alice", "client_id": "app", "jti": audience, "iat": now,
+        "exp": now + 3_600, "scope": scope,
+    });
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let message =
+        format!("{}.{}", encode(&json!({"alg": "EdDSA", "kid": "k", "typ": "at+jwt"})), encode(&claims));
+    let signature = URL_SAFE_NO_PAD.encode(key.sign(message.as_bytes()));
+    format!("{message}.{signature}")
+}
+
+fn request(resource: &str, token: &str) -> Result<AccessRequest, Failure> {
+    let resource = resource.parse()?;
+    let item = Item {
+        action: Action::mcp("tools/call"),
+        target: Target::mcp_tool(&resource, "echo"),
+        arguments: None,
+        supplied: Default::default(),
+        reply_to: None,
+    };
+    Ok(AccessRequest {
+        pep: Some("local".parse()?),
+        surface: Surface::ExtAuthz,
+        resource: Some(resource),
+        credential: Credential::Token(RawToken::new(token)),
+        asked: Ok(Asked::one(item)),
+        sent: None,
+        client_ip: None,
+        host: None,
+        path: None,
+        request_id: None,
+        trace: None,
+    })
+}
+
+fn decision_point(key: &Ed25519KeyPair, provider: &str, log: &std::path::Path) -> Result<Pdp, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "kid": "k", "alg": "EdDSA", "use": "sig",
+        "x": URL_SAFE_NO_PAD.encode(key.public_key())});
+    let issuer = IssuerSettings {
+        keys: KeySource::Inline(json!({"keys": [jwk]}).to_string()),
+        ..IssuerSettings::new("corp".parse()?, CORP.into())
+    };
+    let exchange = exchange(provider)?;
+    let upstream = UpstreamToken::Exchange(exchange.name.clone());
+    let resources = [resource("plain", UpstreamToken::Strip)?, resource("exchanging", upstream)?];
+    let settings = AuditSettings {
+        path: log.to_owned(),
+        durability: Durability::Queued,
+        on_full: OnFull::Drop,
+        quota: 1 << 30,
+        otlp: None,
+    };
+    Ok(Pdp::new(PdpSettings {
+        snapshot: Snapshot {
+            revision: PolicyRevision::from("r1"),
+            source: "bench".to_owned(),
+            policies: Arc::new(policies()?),
+            shadow: None,
+            resources: Resources::new(resources.map(|resource| (resource, Vec::new())))?,
+            peps: Peps::new([(Pep::local("local".parse()?), PepAuth::Loopback)]),
+            exchanges: [(exchange.name.clone(), Arc::new(exchange))].into(),
+            verifier: Arc::new(Verifier::new(vec![issuer], 16 * 1024, Arc::clone(&clock))?),
+            limits: Limits { deadline: Duration::from_secs(5), ..Limits::default() },
+            askers: Askers::default(),
+        },
+        audit: AuditLog::open(settings, Arc::clone(&clock))?,
+        clock,
+        most_concurrent: 16,
+    }))
+}
+
+fn exchange(provider: &str) -> Result<Exchange, Failure> {
+    let secret = ClientAuth::Secret(Zeroizing::new("s3cret".to_owned()), SecretIn::Header);
+    let settings = ExchangeSettings {
+        name: "ledger".parse()?,
+        provider: Provider::Rfc8693,
+        issuer: FromIssuer { name: "corp".parse()?, identifier: CORP.to_owned(), profile: Profile::Rfc9068 },
+        issued_by: "corp".parse()?,
+        token_endpoint: Some(provider.parse()?),
+        client: ClientSettings { id: "gw".to_owned(), auth: secret },
+        audience: LEDGER.to_owned(),
+        token_audience: LEDGER.to_owned(),
+        resources: Vec::new(),
+        subject_token_type: TokenType::AccessToken,
+        actor: None,
+        result: ResultCheck::Verified,
+        authorization_server: None,
+        route: Route {
+            private: true,
+            authorities: None,
+            proxy: None,
+            timeout: Duration::from_secs(5),
+            identity: None,
+        },
+        fingerprint: [0; 32],
+    };
+    Ok(Exchange {
+        name: "ledger".parse()?,
+        issuer: "corp".parse()?,
+        audience: LEDGER.to_owned(),
+        scopes: vec!["ledger:read".parse()?],
+        lifetime: Duration::from_secs(3_600),
+        timeout: Duration::from_secs(3),
+        requester: "corp/gw".to_owned(),
+        fingerprint: [0; 32],
+        exchanger: Arc::new(ProviderExchanger::new(settings)?),
+    })
+}
+
+fn policies() -> Result<Policies, Failure> {
+    let resource = |name: &str| -> Result<WorldResource, Failure> {
+        Ok(WorldResource {
+            name: name.parse()?,
+            kind: Kind::Mcp,
+            identifier: format!("https://{name}.example.com"),
+            tools: Vec::new(),
+            routes: Vec::new(),
+        })
+    };
+    let ledger = WorldExchange {
+        name: "ledger".parse()?,
+        audience: LEDGER.to_owned(),
+        resources: BTreeSet::from(["exchanging".parse()?]),
+    };
+    let world =
+        World { resources: vec![resource("plain")?, resource("exchanging")?], exchanges: vec![ledger] };
+    let sources = Sources { policies: vec![SourceFile::new("p.cedar", POLICIES)], ..Sources::default() };
+    Policies::load(&sources, &world, OnError::Forbid).map_err(|errors| format!("{errors:?}").into())
+}
+
+fn resource(name: &str, upstream_token: UpstreamToken) -> Result<Resource, Failure> {
+    let identifier = format!("https://{name}.example.com");
+    Ok(Resource {
+        name: name.parse()?,
+        kind: Kind::Mcp,
+        issuers: vec!["corp".parse()?],
+        audiences: BTreeSet::from([identifier.as_str().into()]),
+        any_audience: false,
+        metadata: Metadata { url: format!("{identifier}/.well-known"), ..Metadata::default() },
+        scopes: ScopeSettings::default(),
+        acr_values: Vec::new(),
+        max_age: Vec::new(),
+        routes: Routes::default(),
+        anonymous: BTreeSet::new(),
+        step_up: false,
+        denial_form: DenialForm::Http,
+        cors_origins: BTreeSet::new(),
+        upstream_token,
+        observe_until: None,
+        identifier,
+    })
+}

@@ -1,0 +1,143 @@
+//! Whether what was issued is what was asked for.
+//!
+//! A provider is trusted to issue tokens, and not to have understood us: one that ignores an audience answers with a token
+//! for somebody else, one that widens scopes with more than the policies permitted. So a result is a token like any other
+//! until it is verified: issuer, signature, times; and then held against the order: the audience and no other, the same
+//! subject, scopes within those asked for. Only [`check`] makes an [`Issued`].
+
+use std::{collections::BTreeSet, time::Duration};
+
+use palisade_model::{Audience, RawToken, Reason, Scope, Scopes, Timestamp};
+use palisade_pdp::{Issued, Order};
+use palisade_token::{Expectation, VerifiedToken};
+
+use crate::{
+    ExchangeSettings, ResultCheck, TokenType, failure::Failed, provider::Dialect, response::Granted, wire,
+};
+
+/// How long a token is taken to live whose provider does not say.
+const UNKNOWN_LIFETIME: Duration = Duration::from_secs(60);
+/// Scopes that say which claims a provider shows, and give no authority over anything.
+const WITHOUT_AUTHORITY: [&str; 3] = ["openid", "profile", "email"];
+
+/// Checks a result.
+pub(crate) async fn check(
+    settings: &ExchangeSettings,
+    order: &Order,
+    granted: Granted,
+    now: Timestamp,
+) -> Result<Issued, Failed> {
+    check_types(settings, &granted)?;
+    if *granted.token == order.token().expose() {
+        return Err(Failed::refused("the provider answered with the subject's own token"));
+    }
+    if let Some(scopes) = &granted.scopes {
+        check_scopes(settings, order, scopes)?;
+    }
+    let lives = granted.expires_in.map(|seconds| now.plus(Duration::from_secs(seconds)));
+    match settings.result {
+        ResultCheck::Opaque => Ok(Issued {
+            token_id: token_id(&granted.token),
+            scopes: granted.scopes.unwrap_or_else(|| order.scopes().clone()),
+            actors: Vec::new(),
+            expires_at: lives.unwrap_or_else(|| now.plus(UNKNOWN_LIFETIME)),
+            token: granted.token,
+        }),
+        ResultCheck::Verified => {
+            let token = verify(settings, order, &granted, now).await?;
+            let authority = token.authority();
+            check_subject(settings, order, &token)?;
+            check_scopes(settings, order, &authority.scopes)?;
+            Ok(Issued {
+                token_id: authority.token_id.clone(),
+                scopes: authority.scopes.clone(),
+                actors: authority.actors.clone(),
+                expires_at: lives.map_or(authority.expires_at, |lives| lives.min(authority.expires_at)),
+                token: granted.token,
+            })
+        }
+    }
+}
+
+/// `token_type`, and `issued_token_type` where the dialect has it (RFC 8693 section 2.2.1).
+fn check_types(settings: &ExchangeSettings, granted: &Granted) -> Result<(), Failed> {
+    if !granted.token_type.eq_ignore_ascii_case("Bearer") {
+        return Err(Failed::refused("the issued token is no bearer token"));
+    }
+    let access_token = [TokenType::AccessToken.urn(), TokenType::Jwt.urn()];
+    match (settings.provider.dialect(), granted.issued_token_type.as_deref()) {
+        (_, Some(issued)) if access_token.contains(&issued) => Ok(()),
+        (Dialect::OnBehalfOf | Dialect::IdJag, None) => Ok(()),
+        (Dialect::TokenExchange, None) => Err(Failed::refused("the provider does not say what it issued")),
+        (_, Some(_)) => Err(Failed::refused("what was issued is no access token")),
+    }
+}
+
+/// Whether the first step of an ID-JAG brought one.
+pub(crate) fn check_assertion(granted: &Granted) -> Result<(), Failed> {
+    let is_assertion = granted.issued_token_type.as_deref() == Some(wire::ID_JAG);
+    if is_assertion && granted.token_type.eq_ignore_ascii_case("N_A") {
+        Ok(())
+    } else {
+        Err(Failed::refused("what was issued is no identity assertion"))
+    }
+}
+
+async fn verify(
+    settings: &ExchangeSettings,
+    order: &Order,
+    granted: &Granted,
+    now: Timestamp,
+) -> Result<VerifiedToken, Failed> {
+    let audiences = BTreeSet::from([Audience::from(settings.token_audience.as_str())]);
+    let issuers = [settings.issued_by.clone()];
+    let expected = Expectation { audiences: &audiences, any_audience: false, issuers: &issuers };
+    let token = RawToken::new(granted.token.as_str());
+    let verified = order.verifier().verify(&token, &expected, now).await.map_err(|error| {
+        let detail = format!("the issued token is not accepted: {error}");
+        if matches!(error.reason, Reason::IssuerKeysUnavailable | Reason::Overloaded) {
+            Failed::unavailable(detail)
+        } else {
+            Failed::refused(detail)
+        }
+    })?;
+    // One that is for others, too, could be passed on by the upstream to them.
+    if verified.authority().audience != audiences {
+        return Err(Failed::refused("the issued token is for other audiences, too"));
+    }
+    Ok(verified)
+}
+
+/// The same kind of principal with the same name. Where the issuer is another, what stands behind the issuer is compared.
+fn check_subject(settings: &ExchangeSettings, order: &Order, issued: &VerifiedToken) -> Result<(), Failed> {
+    fn local<'a>(id: &'a str, issuer: &str) -> Option<&'a str> {
+        id.strip_prefix(issuer)?.strip_prefix('/')
+    }
+    let (asked, got) = (order.subject(), issued.subject());
+    let asked_id = local(&asked.id, settings.issuer.name.as_str());
+    let same_id = asked_id.is_some() && asked_id == local(&got.id, settings.issued_by.as_str());
+    if asked.kind == got.kind && same_id {
+        Ok(())
+    } else {
+        Err(Failed::refused("the issued token has another subject"))
+    }
+}
+
+fn check_scopes(settings: &ExchangeSettings, order: &Order, issued: &Scopes) -> Result<(), Failed> {
+    let within = |scope: &Scope| {
+        let harmless = WITHOUT_AUTHORITY.contains(&scope.as_str());
+        harmless || wire::unprefixed(settings, scope).is_some_and(|scope| order.scopes().contains(&scope))
+    };
+    // `.default` stands for all that was consented to, and is only possible where the result cannot be read.
+    let all = order.scopes().iter().any(|scope| scope.as_str() == ".default");
+    if all || issued.iter().all(within) {
+        Ok(())
+    } else {
+        Err(Failed::refused("the provider issued more scopes than were asked for"))
+    }
+}
+
+fn token_id(token: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes());
+    format!("sha256:{}", hex::encode(digest))
+}

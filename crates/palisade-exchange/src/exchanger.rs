@@ -1,0 +1,262 @@
+//! One exchange: from an order to a checked token.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use palisade_audit::ExchangeSource;
+use palisade_model::{Reason, SubjectKind, Timestamp};
+use palisade_pdp::{ExchangeFailure, Exchanged, Exchanger, FailureKind, Issued, Order};
+use palisade_token::network::{self, Fetcher};
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::{
+    ClientSettings, ExchangeSettings, FromIssuer, SetupError,
+    breaker::Breaker,
+    check,
+    endpoint::Endpoint,
+    failure::{Failed, failure},
+    flights::{Boarded, Flights, Outcome},
+    key::Key,
+    metrics::{Answered, Metrics},
+    provider::{AssertionAudience, Dialect},
+    response::{self, Answer, Granted},
+    store::{self, Store},
+    wire::{self, Form},
+};
+
+/// How long to stay away where the provider says so and not for how long.
+const AWAY: Duration = Duration::from_secs(5);
+
+/// Asks a provider, and keeps what it answers.
+#[derive(Debug, Clone)]
+pub struct ProviderExchanger(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    settings: ExchangeSettings,
+    fetcher: Fetcher,
+    endpoint: Endpoint,
+    /// Of the second step of an ID-JAG.
+    next: Option<(Endpoint, ClientSettings)>,
+    store: Store,
+    flights: Flights,
+    breaker: Breaker,
+    metrics: Metrics,
+}
+
+impl ProviderExchanger {
+    /// An exchanger with nothing in store.
+    ///
+    /// # Errors
+    /// When a URL may not be asked, or the client cannot be built.
+    pub fn new(settings: ExchangeSettings) -> Result<Self, SetupError> {
+        let next = settings.authorization_server.as_ref();
+        let configured = [Some(&settings.token_endpoint), next.map(|next| &next.token_endpoint)];
+        for url in configured.into_iter().flatten().flatten() {
+            network::check_url(url, settings.route.private)
+                .map_err(|why| SetupError::Url { url: Box::new(url.clone()), why })?;
+        }
+        if next.is_some() != (settings.provider.dialect() == Dialect::IdJag) {
+            return Err(SetupError::Settings(
+                "`authorization_server` goes with provider `id_jag`, and only with it",
+            ));
+        }
+        let endpoint = |issuer: &FromIssuer, url: &Option<Url>| Endpoint::new(issuer.clone(), url.clone());
+        Ok(Self(Arc::new(Inner {
+            fetcher: Fetcher::new(&settings.route).map_err(SetupError::Client)?,
+            endpoint: endpoint(&settings.issuer, &settings.token_endpoint),
+            next: next.map(|next| (endpoint(&next.issuer, &next.token_endpoint), next.client.clone())),
+            store: Store::new(),
+            flights: Flights::default(),
+            breaker: Breaker::default(),
+            metrics: Metrics::new(settings.name.as_str()),
+            settings,
+        })))
+    }
+
+    /// The digest of its settings.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        self.0.settings.fingerprint
+    }
+
+    async fn carry_out(&self, order: Order) -> Exchanged {
+        let inner = &self.0;
+        let key = Key::of(&inner.settings, &order);
+        if let Some(answer) = inner.store.get(&key, order.now()) {
+            return inner.stored(answer);
+        }
+        let until = order.until();
+        let work = {
+            let (inner, order) = (Arc::clone(inner), order.clone());
+            move || async move { inner.ask(key, order).await }
+        };
+        let answered = || inner.store.get(&key, order.now());
+        let (flight, how) = match inner.flights.board(key, answered, || inner.may_ask(), work) {
+            Boarded::Joined(flight) => (flight, Answered::Joined),
+            Boarded::Began(flight) => (flight, Answered::Miss),
+            Boarded::Withheld(failure) => {
+                inner.metrics.answered(Answered::Withheld, failure.kind.reason().as_str());
+                return Exchanged { source: ExchangeSource::Withheld, result: Err(failure) };
+            }
+            Boarded::Answered(answer) => return inner.stored(answer),
+        };
+        let result = timeout_at(until, flight).await.unwrap_or_else(|_elapsed| {
+            Err(failure(FailureKind::Pending, "the provider has not answered yet"))
+        });
+        inner.metrics.answered(how, reason(&result));
+        Exchanged { source: ExchangeSource::Provider, result }
+    }
+}
+
+impl Exchanger for ProviderExchanger {
+    fn exchange(&self, order: Order) -> BoxFuture<'_, Exchanged> {
+        Box::pin(self.carry_out(order))
+    }
+}
+
+impl Inner {
+    fn stored(&self, answer: Outcome) -> Exchanged {
+        let how = if answer.is_ok() { Answered::Hit } else { Answered::Refusal };
+        self.metrics.answered(how, reason(&answer));
+        Exchanged { source: ExchangeSource::Cache, result: answer }
+    }
+
+    fn may_ask(&self) -> Result<(), ExchangeFailure> {
+        self.breaker.enter(Instant::now()).map_err(|left| {
+            let mut failure = failure(FailureKind::Unavailable, "the provider is not asked for now");
+            failure.retry_after = Some(left);
+            failure
+        })
+    }
+
+    /// Asks the provider, checks what it answers and keeps it. Always tells the breaker how it went.
+    async fn ask(&self, key: Key, order: Order) -> Outcome {
+        let began = Instant::now();
+        let mut guard = Unanswered(Some(&self.breaker));
+        let asked = self.ask_provider(&order).await;
+        // INVARIANT: nothing in store is older than it seems: time goes on while the provider is waited for.
+        let now = order.now().plus(began.elapsed());
+        let outcome = match asked {
+            Ok(issued) => {
+                let issued = Arc::new(issued);
+                if let Some(until) = store::good_until(&order, &issued, now) {
+                    self.store.put_token(key, Arc::clone(&issued), until);
+                }
+                Ok(issued)
+            }
+            Err(failed) => {
+                self.store.put_refusal(key, &failed, now);
+                Err(failed.failure)
+            }
+        };
+        guard.0 = None;
+        self.tell_breaker(&outcome);
+        self.metrics.asked(began.elapsed(), reason(&outcome));
+        outcome
+    }
+
+    fn tell_breaker(&self, outcome: &Outcome) {
+        match outcome {
+            Err(ExchangeFailure { kind: FailureKind::Unavailable, retry_after: Some(after), .. }) => {
+                self.breaker.sent_away(Instant::now(), *after);
+            }
+            Err(ExchangeFailure { kind: FailureKind::Unavailable, .. }) => {
+                self.breaker.failed(Instant::now())
+            }
+            Ok(_) | Err(_) => self.breaker.answered(),
+        }
+    }
+
+    async fn ask_provider(&self, order: &Order) -> Result<Issued, Failed> {
+        let settings = &self.settings;
+        let subject = order.subject();
+        if settings.provider.is_for_users() && subject.kind != SubjectKind::User {
+            return Err(Failed::refused("the provider exchanges the tokens of users alone"));
+        }
+        let tenant = subject.tenant.as_deref();
+        let began = Instant::now();
+        let mut granted =
+            self.send(&self.endpoint, &settings.client, wire::first(settings, order), order, tenant).await?;
+        if let Some((endpoint, client)) = &self.next {
+            check::check_assertion(&granted)?;
+            granted = self.send(endpoint, client, wire::second(order, &granted.token), order, tenant).await?;
+        }
+        check::check(settings, order, granted, order.now().plus(began.elapsed())).await
+    }
+
+    /// One request at one token endpoint.
+    async fn send(
+        &self,
+        endpoint: &Endpoint,
+        client: &ClientSettings,
+        mut form: Form,
+        order: &Order,
+        tenant: Option<&str>,
+    ) -> Result<Granted, Failed> {
+        let url = endpoint.url(&self.fetcher, tenant).await?;
+        let audience = match self.settings.provider.assertion_audience() {
+            AssertionAudience::Issuer => endpoint.identifier(tenant),
+            AssertionAudience::TokenEndpoint => url.to_string(),
+        };
+        let now = order.now();
+        let proof = client.prove(&mut form, &audience, now).map_err(Failed::unavailable)?;
+        let proof = proof.as_ref().map(|proof: &Zeroizing<String>| proof.as_str());
+        let answered = self.fetcher.post(&url, proof, form.into_body()).await;
+        let answered = answered.map_err(|error| Failed::unavailable(error.to_string()))?;
+        let retry_after = answered.retry_after.as_deref().and_then(|text| retry_after(text, now));
+        if answered.status == 429 || (answered.status >= 500 && retry_after.is_some()) {
+            return Err(Failed::busy(retry_after.unwrap_or(AWAY), answered.status));
+        }
+        match response::read(answered.status, &answered.body) {
+            Answer::Granted(granted) => Ok(granted),
+            Answer::Refused(refused) => Err(Failed::of(refused)),
+            Answer::Unusable(why) => Err(Failed::unavailable(format!(
+                "the provider answered with status {}: {why}",
+                answered.status
+            ))),
+        }
+    }
+}
+
+/// Tells the breaker of a failure if the work ends in any other way than its own.
+struct Unanswered<'a>(Option<&'a Breaker>);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(breaker) = self.0 {
+            breaker.failed(Instant::now());
+        }
+    }
+}
+
+fn reason(outcome: &Outcome) -> &'static str {
+    outcome.as_ref().map_or_else(|failure| failure.kind.reason(), |_| Reason::Permitted).as_str()
+}
+
+/// A number of seconds, or a date (RFC 9110 section 10.2.3).
+fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text.trim()).ok()?;
+    let date = date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
+    Some(Timestamp::from_unix_seconds(i64::try_from(date).ok()?).since(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_a_number_or_a_date() {
+        let now = Timestamp::from_unix_seconds(784_111_777);
+        assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:50:37 GMT", now), Some(Duration::from_secs(60)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:40:37 GMT", now), Some(Duration::ZERO));
+        assert_eq!(retry_after("soon", now), None);
+        assert_eq!(retry_after("-1", now), None);
+    }
+}

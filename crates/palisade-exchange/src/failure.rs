@@ -1,0 +1,117 @@
+//! What a failure is: one of five kinds, by what the provider said or what kept it from saying anything.
+//!
+//! A caller learns the kind and nothing else of it, but for a challenge of the provider's, which its client must hear.
+//! The rest is for the record.
+
+use std::time::Duration;
+
+use palisade_audit::ProviderErrorRecord;
+use palisade_pdp::{ExchangeFailure, FailureKind};
+
+use crate::response::Refused;
+
+/// For how long a refusal is good: as long as a person takes to change something.
+const REFUSED: Duration = Duration::from_secs(30);
+/// The same for a target that the provider does not know: that is a matter of configuration.
+const UNKNOWN_TARGET: Duration = Duration::from_secs(5 * 60);
+
+/// A failure, and for how long the same question has the same answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Failed {
+    pub(crate) failure: ExchangeFailure,
+    /// `None` where the next one may ask again: that the provider is not asked in a loop is then the breaker's concern.
+    pub(crate) good_for: Option<Duration>,
+}
+
+impl Failed {
+    pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
+        Self { failure: failure(FailureKind::Unavailable, detail), good_for: None }
+    }
+
+    pub(crate) fn refused(detail: impl Into<String>) -> Self {
+        Self { failure: failure(FailureKind::Refused, detail), good_for: Some(REFUSED) }
+    }
+
+    /// Too many requests, or a provider that says when it is back.
+    pub(crate) fn busy(retry_after: Duration, status: u16) -> Self {
+        let mut failed = Self::unavailable("the provider asks to come back later");
+        failed.failure.retry_after = Some(retry_after);
+        let said = ProviderErrorRecord { status: Some(status), ..ProviderErrorRecord::default() };
+        failed.failure.said = Some(Box::new(said));
+        failed
+    }
+
+    /// What a provider's refusal means.
+    pub(crate) fn of(refused: Refused) -> Self {
+        let said = &refused.said;
+        let error = said.error.as_deref().unwrap_or_default();
+        let (kind, detail) = kind(error, said, refused.claims.is_some());
+        let good_for = match kind {
+            FailureKind::Unavailable | FailureKind::Pending => None,
+            FailureKind::Refused if is_unknown_target(error, said) => Some(UNKNOWN_TARGET),
+            FailureKind::Refused | FailureKind::ConsentRequired | FailureKind::InteractionRequired => {
+                Some(REFUSED)
+            }
+        };
+        let claims = match kind {
+            FailureKind::InteractionRequired | FailureKind::ConsentRequired => refused.claims,
+            FailureKind::Refused | FailureKind::Pending | FailureKind::Unavailable => None,
+        };
+        let failure = ExchangeFailure {
+            kind,
+            detail: detail.to_owned(),
+            said: Some(Box::new(refused.said)),
+            claims,
+            retry_after: None,
+        };
+        Self { failure, good_for }
+    }
+}
+
+pub(crate) fn failure(kind: FailureKind, detail: impl Into<String>) -> ExchangeFailure {
+    ExchangeFailure { kind, detail: detail.into(), said: None, claims: None, retry_after: None }
+}
+
+fn has_code(said: &ProviderErrorRecord, codes: &[&str]) -> bool {
+    said.codes.iter().any(|code| codes.contains(&code.as_str()))
+}
+
+fn is_unknown_target(error: &str, said: &ProviderErrorRecord) -> bool {
+    error == "invalid_target" || has_code(said, &["500011"])
+}
+
+/// Servers send `invalid_request` and `invalid_grant` for the same thing (RFC 8693 section 2.2.2): the subject's token is
+/// not accepted. Entra says what it means by numbers.
+fn kind(error: &str, said: &ProviderErrorRecord, has_claims: bool) -> (FailureKind, &'static str) {
+    const CONSENT: [&str; 3] = ["65001", "65004", "consent_required"];
+    const INTERACTION: [&str; 6] = ["50074", "50076", "50079", "50158", "53000", "53003"];
+    if error == "consent_required" || has_code(said, &CONSENT) {
+        return (FailureKind::ConsentRequired, "the user has to consent at the provider");
+    }
+    let interaction =
+        matches!(error, "interaction_required" | "login_required" | "insufficient_user_authentication");
+    if interaction || has_claims || has_code(said, &INTERACTION) {
+        return (FailureKind::InteractionRequired, "the user has to interact with the provider");
+    }
+    if has_code(said, &["500131"]) {
+        return (FailureKind::Refused, "the subject's token is not for the client that exchanges it");
+    }
+    match error {
+        "invalid_request" | "invalid_grant" => {
+            (FailureKind::Refused, "the provider does not accept the subject's token")
+        }
+        "invalid_target" => (FailureKind::Refused, "the provider issues no token for this audience"),
+        "invalid_scope" => (FailureKind::Refused, "the provider does not grant these scopes"),
+        "invalid_client" | "unauthorized_client" => {
+            (FailureKind::Refused, "the provider does not let this client exchange tokens")
+        }
+        "unsupported_grant_type" => (FailureKind::Refused, "the provider exchanges no tokens"),
+        "temporarily_unavailable" | "server_error" | "slow_down" => {
+            (FailureKind::Unavailable, "the provider cannot answer now")
+        }
+        _ if said.status.is_some_and(|status| status >= 500) => {
+            (FailureKind::Unavailable, "the provider cannot answer now")
+        }
+        _ => (FailureKind::Refused, "the provider refuses the exchange"),
+    }
+}

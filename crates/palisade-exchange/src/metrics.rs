@@ -1,0 +1,81 @@
+//! What is counted of exchanges, by the names of the configuration.
+
+use std::{fmt, time::Duration};
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Histogram},
+};
+
+/// The instruments of one exchange.
+pub(crate) struct Metrics {
+    exchange: KeyValue,
+    latency: Histogram<f64>,
+    exchanges: Counter<u64>,
+}
+
+/// How an order was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answered {
+    /// A token was in store.
+    Hit,
+    /// A refusal was in store.
+    Refusal,
+    /// The provider was asked.
+    Miss,
+    /// By a request of somebody else's that was under way.
+    Joined,
+    /// Nobody was asked.
+    Withheld,
+}
+
+impl Answered {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Refusal => "refusal",
+            Self::Miss => "miss",
+            Self::Joined => "joined",
+            Self::Withheld => "withheld",
+        }
+    }
+}
+
+/// Upper bounds of the latency histogram, in milliseconds.
+const BOUNDS: [f64; 11] = [5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0];
+
+impl Metrics {
+    pub(crate) fn new(exchange: &str) -> Self {
+        let meter = opentelemetry::global::meter("palisade");
+        Self {
+            exchange: KeyValue::new("exchange", exchange.to_owned()),
+            latency: meter
+                .f64_histogram("mcp_obo_exchange_latency_ms")
+                .with_description("How long providers take for an exchange, the check of the result included")
+                .with_boundaries(BOUNDS.to_vec())
+                .build(),
+            exchanges: meter
+                .u64_counter("palisade_exchanges_total")
+                .with_description("Exchanges, by where the answer came from and what it was")
+                .build(),
+        }
+    }
+
+    /// The provider was asked, and took so long.
+    pub(crate) fn asked(&self, took: Duration, reason: &'static str) {
+        let labels = [self.exchange.clone(), KeyValue::new("reason", reason)];
+        self.latency.record(took.as_secs_f64() * 1_000.0, &labels);
+    }
+
+    /// An order was answered.
+    pub(crate) fn answered(&self, answered: Answered, reason: &'static str) {
+        let source = KeyValue::new("source", answered.as_str());
+        self.exchanges.add(1, &[self.exchange.clone(), source, KeyValue::new("reason", reason)]);
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Metrics(..)")
+    }
+}

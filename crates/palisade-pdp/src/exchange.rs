@@ -1,0 +1,347 @@
+//! The exchange of a token (RFC 8693) as a part of a decision.
+//!
+//! The order: the subject is authenticated and the call permitted; then the policies are asked about the exchange itself
+//! ([`terms`]), and only what they permit is asked for. An [`Order`] is the proof of that: it is built here alone, from a
+//! verdict that permits, and there is no other way to an [`Exchanger`], nor to what it has in store. What comes back is
+//! on the record with the decision.
+//!
+//! How a provider is asked, and what is kept of its answers, is not known here: that is what an exchanger is for.
+
+use std::{collections::BTreeMap, fmt, pin::pin, sync::Arc, time::Duration};
+
+use futures::future::{BoxFuture, poll_immediate};
+use palisade_audit::{ExchangeRecord, ExchangeSource, ProviderErrorRecord};
+use palisade_model::{
+    AccessRequest, Authority, Credential, ExchangeName, IssuerName, RawToken, Reason, Refusal, Scope, Scopes,
+    Subject, Timestamp,
+};
+use palisade_token::Verifier;
+use tokio::{sync::Semaphore, time::Instant};
+use zeroize::Zeroizing;
+
+use crate::{
+    Snapshot,
+    decide::Judgement,
+    question::Question,
+    record::{add_exchange_policies, add_issued, begun},
+};
+
+pub(crate) mod terms;
+pub(crate) mod wanted;
+
+pub use wanted::AskedExchange;
+pub(crate) use wanted::{Asking, Wanted, leaves};
+
+/// An exchange of the configuration.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Its name.
+    pub name: ExchangeName,
+    /// The issuer whose tokens are exchanged: no other's leaves for its provider.
+    pub issuer: IssuerName,
+    /// What the tokens are for.
+    pub audience: String,
+    /// The scopes to ask for; nobody can ask for others.
+    pub scopes: Vec<Scope>,
+    /// For how long a token is handed out after it was issued.
+    pub lifetime: Duration,
+    /// How long a call may take that waits for the provider.
+    pub timeout: Duration,
+    /// `<issuer>/<client_id>` of the client that asks.
+    pub requester: String,
+    /// A digest of everything that its exchanger depends on.
+    pub fingerprint: [u8; 32],
+    /// Who asks the provider.
+    pub exchanger: Arc<dyn Exchanger>,
+}
+
+/// The exchanges of a snapshot, by name.
+pub type Exchanges = BTreeMap<ExchangeName, Arc<Exchange>>;
+
+/// Gets tokens for orders. Implemented by what asks providers over the network, and by what tests put in its place.
+pub trait Exchanger: fmt::Debug + Send + Sync {
+    /// Carries out an order, and answers no later than it says. What takes longer may go on, for the next order like it.
+    fn exchange(&self, order: Order) -> BoxFuture<'_, Exchanged>;
+}
+
+/// What the policies permit to be asked of a provider.
+///
+/// INVARIANT: built by [`Step::run`] alone, after a verdict that permits exactly this.
+#[derive(Debug, Clone)]
+pub struct Order {
+    token: RawToken,
+    subject: Arc<Subject>,
+    authority: Arc<Authority>,
+    verifier: Arc<Verifier>,
+    scopes: Scopes,
+    lifetime: Duration,
+    now: Timestamp,
+    until: Instant,
+}
+
+impl Order {
+    /// The subject's token.
+    #[must_use]
+    pub fn token(&self) -> &RawToken {
+        &self.token
+    }
+
+    /// Whose token it is.
+    #[must_use]
+    pub fn subject(&self) -> &Arc<Subject> {
+        &self.subject
+    }
+
+    /// What the token says beside.
+    #[must_use]
+    pub fn authority(&self) -> &Arc<Authority> {
+        &self.authority
+    }
+
+    /// Who verifies what is issued.
+    #[must_use]
+    pub fn verifier(&self) -> &Arc<Verifier> {
+        &self.verifier
+    }
+
+    /// The scopes to ask for.
+    #[must_use]
+    pub fn scopes(&self) -> &Scopes {
+        &self.scopes
+    }
+
+    /// For how long the issued token may be handed out.
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    /// The time of the decision.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// When the answer must be there.
+    #[must_use]
+    pub fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// An order that no policy was asked about.
+    #[cfg(feature = "test-util")]
+    #[must_use]
+    pub fn for_tests(
+        token: RawToken,
+        (subject, authority): (Arc<Subject>, Arc<Authority>),
+        verifier: Arc<Verifier>,
+        (scopes, lifetime): (Scopes, Duration),
+        now: Timestamp,
+        patience: Duration,
+    ) -> Self {
+        let until = Instant::now() + patience;
+        Self { token, subject, authority, verifier, scopes, lifetime, now, until }
+    }
+}
+
+/// What came of an order.
+#[derive(Debug, Clone)]
+pub struct Exchanged {
+    /// Where the answer came from.
+    pub source: ExchangeSource,
+    /// The token, or why there is none.
+    pub result: Result<Arc<Issued>, ExchangeFailure>,
+}
+
+/// A token that a provider has issued and its exchanger has checked. Nothing prints it, and its memory is overwritten when
+/// it is dropped.
+pub struct Issued {
+    /// The token.
+    pub token: Zeroizing<String>,
+    /// Its scopes, as far as they are known.
+    pub scopes: Scopes,
+    /// Its actors, `<issuer>/<subject>`, the current one first.
+    pub actors: Vec<String>,
+    /// `jti:<value>`, or `sha256:<hex>`.
+    pub token_id: String,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+impl fmt::Debug for Issued {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { token: _, scopes, actors, token_id, expires_at } = self;
+        write!(formatter, "Issued({token_id:?}, {scopes:?}, {actors:?}, {expires_at}, ..)")
+    }
+}
+
+/// Why an exchange brought no token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExchangeFailure {
+    /// What kind of failure it is.
+    pub kind: FailureKind,
+    /// What exactly is wrong, in our own words.
+    pub detail: String,
+    /// What the provider said.
+    pub said: Option<Box<ProviderErrorRecord>>,
+    /// What the provider asks of the client's next login, as it came: the `claims` parameter of OpenID Connect.
+    pub claims: Option<String>,
+    /// When to come back.
+    pub retry_after: Option<Duration>,
+}
+
+/// The kinds of failures, each with a reason of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// It was refused, or what was issued is not what was asked for.
+    Refused,
+    /// It is still under way.
+    Pending,
+    /// The user has to consent.
+    ConsentRequired,
+    /// The user has to interact with the provider.
+    InteractionRequired,
+    /// The provider cannot be reached, or answers nothing of use.
+    Unavailable,
+}
+
+impl FailureKind {
+    /// The reason code.
+    #[must_use]
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Refused => Reason::ExchangeRefused,
+            Self::Pending => Reason::ExchangePending,
+            Self::ConsentRequired => Reason::ExchangeConsentRequired,
+            Self::InteractionRequired => Reason::ExchangeInteractionRequired,
+            Self::Unavailable => Reason::ExchangeUnavailable,
+        }
+    }
+}
+
+/// What became of an exchange.
+#[derive(Debug)]
+pub(crate) struct Exchanging {
+    pub(crate) record: ExchangeRecord,
+    pub(crate) issued: Option<Arc<Issued>>,
+    /// Why nothing was issued.
+    pub(crate) failure: Option<ExchangeFailure>,
+}
+
+/// What is left of the time for the decision itself once the provider was waited for.
+const LAST_STEPS: Duration = Duration::from_millis(50);
+
+/// One exchange of one request.
+pub(crate) struct Step<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) question: &'a Question<'a>,
+    pub(crate) request: &'a AccessRequest,
+    pub(crate) wanted: &'a Wanted,
+    pub(crate) now: Timestamp,
+    pub(crate) deadline: Instant,
+    /// Bounds the requests that wait for providers.
+    pub(crate) waiting: &'a Semaphore,
+}
+
+impl Step<'_> {
+    /// Asks the policies, then the exchanger, and notes in the judgement what came of it.
+    pub(crate) async fn run(&self, judgement: &mut Judgement) -> Result<(), Refusal> {
+        let exchange = &self.wanted.exchange;
+        let mut record = begun(exchange);
+        let order = match self.order(judgement, &mut record) {
+            Ok(order) => order,
+            Err(refusal) => {
+                record.reason = refusal.reason;
+                judgement.exchange = Some(Exchanging { record, issued: None, failure: None });
+                return Err(self.told(refusal));
+            }
+        };
+        let began = Instant::now();
+        let Exchanged { source, result } = self.carry_out(order).await;
+        record.duration_us = u64::try_from(began.elapsed().as_micros()).ok();
+        record.source = Some(source);
+        match result {
+            Ok(issued) => {
+                add_issued(&mut record, &issued);
+                judgement.exchange = Some(Exchanging { record, issued: Some(issued), failure: None });
+                Ok(())
+            }
+            Err(failure) => {
+                record.reason = failure.kind.reason();
+                record.provider_error = failure.said.as_deref().cloned();
+                let refusal = Refusal::new(record.reason, failure.detail.clone());
+                judgement.exchange = Some(Exchanging { record, issued: None, failure: Some(failure) });
+                Err(refusal)
+            }
+        }
+    }
+
+    /// What may be asked for, if anything.
+    fn order(&self, judgement: &mut Judgement, record: &mut ExchangeRecord) -> Result<Order, Refusal> {
+        let refuse = |detail: &str| Err(Refusal::new(Reason::ExchangeRefused, detail));
+        let exchange = &self.wanted.exchange;
+        let principal = self.question.principal;
+        // INVARIANT: what is exchanged is the token that proved the subject, and nothing else: no assertion of a caller.
+        let (Credential::Token(token), Some(authority)) = (&self.request.credential, principal.authority())
+        else {
+            return refuse("there is no token of the subject to exchange");
+        };
+        if authority.issuer != exchange.issuer {
+            return refuse("the exchange is for tokens of another issuer");
+        }
+        let (terms, verdict) = terms::settle(self.question, exchange, &self.wanted.scopes);
+        add_exchange_policies(record, &verdict);
+        let permitted = verdict.permits();
+        let refusal = Refusal::new(verdict.reason(), "the policies do not permit the exchange");
+        if self.wanted.alone {
+            judgement.verdicts.push(verdict);
+        }
+        let Some(terms) = terms.filter(|_| permitted) else { return Err(refusal) };
+        record.requested_scopes.clone_from(&terms.scopes);
+        record.lifetime_s = Some(terms.lifetime.as_secs());
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        Ok(Order {
+            token: token.clone(),
+            subject: Arc::clone(principal.subject()),
+            authority: Arc::clone(authority),
+            verifier: Arc::clone(&self.snapshot.verifier),
+            scopes: terms.scopes,
+            lifetime: terms.lifetime,
+            now: self.now,
+            until: self.deadline - LAST_STEPS.min(left / 10),
+        })
+    }
+
+    /// A policy's denial of the exchange is the reason of a request for it; of a call it is the exchange that was refused.
+    fn told(&self, refusal: Refusal) -> Refusal {
+        let of_policies =
+            matches!(refusal.reason, Reason::NoPermit | Reason::Forbidden | Reason::PolicyError);
+        if of_policies && !self.wanted.alone {
+            Refusal { reason: Reason::ExchangeRefused, ..refusal }
+        } else {
+            refusal
+        }
+    }
+
+    /// What is in store is there at once. Of those who wait there may be only so many, so that a slow provider does not
+    /// keep from their decisions those who need none of it.
+    async fn carry_out(&self, order: Order) -> Exchanged {
+        let mut work = pin!(self.wanted.exchange.exchanger.exchange(order));
+        if let Some(done) = poll_immediate(work.as_mut()).await {
+            return done;
+        }
+        match self.waiting.try_acquire() {
+            Ok(_place) => work.await,
+            Err(_) => Exchanged {
+                source: ExchangeSource::Withheld,
+                result: Err(ExchangeFailure {
+                    kind: FailureKind::Pending,
+                    detail: "too many requests wait for exchanges".to_owned(),
+                    said: None,
+                    claims: None,
+                    retry_after: None,
+                }),
+            },
+        }
+    }
+}

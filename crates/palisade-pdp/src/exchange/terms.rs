@@ -1,0 +1,66 @@
+//! On which terms the policies permit an exchange: which scopes, for how long.
+//!
+//! Policies do not answer with scopes or lifetimes. They are asked about an exchange with certain ones, and permit it or do
+//! not; so narrowing is asking again for less. What is asked for in the end was asked about as a whole and permitted, so
+//! nothing is put together that no policy has seen.
+//!
+//! The order: all scopes; without those that the policies do not permit by themselves; then the same for shorter
+//! lifetimes. Nothing at all is no less of something: an exchange that asks for scopes is not narrowed to none.
+
+use std::time::Duration;
+
+use palisade_model::{Action, Scopes, Target};
+use palisade_policy::{About, Terms, Verdict};
+
+use super::Exchange;
+use crate::question::Question;
+
+/// Lifetimes to try where the policies do not permit the configured one.
+const SHORTER: [Duration; 3] =
+    [Duration::from_secs(15 * 60), Duration::from_secs(5 * 60), Duration::from_secs(60)];
+
+/// What may be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settled {
+    pub(crate) scopes: Scopes,
+    pub(crate) lifetime: Duration,
+}
+
+/// Asks the policies for the most that they permit. Without anything that they permit, the verdict is the one about all
+/// that was wanted.
+pub(crate) fn settle(
+    question: &Question<'_>,
+    exchange: &Exchange,
+    wanted: &Scopes,
+) -> (Option<Settled>, Verdict) {
+    let (action, target) = (Action::exchange(), Target::audience(&exchange.name));
+    let resource = &question.resource.name;
+    let about = About { action: &action, target: &target, resource, arguments: None, supplied: None };
+    let ask = |scopes: &Scopes, lifetime: Duration| {
+        let terms = Terms { scopes, lifetime, requester: &exchange.requester };
+        question.asking.about_exchange(&about, &terms)
+    };
+    let whole = ask(wanted, exchange.lifetime);
+    if whole.permits() {
+        return (Some(Settled { scopes: wanted.clone(), lifetime: exchange.lifetime }), whole);
+    }
+    let shorter = SHORTER.into_iter().filter(|shorter| *shorter < exchange.lifetime);
+    for lifetime in std::iter::once(exchange.lifetime).chain(shorter) {
+        if lifetime < exchange.lifetime {
+            let verdict = ask(wanted, lifetime);
+            if verdict.permits() {
+                return (Some(Settled { scopes: wanted.clone(), lifetime }), verdict);
+            }
+        }
+        let alone = |scope: &&palisade_model::Scope| ask(&[(*scope).clone()].into(), lifetime).permits();
+        let scopes: Scopes = wanted.iter().filter(alone).cloned().collect();
+        if scopes.is_empty() || scopes == *wanted {
+            continue;
+        }
+        let verdict = ask(&scopes, lifetime);
+        if verdict.permits() {
+            return (Some(Settled { scopes, lifetime }), verdict);
+        }
+    }
+    (None, whole)
+}
