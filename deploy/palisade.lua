@@ -61,7 +61,7 @@ local function check(txn, resource, body)
     headers["x-palisade-key"] = { KEY }
     headers["x-original-method"] = { txn.f:method() }
     headers["x-original-proto"] = { txn.f:ssl_fc() == 1 and "https" or "http" }
-    headers["x-original-host"] = { txn.f:req_hdr("host") }
+    headers["x-original-host"] = { txn.f:req_fhdr("host") }
     headers["x-original-uri"] = { txn.f:pathq() }
     headers["x-forwarded-for"] = { txn.f:src() }
     return core.httpclient():post({
@@ -78,11 +78,20 @@ local function first(headers, name)
 end
 
 local function palisade(txn, resource, reads)
+    -- A list of hosts: the upstream could take another element of it than is decided on.
+    if (txn.f:req_fhdr("host") or ""):find(",", 1, true) then
+        return own_refusal(txn, 400, "invalid_request")
+    end
     local body = nil
     if reads == "whole-body" then
         body = txn.f:req_body()
         if body and #body > MOST_BODY then
             return own_refusal(txn, 413, "invalid_request")
+        end
+        -- What did not come whole is not what the upstream gets.
+        local declared = txn.f:req_fhdr("content-length")
+        if declared and tonumber(declared) ~= #(body or "") then
+            return own_refusal(txn, 400, "invalid_request")
         end
         -- An empty body would be announced as one.
         if body == "" then

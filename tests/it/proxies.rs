@@ -1,6 +1,8 @@
 //! The same questions through nginx, HAProxy, Caddy and Envoy in both modes: the same answers, and the same record each
 //! time. And what none of them does: believe its client's headers, or let anything by when Palisade does not answer.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use palisade_tests::components::{
     Envoy, EnvoyPorts, EnvoySample, McpServer, OidcProvider, Proxy, ProxyKind, eventually, header_values,
 };
@@ -30,6 +32,8 @@ when { context.scopes.contains("files:delete") };
 
 /// The host that every client asks for.
 const HOST: &str = "api.example.com";
+/// Where every client comes from. The proxies call from 127.0.0.1.
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 /// What two records of one question may differ in.
 const OWN_FIELDS: [&str; 8] =
     ["id", "time", "duration_us", "surface", "pep", "request_id", "trace_id", "span_id"];
@@ -149,12 +153,23 @@ impl Site {
     }
 }
 
+/// What no upstream gets from a client.
+const NOT_FOR_UPSTREAMS: [&str; 7] = [
+    "x-palisade-key",
+    "x-palisade-decision-id",
+    "x_palisade_subject",
+    "x-palisade_subject",
+    "x_palisade_decision-id",
+    "x-http-method-override",
+    "upgrade",
+];
+
 /// What reached the upstream: who it is for is Palisade's word alone, and the token stayed behind.
 fn is_as_palisade_says(reached: &Value, decision: &str, at: &str) {
     assert_eq!(header_values(reached, "x-palisade-subject"), ["User::\"corp/bob\""], "{at}");
     assert_eq!(header_values(reached, "x-palisade-decision"), [decision], "{at}");
     assert_eq!(header_values(reached, "authorization"), [""; 0], "{at}");
-    for name in ["x-palisade-key", "x_palisade_subject", "x-palisade_subject", "x-http-method-override"] {
+    for name in NOT_FOR_UPSTREAMS {
         assert_eq!(header_values(reached, name), [""; 0], "{at}: {name}");
     }
 }
@@ -171,8 +186,13 @@ struct Request<'a> {
 
 impl Request<'_> {
     async fn send(&self, front: &Front) -> Response {
-        let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(10)).build().unwrap();
-        let mut request = client.request(self.method.clone(), front.url(self.path)).header("host", HOST);
+        self.send_to(front, HOST).await
+    }
+
+    async fn send_to(&self, front: &Front, host: &str) -> Response {
+        let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(10));
+        let client = client.local_address(CLIENT).build().unwrap();
+        let mut request = client.request(self.method.clone(), front.url(self.path)).header("host", host);
         if let Some(token) = self.token {
             request = request.bearer_auth(token);
         }
@@ -242,7 +262,7 @@ async fn every_proxy_gives_the_same_answer_and_leaves_the_same_record() {
     assert_eq!(record["decision"], "permit");
     assert_eq!(record["action"], "Http::Action::\"GET\"");
     assert_eq!(record["target"], "Http::Route::\"orders/orders/{id}\"");
-    assert_eq!(record["client_ip"], "127.0.0.1");
+    assert_eq!(record["client_ip"], CLIENT.to_string());
     assert_eq!(challenge, None);
 
     let (record, challenge) = site.ask(&site.orders, &order(Method::DELETE, "/orders/7", &read, 403)).await;
@@ -279,7 +299,7 @@ async fn messages_are_decided_on_where_the_proxy_passes_the_body() {
     let read = site.token("files", "files:read").await;
 
     let (record, _) = site.ask(&site.files, &call("list_files", &read, 200)).await;
-    assert_eq!((&record["decision"], &record["client_ip"]), (&json!("permit"), &json!("127.0.0.1")));
+    assert_eq!((&record["decision"], &record["client_ip"]), (&json!("permit"), &json!(CLIENT.to_string())));
     assert_eq!(record["target"], "Mcp::Tool::\"files/list_files\"");
     let (record, _) = site.ask(&site.files, &call("system_status", &read, 403)).await;
     assert_eq!(record["reason"], "no_permit");
@@ -303,7 +323,7 @@ async fn messages_are_decided_on_where_the_proxy_passes_the_body() {
 }
 
 /// A client that says in headers what only a proxy may say.
-const SPOOFED: [(&str, &str); 19] = [
+const SPOOFED: [(&str, &str); 24] = [
     ("x-original-method", "GET"),
     ("x-original-proto", "https"),
     ("x-original-host", "other.example.com"),
@@ -323,6 +343,15 @@ const SPOOFED: [(&str, &str); 19] = [
     ("x-palisade_subject", "User::\"corp/root\""),
     ("x-http-method-override", "DELETE"),
     ("x-envoy-auth-partial-body", "false"),
+    ("x-palisade-decision-id", "1"),
+    ("x_palisade_decision-id", "1"),
+    // A proxy takes out what this names, and passes an upgrade on that it names.
+    (
+        "connection",
+        "upgrade, http2-settings, x-palisade-subject, x-palisade-scopes, x-palisade-decision, x-palisade-key",
+    ),
+    ("upgrade", "h2c"),
+    ("http2-settings", "AAMAAABkAAQAAP__"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -339,8 +368,9 @@ async fn what_a_client_says_in_a_proxys_name_changes_nothing() {
         let headers = [honest.headers, &SPOOFED].concat();
         let (spoofed, _) = site.ask(fronts, &Request { headers: &headers, ..honest }).await;
         assert_eq!(spoofed, expected);
-        assert_eq!(spoofed["client_ip"], "127.0.0.1");
+        assert_eq!(spoofed["client_ip"], CLIENT.to_string());
     }
+    spoofs_of_one_proxy(&site, &read, &files).await;
     // Who comes without a proxy is `local`, which is believed in none of these.
     let direct = |headers: &[(&str, &str)]| {
         let url = format!("http://127.0.0.1:{}/authz/orders", site.palisade.decision);
@@ -353,6 +383,50 @@ async fn what_a_client_says_in_a_proxys_name_changes_nothing() {
         let told = [(method.as_str(), "GET"), (&proto, "https"), (&host, HOST), (&uri, "/orders/7")];
         assert_eq!(direct(&told).send().await.unwrap().status(), 400, "{prefix}");
     }
+}
+
+/// What some proxies let by that others do not.
+async fn spoofs_of_one_proxy(site: &Site, read: &str, files: &str) {
+    // An upstream may take `_` for `-` where it takes the method from a header field.
+    let overrides =
+        ["x_http_method_override", "x-http_method-override", "x_http-method", "x_method_override"];
+    let headers = overrides.map(|name| (name, "DELETE"));
+    for front in site.orders.iter().filter(|front| matches!(front, Front::Debian(..))) {
+        site.upstream.forget_requests().await.unwrap();
+        let request = Request { headers: &headers, ..order(Method::GET, "/orders/7", read, 404) };
+        assert_eq!(request.send(front).await.status(), 404, "{}", front.name());
+        let reached = site.upstream.requests().await.unwrap();
+        assert_eq!(reached.len(), 1, "{}", front.name());
+        for name in overrides {
+            assert_eq!(header_values(&reached[0], name), [""; 0], "{}: {name}", front.name());
+        }
+    }
+    // Caddy writes the fields of a websocket anew.
+    let websocket = [
+        ("connection", "keep-alive, Upgrade, X-Palisade-Subject"),
+        ("upgrade", "WebSocket"),
+        ("http2-settings", "AAMAAABkAAQAAP__"),
+    ];
+    for front in site.orders.iter().filter(|front| front.name() == "caddy") {
+        site.upstream.forget_requests().await.unwrap();
+        let request = Request { headers: &websocket, ..order(Method::GET, "/orders/7", read, 404) };
+        assert_eq!(request.send(front).await.status(), 404);
+        let reached = site.upstream.requests().await.unwrap();
+        assert_eq!(header_values(&reached[0], "upgrade"), ["websocket"]);
+        assert_eq!(header_values(&reached[0], "connection"), ["Upgrade"]);
+        assert_eq!(header_values(&reached[0], "http2-settings"), [""; 0]);
+        assert_eq!(header_values(&reached[0], "x-palisade-subject"), ["User::\"corp/bob\""]);
+    }
+    // A list of hosts: HAProxy would ask about the last, and send the upstream all of them.
+    site.upstream.forget_requests().await.unwrap();
+    for request in [order(Method::GET, "/orders/7", read, 400), call("list_files", files, 400)] {
+        let fronts = if request.path == "/files" { &site.files } else { &site.orders };
+        for front in fronts.iter().filter(|front| front.name() == "haproxy") {
+            let answer = request.send_to(front, "other.example.com, api.example.com").await;
+            assert_eq!(answer.status(), request.expected, "{}", request.path);
+        }
+    }
+    assert_eq!(site.upstream.requests().await.unwrap(), [Value::Null; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

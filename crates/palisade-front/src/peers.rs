@@ -298,10 +298,10 @@ fn text<'a>(message: &'a Value, pointer: &str) -> Result<&'a str, Refusal> {
     found.ok_or_else(|| malformed(&format!("there is no text at `{pointer}`")))
 }
 
-/// The arguments at a JSON pointer: an object, or not told.
+/// The arguments at a JSON pointer: an object, or not told, for which `null` is another word.
 fn arguments(message: &Value, pointer: &str) -> Result<Option<Value>, Refusal> {
     match message.pointer(pointer) {
-        None => Ok(None),
+        None | Some(Value::Null) => Ok(None),
         Some(arguments @ Value::Object(_)) => Ok(Some(arguments.clone())),
         Some(_) => Err(malformed(&format!("what is at `{pointer}` is no object"))),
     }

@@ -24,7 +24,10 @@ pub(super) fn read(message: &Value) -> Result<Message, Refusal> {
         NOBODY => None,
         id => Some(id.to_owned()),
     };
-    let server = message.pointer("/resource/attrs/server").and_then(Value::as_str).unwrap_or_default();
+    let server = match message.pointer("/resource/attrs/server") {
+        None | Some(Value::Null) => "",
+        Some(_) => text(message, "/resource/attrs/server")?,
+    };
     let (action, arguments) = match (text(message, "/action/id")?, kind) {
         ("resources.fetch", "Resource") => ("resources/read", None),
         (action, "Tool") if is_call(action, name)? => {

@@ -51,7 +51,12 @@ fn toolhives_operations_are_actions_of_mcp() {
     let mcp = json!({ "mcp": { "feature": "tool", "operation": "call", "resource_id": "pay", "args": { "n": 1 } } });
     let told = toolhive(&with(call(), "/context", mcp)).unwrap();
     assert_eq!(told.arguments, Some(json!({ "n": 1 })));
-    assert_eq!(toolhive(&with(call(), "/principal/sub", Value::Null)).unwrap().subject, None);
+    let untold = toolhive(&with(call(), "/context", json!({ "mcp": { "args": null } }))).unwrap();
+    assert_eq!(untold.arguments, None);
+    assert_eq!(toolhive(&with(call(), "/principal", Value::Null)).unwrap().subject, None);
+    let mut nobody = call();
+    nobody["principal"] = Value::Null;
+    assert_eq!(toolhive(&nobody).unwrap().subject, None);
 }
 
 #[test]
@@ -65,13 +70,16 @@ fn what_toolhive_says_in_two_ways_is_refused() {
         porc("mcp:tool:call", "mrn:mcp:files"),
         porc("mcp:tool:call", "files:tool:pay"),
         with(call(), "/operation", json!(["mcp:tool:call"])),
+        with(call(), "/principal", json!("alice")),
+        with(call(), "/principal", json!(["alice"])),
+        with(call(), "/principal", json!(false)),
+        with(call(), "/principal/sub", Value::Null),
         with(call(), "/principal/sub", json!("")),
         with(call(), "/principal/sub", json!(7)),
         with(call(), "/context", json!({ "mcp": { "resource_id": "list_files" } })),
         with(call(), "/context", json!({ "mcp": { "operation": "get" } })),
         with(call(), "/context", json!({ "mcp": { "feature": 1 } })),
         with(call(), "/context", json!({ "mcp": { "args": [] } })),
-        with(call(), "/context", json!({ "mcp": { "args": null } })),
     ] {
         assert_eq!(toolhive(&message), Err(Reason::RequestMalformed), "{message}");
     }
@@ -101,7 +109,12 @@ fn contextforges_actions_are_actions_of_mcp() {
     for message in [
         json!({}),
         authorize("tools.invoke.list_files", "Tool", "pay"),
+        with(call(), "/principal", json!("alice@example.com")),
         with(call(), "/principal/type", json!("Role")),
+        with(call(), "/principal/id", json!(7)),
+        with(call(), "/principal/id", Value::Null),
+        with(call(), "/resource/attrs/server", json!(["files"])),
+        with(call(), "/resource/attrs/server", json!(7)),
         with(call(), "/principal/id", json!("")),
         with(call(), "/action/type", json!("User")),
         with(call(), "/resource/id", Value::Null),
@@ -176,9 +189,12 @@ proptest! {
             let mrn = message["resource"].as_str().unwrap();
             prop_assert!(mrn.ends_with(read.target.as_deref().unwrap_or(":")));
             prop_assert_eq!(read.subject.as_deref(), message["principal"]["sub"].as_str());
+            prop_assert_eq!(read.subject.is_none(), message["principal"].is_null());
         }
         if let Ok(read) = Contract::Contextforge.read(&message) {
             prop_assert_eq!(read.target.as_deref(), message["resource"]["id"].as_str());
+            let server = &message["resource"]["attrs"]["server"];
+            prop_assert!(server.is_null() || server.is_string());
         }
     }
 }

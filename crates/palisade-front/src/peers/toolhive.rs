@@ -29,10 +29,13 @@ pub(super) fn read(message: &Value) -> Result<Message, Refusal> {
     agrees(message, "/context/mcp/feature", Some(feature))?;
     agrees(message, "/context/mcp/operation", operation.split(':').nth(2))?;
     agrees(message, "/context/mcp/resource_id", Some(name))?;
-    let subject = match message.pointer("/principal/sub") {
-        None => None,
-        Some(Value::String(sub)) if !sub.is_empty() => Some(sub.clone()),
-        Some(_) => return Err(malformed("`/principal/sub` is no text, or an empty one")),
+    // A principal that cannot be read is somebody: only where there is none, it is nobody.
+    let subject = match message.pointer("/principal") {
+        None | Some(Value::Null) => None,
+        Some(_) => match text(message, "/principal/sub")? {
+            "" => return Err(malformed("`/principal/sub` is empty")),
+            sub => Some(sub.to_owned()),
+        },
     };
     Ok(Message {
         server: Server::Named(server.to_owned()),
