@@ -370,7 +370,9 @@ async fn what_a_client_says_in_a_proxys_name_changes_nothing() {
         assert_eq!(spoofed, expected);
         assert_eq!(spoofed["client_ip"], CLIENT.to_string());
     }
-    spoofs_of_one_proxy(&site, &read, &files).await;
+    no_override_of_the_method_passes(&site, &read).await;
+    caddy_writes_the_fields_of_a_websocket_anew(&site, &read).await;
+    haproxy_refuses_a_list_of_hosts(&site, &read, &files).await;
     // Who comes without a proxy is `local`, which is believed in none of these.
     let direct = |headers: &[(&str, &str)]| {
         let url = format!("http://127.0.0.1:{}/authz/orders", site.palisade.decision);
@@ -385,9 +387,8 @@ async fn what_a_client_says_in_a_proxys_name_changes_nothing() {
     }
 }
 
-/// What some proxies let by that others do not.
-async fn spoofs_of_one_proxy(site: &Site, read: &str, files: &str) {
-    // An upstream may take `_` for `-` where it takes the method from a header field.
+/// An upstream may take `_` for `-` where it takes the method from a header field.
+async fn no_override_of_the_method_passes(site: &Site, read: &str) {
     let overrides =
         ["x_http_method_override", "x-http_method-override", "x_http-method", "x_method_override"];
     let headers = overrides.map(|name| (name, "DELETE"));
@@ -401,7 +402,9 @@ async fn spoofs_of_one_proxy(site: &Site, read: &str, files: &str) {
             assert_eq!(header_values(&reached[0], name), [""; 0], "{}: {name}", front.name());
         }
     }
-    // Caddy writes the fields of a websocket anew.
+}
+
+async fn caddy_writes_the_fields_of_a_websocket_anew(site: &Site, read: &str) {
     let websocket = [
         ("connection", "keep-alive, Upgrade, X-Palisade-Subject"),
         ("upgrade", "WebSocket"),
@@ -417,7 +420,10 @@ async fn spoofs_of_one_proxy(site: &Site, read: &str, files: &str) {
         assert_eq!(header_values(&reached[0], "http2-settings"), [""; 0]);
         assert_eq!(header_values(&reached[0], "x-palisade-subject"), ["User::\"corp/bob\""]);
     }
-    // A list of hosts: HAProxy would ask about the last, and send the upstream all of them.
+}
+
+/// It would ask about the last of them, and send the upstream all.
+async fn haproxy_refuses_a_list_of_hosts(site: &Site, read: &str, files: &str) {
     site.upstream.forget_requests().await.unwrap();
     for request in [order(Method::GET, "/orders/7", read, 400), call("list_files", files, 400)] {
         let fronts = if request.path == "/files" { &site.files } else { &site.orders };
