@@ -39,7 +39,7 @@ pub struct Case {
     /// What the answer must say.
     #[serde(default)]
     pub expect_body: Option<Value>,
-    /// How the two are compared; see [`Match::read`].
+    /// How the two are compared.
     #[serde(default, rename = "match")]
     pub rule: String,
     /// How often it is asked; the answer must be the same each time.

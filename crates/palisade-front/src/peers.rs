@@ -1,7 +1,7 @@
 //! What gateways of other projects ask a decision service, in their own words: ToolHive's `POST /decision`, ContextForge's
 //! `POST /v1/authorize`. They get Palisade by their configuration alone.
 //!
-//! Each contract is read into one [`Message`] ([`toolhive`], [`contextforge`]); that becomes an access request here, the
+//! Each contract is read into one `Message` (`toolhive`, `contextforge`); that becomes an access request here, the
 //! decision point decides, and the decision becomes the contract's word for yes or no. These gateways send no token but
 //! say who asks: so the subject is asserted, and the decision point takes it only from a PEP that may assert its type.
 //!

@@ -66,7 +66,7 @@ pub trait Exchanger: fmt::Debug + Send + Sync {
 
 /// What the policies permit to be asked of a provider.
 ///
-/// INVARIANT: built by [`Step::run`] alone, after a verdict that permits exactly this.
+/// INVARIANT: built by `Step::run` alone, after a verdict that permits exactly this.
 #[derive(Debug, Clone)]
 pub struct Order {
     token: RawToken,
