@@ -2,14 +2,12 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
-use cedar_policy::RestrictedExpression;
 use cedar_policy_core::{
-    ast::{Entity, EntityUID, PartialValue, Value, ValueKind},
-    evaluator::RestrictedEvaluator,
+    ast::{Entity, EntityUID, ExtensionFunction, PartialValue, Value, ValueKind},
     extensions::Extensions,
 };
 use palisade_model::Timestamp;
@@ -37,26 +35,38 @@ pub(crate) fn references(uids: &[EntityUID]) -> Value {
 }
 
 pub(crate) fn time(time: Timestamp) -> Result<Value, RequestError> {
-    extension(&RestrictedExpression::new_datetime(time.to_string()), "context")
+    static DATETIME: Constructor = LazyLock::new(|| constructor("datetime"));
+    made(&DATETIME, &time.to_string(), "context")
 }
 
 pub(crate) fn duration(duration: Duration) -> Result<Value, RequestError> {
-    extension(&RestrictedExpression::new_duration(format!("{}ms", duration.as_millis())), "context")
+    static DURATION: Constructor = LazyLock::new(|| constructor("duration"));
+    made(&DURATION, &format!("{}ms", duration.as_millis()), "context")
 }
 
 pub(crate) fn ip(ip: std::net::IpAddr) -> Result<Value, RequestError> {
-    extension(&RestrictedExpression::new_ip(ip.to_string()), "context")
+    static IP: Constructor = LazyLock::new(|| constructor("ip"));
+    made(&IP, &ip.to_string(), "context")
 }
 
 pub(crate) fn decimal(text: &str) -> Result<Value, RequestError> {
-    extension(&RestrictedExpression::new_decimal(text), "arguments")
+    static DECIMAL: Constructor = LazyLock::new(|| constructor("decimal"));
+    made(&DECIMAL, text, "arguments")
 }
 
-/// Values of extension types are made by their constructor alone.
-fn extension(expression: &RestrictedExpression, part: &'static str) -> Result<Value, RequestError> {
-    RestrictedEvaluator::new(Extensions::all_available())
-        .interpret(expression.as_ref().as_borrowed())
-        .map_err(|_| RequestError::Build(part))
+/// Values of extension types are made by their constructor alone. It is found once: to parse its name takes as long as
+/// to decide.
+type Constructor = LazyLock<Option<&'static ExtensionFunction>>;
+
+fn constructor(name: &str) -> Option<&'static ExtensionFunction> {
+    Extensions::all_available().func(&name.parse().ok()?).ok()
+}
+
+fn made(constructor: &Constructor, text: &str, part: &'static str) -> Result<Value, RequestError> {
+    match constructor.map(|constructor| constructor.call(&[self::text(text)])) {
+        Some(Ok(PartialValue::Value(value))) => Ok(value),
+        Some(Ok(PartialValue::Residual(_)) | Err(_)) | None => Err(RequestError::Build(part)),
+    }
 }
 
 /// An entity. `ancestors` are all of them, however far up.

@@ -1,6 +1,11 @@
 //! What a policy set takes in memory, measured in a process of its own: what stays resident, and the peak.
 
-use std::{env, fs, io::Write as _, process::Command, time::Duration};
+use std::{
+    env, fs,
+    io::Write as _,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use cedar_policy::PolicySet;
 use palisade_policy::{OnError, Policies};
@@ -69,6 +74,30 @@ pub(crate) fn measure_here(what: &str) -> Result<(), Failure> {
     };
     let (resident, peak) = (resident.saturating_sub(before), peak.saturating_sub(before));
     writeln!(std::io::stdout(), "{resident} {peak} {:.0}", nanoseconds * 1e3)?;
+    Ok(())
+}
+
+/// Asks a million questions of a set: something for a profiler to look at.
+pub(crate) fn ask(what: &str) -> Result<(), Failure> {
+    const ROUNDS: usize = 1_000;
+    const QUESTIONS: usize = 1_000;
+    let (shape, size) = what.split_once(':').ok_or("no size")?;
+    let shape = Shape::ALL.into_iter().find(|known| known.name() == shape).ok_or("no such set")?;
+    let size = size.parse()?;
+    let policies = Policies::load(&sets::sources(shape, size, 1), &sets::world()?, OnError::Forbid)
+        .map_err(|errors| format!("{errors:?}"))?;
+    let (asked, subjects) = questions(&policies, shape, size)?;
+    let mut rounds: Vec<Duration> = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        let begin = Instant::now();
+        for turn in 0..QUESTIONS {
+            std::hint::black_box(question_to_verdict(&policies, &asked, &subjects, turn));
+        }
+        rounds.push(begin.elapsed());
+    }
+    rounds.sort_unstable();
+    let of = |at: usize| rounds.get(at).map_or(0, Duration::as_nanos) / QUESTIONS as u128;
+    writeln!(std::io::stdout(), "fastest {} ns, median {} ns", of(0), of(ROUNDS / 2))?;
     Ok(())
 }
 
