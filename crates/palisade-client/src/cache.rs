@@ -35,8 +35,8 @@ use palisade_model::{Clock, PolicyRevision, SystemClock, Timestamp};
 use tokio::time::Instant;
 
 use crate::{
-    Answering, Batch, BatchDecision, Decision, DecisionPoint, Presentation, Question, SetupError,
-    Verification,
+    Answering, Batch, BatchDecision, Decision, DecisionPoint, Exchange, Exchanged, Presentation, Question,
+    Search, Searched, SetupError, Verification,
 };
 
 mod key;
@@ -173,8 +173,8 @@ impl<P: DecisionPoint> Cached<P> {
     }
 
     /// Notes which revision answered, and tells the epoch that the answer belongs to.
-    fn answered_by(&self, decision: &Decision) -> Option<u64> {
-        let revision = decision.policy_revision.clone()?;
+    fn answered_by(&self, revision: Option<&PolicyRevision>) -> Option<u64> {
+        let revision = revision?.clone();
         let mut in_force = self.in_force();
         match &in_force.revision {
             Some(known) if *known == revision => {}
@@ -199,7 +199,7 @@ impl<P: DecisionPoint> Cached<P> {
         let (epoch, began) = (self.in_force().epoch, Instant::now());
         let decision = self.point.decide(question).await?;
         // An answer that was under way while the revision changed may be of the one before.
-        let current = self.answered_by(&decision) == Some(epoch);
+        let current = self.answered_by(decision.policy_revision.as_ref()) == Some(epoch);
         let plain = decision.permit().filter(|permit| permit.obligations().is_empty());
         let expires_at = plain.and_then(crate::Permit::expires_at);
         if let (Some(key), Some(expires_at), true) = (key, expires_at, current) {
@@ -219,13 +219,22 @@ impl<P: DecisionPoint> DecisionPoint for Cached<P> {
     fn decide_batch<'a>(&'a self, batch: &'a Batch) -> Answering<'a, BatchDecision> {
         Box::pin(async move {
             let decision = self.point.decide_batch(batch).await?;
-            self.answered_by(&decision.whole);
+            self.answered_by(decision.whole.policy_revision.as_ref());
             Ok(decision)
         })
     }
 
     fn verify<'a>(&'a self, presentation: &'a Presentation) -> Answering<'a, Verification> {
         self.point.verify(presentation)
+    }
+
+    fn search<'a>(&'a self, search: &'a Search) -> Answering<'a, Searched> {
+        self.point.search(search)
+    }
+
+    /// The service remembers issued tokens itself, and asks the policies first each time.
+    fn exchange<'a>(&'a self, exchange: &'a Exchange) -> Answering<'a, Exchanged> {
+        self.point.exchange(exchange)
     }
 }
 

@@ -14,8 +14,8 @@ use tonic::{
 };
 
 use crate::{
-    Answering, Batch, BatchDecision, ClientSettings, Decision, DecisionPoint, NoAnswer, Presentation,
-    Question, SetupError, Verification,
+    Answering, Batch, BatchDecision, ClientSettings, Decision, DecisionPoint, Exchange, Exchanged, NoAnswer,
+    Presentation, Question, Search, Searched, SetupError, Verification,
     endpoint::{Endpoint, Endpoints},
     failure::Failure,
     health,
@@ -147,6 +147,18 @@ impl DecisionPoint for Client {
     fn verify<'a>(&'a self, presentation: &'a Presentation) -> Answering<'a, Verification> {
         Box::pin(self.ask(presentation, |channel, request| async move {
             TokensClient::new(channel).verify(request).await
+        }))
+    }
+
+    fn search<'a>(&'a self, search: &'a Search) -> Answering<'a, Searched> {
+        Box::pin(self.ask(search, |channel, request| async move {
+            DecisionsClient::new(channel).search(request).await
+        }))
+    }
+
+    fn exchange<'a>(&'a self, exchange: &'a Exchange) -> Answering<'a, Exchanged> {
+        Box::pin(self.ask(exchange, |channel, request| async move {
+            TokensClient::new(channel).exchange(request).await
         }))
     }
 }

@@ -46,10 +46,12 @@ mod client;
 mod decision;
 mod endpoint;
 mod error;
+mod exchange;
 mod failure;
 mod health;
 mod point;
 mod question;
+mod search;
 mod settings;
 #[doc(hidden)]
 pub mod wire;
@@ -61,7 +63,9 @@ pub use decision::{
     Permit, PolicyFailure, PolicyRef, ReasonCode, StepUp, Verification,
 };
 pub use error::{NoAnswer, SetupError};
+pub use exchange::{Exchange, ExchangeRefusal, Exchanged, IssuedToken};
 pub use palisade_model::RawToken;
 pub use point::{Answering, DecisionPoint};
 pub use question::{Batch, Item, Presentation, Question};
+pub use search::{Entity, Found, Page, Search, Searched, Sought};
 pub use settings::{ClientSettings, PepKey, Plaintext};

@@ -4,7 +4,10 @@ use std::fmt;
 
 use futures::future::BoxFuture;
 
-use crate::{Batch, BatchDecision, Decision, NoAnswer, Presentation, Question, Verification};
+use crate::{
+    Batch, BatchDecision, Decision, Exchange, Exchanged, NoAnswer, Presentation, Question, Search, Searched,
+    Verification,
+};
 
 /// An answer under way. It can be dropped at any time; a decision that was begun is recorded all the same.
 pub type Answering<'a, T> = BoxFuture<'a, Result<T, NoAnswer>>;
@@ -22,4 +25,10 @@ pub trait DecisionPoint: fmt::Debug + Send + Sync {
 
     /// Whether a resource accepts a token. That permits nothing and is not recorded.
     fn verify<'a>(&'a self, presentation: &'a Presentation) -> Answering<'a, Verification>;
+
+    /// Finds who can do what, page by page. That lets nobody in.
+    fn search<'a>(&'a self, search: &'a Search) -> Answering<'a, Searched>;
+
+    /// Exchanges a token for one that an upstream accepts, for the same subject.
+    fn exchange<'a>(&'a self, exchange: &'a Exchange) -> Answering<'a, Exchanged>;
 }

@@ -52,12 +52,13 @@ pub(crate) struct Beside {
     pub(crate) traceparent: Option<String>,
 }
 
+/// What every question can have beside it.
 macro_rules! beside {
     ($name:ident) => {
         impl $name {
             /// How long the answer may take in all; else as long as the decision point is set to.
             #[must_use]
-            pub fn within(mut self, deadline: Duration) -> Self {
+            pub fn within(mut self, deadline: ::std::time::Duration) -> Self {
                 self.beside.deadline = Some(deadline);
                 self
             }
@@ -92,6 +93,7 @@ pub struct Question {
     pub explain: bool,
     pub(crate) beside: Beside,
 }
+pub(crate) use beside;
 beside!(Question);
 
 impl Question {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use palisade_model::Timestamp;
+use palisade_model::{DecisionId, PolicyRevision, Timestamp};
 use palisade_proto::v1;
 use tonic::metadata::{Ascii, MetadataValue};
 
@@ -75,6 +75,9 @@ macro_rules! asked_beside {
         }
     };
 }
+
+mod exchange;
+mod search;
 
 impl Asked for Question {
     type Message = v1::DecideRequest;
@@ -156,10 +159,7 @@ fn item(item: &Item) -> v1::Item {
 
 fn decision(reply: v1::DecideResponse) -> Result<Decision, Unreadable> {
     let said = reply.outcome();
-    let id = match reply.decision_id.as_str() {
-        "" => None,
-        id => Some(id.parse().map_err(|_| Unreadable("the id of the decision is none"))?),
-    };
+    let id = decision_id(&reply.decision_id)?;
     let outcome = match said {
         v1::Outcome::Permit => Outcome::Permit(permit(&reply)?),
         v1::Outcome::StepUp => match step_up(reply.step_up)? {
@@ -178,10 +178,22 @@ fn decision(reply: v1::DecideResponse) -> Result<Decision, Unreadable> {
         outcome,
         reason: ReasonCode(reply.reason),
         id,
-        policy_revision: Some(reply.policy_revision).filter(|text| !text.is_empty()).map(Into::into),
+        policy_revision: revision(reply.policy_revision),
         explanation: reply.explanation.map(explanation),
         remembered: false,
     })
+}
+
+/// The id of a decision; none where a service failed before there was one.
+fn decision_id(text: &str) -> Result<Option<DecisionId>, Unreadable> {
+    match text {
+        "" => Ok(None),
+        id => id.parse().map(Some).map_err(|_| Unreadable("the id of the decision is none")),
+    }
+}
+
+fn revision(text: String) -> Option<PolicyRevision> {
+    Some(text).filter(|text| !text.is_empty()).map(Into::into)
 }
 
 /// A permit says who it is for and where it is recorded, or it is none.

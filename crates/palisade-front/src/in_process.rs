@@ -8,8 +8,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use palisade_client::{
-    Answering, Batch, BatchDecision, Decision, DecisionPoint, NoAnswer, Presentation, Question, Verification,
-    wire::Asked,
+    Answering, Batch, BatchDecision, Decision, DecisionPoint, Exchange, Exchanged, NoAnswer, Presentation,
+    Question, Search, Searched, Verification, wire::Asked,
 };
 use palisade_model::PepName;
 use palisade_pdp::{Caller, Pdp};
@@ -69,6 +69,14 @@ impl DecisionPoint for InProcess {
 
     fn verify<'a>(&'a self, presentation: &'a Presentation) -> Answering<'a, Verification> {
         Box::pin(self.ask(presentation, Tokens::verify))
+    }
+
+    fn search<'a>(&'a self, search: &'a Search) -> Answering<'a, Searched> {
+        Box::pin(self.ask(search, Decisions::search))
+    }
+
+    fn exchange<'a>(&'a self, exchange: &'a Exchange) -> Answering<'a, Exchanged> {
+        Box::pin(self.ask(exchange, Tokens::exchange))
     }
 }
 

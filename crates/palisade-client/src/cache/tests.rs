@@ -61,6 +61,14 @@ impl DecisionPoint for Arc<Told> {
     fn verify<'a>(&'a self, _presentation: &'a Presentation) -> Answering<'a, Verification> {
         Box::pin(async { Ok(Verification::Refused(ReasonCode("r".to_owned()))) })
     }
+
+    fn search<'a>(&'a self, _search: &'a Search) -> Answering<'a, Searched> {
+        Box::pin(async { Ok(Searched::Refused { reason: ReasonCode("r".to_owned()), id: None }) })
+    }
+
+    fn exchange<'a>(&'a self, _exchange: &'a Exchange) -> Answering<'a, Exchanged> {
+        Box::pin(async { Err(crate::NoAnswer::Unsendable { what: "nothing" }) })
+    }
 }
 
 struct Fixture {

@@ -6,7 +6,10 @@ use palisade_proto::v1;
 use proptest::prelude::*;
 
 use super::Asked;
-use crate::{Batch, Decision, Item, ItemOutcome, Outcome, Presentation, Question, StepUp, Verification};
+use crate::{
+    Batch, Decision, Entity, Exchange, Exchanged, Found, Item, ItemOutcome, Outcome, Presentation, Question,
+    Search, Searched, StepUp, Verification,
+};
 
 const ID: &str = "01a1fbe7-3682-7add-b91f-dde13657033e";
 
@@ -150,7 +153,83 @@ fn a_token_is_accepted_or_refused_and_never_both() {
     }
 }
 
+#[test]
+fn a_search_finds_what_was_sought_or_is_no_answer() {
+    let tool = || Entity::new("Mcp::Tool", "files/read");
+    let message = Search::subjects("files", "User", "tools/call", tool()).after("p").message();
+    assert_eq!(
+        (message.sought(), message.subject.unwrap().r#type.as_str(), message.page_token.as_str()),
+        (v1::Sought::Subjects, "User", "p")
+    );
+    assert_eq!((message.token, message.page_size), (None, 0));
+    let message = Search::targets("files", "tools/call").token("t").of_type("Mcp::Tool").with("{}").message();
+    assert_eq!((message.token.as_deref(), message.subject), (Some("t"), None));
+    assert_eq!(
+        (message.target.unwrap().r#type.as_str(), message.arguments.as_deref()),
+        ("Mcp::Tool", Some("{}"))
+    );
+
+    let found = |outcome: v1::Outcome| v1::SearchResponse {
+        decision_id: ID.to_owned(),
+        outcome: outcome.into(),
+        reason: "permitted".to_owned(),
+        actions: vec!["a".to_owned()],
+        ..v1::SearchResponse::default()
+    };
+    let actions = Search::actions("files", tool()).token("t");
+    let Ok(Searched::Found(page)) = actions.read(found(v1::Outcome::Permit)) else { panic!() };
+    assert_eq!((page.found, page.next), (Found::Actions(vec!["a".to_owned()]), None));
+    let more = v1::SearchResponse { next_page_token: "n".to_owned(), ..found(v1::Outcome::Permit) };
+    let Ok(Searched::Found(page)) = actions.read(more) else { panic!() };
+    assert_eq!(page.next.as_deref(), Some("n"));
+    for outcome in [v1::Outcome::Deny, v1::Outcome::StepUp, v1::Outcome::Observed, v1::Outcome::Unspecified] {
+        assert!(matches!(actions.read(found(outcome)), Ok(Searched::Refused { .. })), "{outcome:?}");
+    }
+    assert!(Search::targets("files", "x").read(found(v1::Outcome::Permit)).is_err());
+    let unrecorded = v1::SearchResponse { decision_id: String::new(), ..found(v1::Outcome::Permit) };
+    assert!(actions.read(unrecorded).is_err());
+}
+
+#[test]
+fn a_token_comes_with_a_permit_on_record_or_there_is_none() {
+    let asked = Exchange::new("files", "t", "orders").scopes(["orders.read"]);
+    let message = asked.message();
+    assert_eq!((message.exchange.as_str(), message.scopes.len()), ("orders", 1));
+    let reply = |outcome: v1::Outcome, token: Option<&str>, id: &str| v1::ExchangeResponse {
+        decision_id: id.to_owned(),
+        outcome: outcome.into(),
+        access_token: token.map(str::to_owned),
+        retry_after: Some(3),
+        ..v1::ExchangeResponse::default()
+    };
+    let Ok(Exchanged::Issued(issued)) = asked.read(reply(v1::Outcome::Permit, Some("u"), ID)) else {
+        panic!()
+    };
+    assert_eq!(issued.token().expose(), "u");
+    assert!(!format!("{issued:?}").contains("\"u\""));
+    let Ok(Exchanged::Refused(refusal)) = asked.read(reply(v1::Outcome::Deny, None, "")) else { panic!() };
+    assert_eq!((refusal.id, refusal.retry_after), (None, Some(Duration::from_secs(3))));
+    for (outcome, token, id) in [
+        (v1::Outcome::Permit, Some("u"), ""),
+        (v1::Outcome::Permit, Some("u"), "1"),
+        (v1::Outcome::Permit, Some(""), ID),
+        (v1::Outcome::Permit, None, ID),
+        (v1::Outcome::Deny, Some("u"), ID),
+        (v1::Outcome::Observed, Some("u"), ID),
+        (v1::Outcome::Unspecified, Some("u"), ID),
+    ] {
+        assert!(asked.read(reply(outcome, token, id)).is_err(), "{outcome:?} {token:?} {id:?}");
+    }
+}
+
 proptest! {
+    #[test]
+    fn no_token_is_issued_but_by_the_one_outcome(outcome in any::<i32>(), id in prop_oneof![Just(ID.to_owned()), ".{0,40}"], token in proptest::option::of(".{0,4}")) {
+        let reply = v1::ExchangeResponse { decision_id: id, outcome, access_token: token, ..v1::ExchangeResponse::default() };
+        let issued = matches!(Exchange::new("r", "t", "e").read(reply), Ok(Exchanged::Issued(_)));
+        prop_assert!(!issued || outcome == 1);
+    }
+
     #[test]
     fn only_the_one_outcome_is_ever_a_permit(outcome in any::<i32>(), id in prop_oneof![Just(ID.to_owned()), ".{0,40}"], subject in proptest::option::of(".{0,4}")) {
         let reply = v1::DecideResponse { decision_id: id, outcome, subject, ..said(v1::Outcome::Permit) };

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use palisade_client::{
-    Batch, Client, ClientSettings, Decision, DecisionPoint, Item, NoAnswer, Outcome, Presentation, Question,
+    Batch, Client, ClientSettings, Decision, DecisionPoint, Entity, Exchange, Exchanged, Item, NoAnswer,
+    Outcome, Presentation, Question, Search, Searched,
 };
 use palisade_pdp::Caller;
 use tokio::net::TcpListener;
@@ -174,5 +175,36 @@ async fn an_adapter_holds_any_decision_point() {
     let question = Question::new("files", tool("list_files")).token(token("files", "files:read"));
     for point in points {
         assert!(point.decide(&question).await.unwrap().permit().is_some());
+    }
+}
+
+#[tokio::test]
+async fn searches_and_exchanges_are_the_same() {
+    let both = Both::asked_by("app").await;
+    let good = token("files", "files:read");
+    let tool = || Entity::new("Mcp::Tool", "files/list_files");
+    let mut answered = 0;
+    for search in [
+        Search::targets("files", "tools/call").token(&*good),
+        Search::targets("files", "tools/call"),
+        Search::actions("files", tool()).token(&*good),
+        Search::subjects("files", "User", "tools/call", tool()),
+        Search::targets("nowhere", "tools/call").token(&*good),
+    ] {
+        let (remote, local) = (both.remote.search(&search).await, both.local.search(&search).await);
+        let without_id = |searched| match searched {
+            Searched::Found(page) => Ok((page.found, page.next)),
+            Searched::Refused { reason, id: _ } => Err(reason),
+        };
+        let (remote, local) = (without_id(remote.unwrap()), without_id(local.unwrap()));
+        answered += usize::from(local.is_ok());
+        assert_eq!(remote, local, "{search:?}");
+    }
+    assert!(answered > 0);
+    // None is configured here.
+    let exchange = Exchange::new("files", &*good, "nothing");
+    for exchanged in [both.remote.exchange(&exchange).await, both.local.exchange(&exchange).await] {
+        let Ok(Exchanged::Refused(refusal)) = exchanged else { panic!("{exchanged:?}") };
+        assert!(refusal.id.is_some());
     }
 }

@@ -245,7 +245,7 @@ fn peps() -> Peps {
         exchange: BTreeSet::new(),
     };
     let all = [
-        pep("app", &[Surface::Decide, Surface::Verify]),
+        pep("app", &[Surface::Decide, Surface::Verify, Surface::Search, Surface::Exchange]),
         Pep {
             resources: Some(BTreeSet::from(["files".parse().unwrap()])),
             ..pep("narrow", &[Surface::Decide, Surface::Verify])
