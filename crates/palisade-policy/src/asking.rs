@@ -169,8 +169,8 @@ impl<'a> Asking<'a> {
         }
         let (vocabulary, store) = (self.policies.vocabulary(), self.policies.store());
         let act = act(about, &self.subject.kind, vocabulary)?;
-        let target = target(about, vocabulary, store)?;
         let parts = self.subject.parts.as_ref().map_err(Clone::clone)?;
+        let target = itself(target(about, vocabulary, store)?, about, &parts.who.entity)?;
         let own = self.own(about, arguments, act, &parts.who)?;
 
         let engine = self.policies.engine();
@@ -194,7 +194,8 @@ impl<'a> Asking<'a> {
         let mut also: Vec<&EntityUID> = engine.looked_into(&candidates).chain([own.action, &uid]).collect();
         also.extend(&own.named);
         let server;
-        if store.get(&uid).is_none_or(|stored| !Arc::ptr_eq(stored, &target)) {
+        let is_there = |known: &Arc<Entity>| Arc::ptr_eq(known, &target);
+        if !is_there(&parts.who.entity) && !store.get(&uid).is_some_and(is_there) {
             // INVARIANT: a target that is not as it is stored brings what its attributes name.
             server = references(&target).collect::<Vec<EntityUID>>();
             also.extend(&server);
@@ -340,6 +341,22 @@ fn target(about: &About<'_>, vocabulary: &Vocabulary, store: &Store) -> Result<A
         None => Ok(known),
         Some(supplied) => supplied::entity(known.uid().clone(), Some(&known), supplied, vocabulary),
     }
+}
+
+/// The target, which for somebody who asks about themselves is the subject: with the parents that its token gives it, in
+/// scopes as in conditions. What is supplied of it as a target has to be so of the subject, too.
+fn itself(
+    target: Arc<Entity>,
+    about: &About<'_>,
+    subject: &Arc<Entity>,
+) -> Result<Arc<Entity>, RequestError> {
+    if target.uid() != subject.uid() {
+        return Ok(target);
+    }
+    let mut supplied = about.supplied.into_iter().flat_map(Properties::names);
+    let agree = supplied.all(|name| target.get(name).is_none_or(|value| subject.get(name) == Some(value)));
+    let twofold = || RequestError::Twofold(about.target.type_name.clone());
+    agree.then(|| Arc::clone(subject)).ok_or_else(twofold)
 }
 
 /// A target that nothing lists, for kinds of things no configuration can list in full, made from its id.

@@ -101,6 +101,8 @@ pub(crate) enum RequestError {
     Supplied(String),
     #[error("a `{0}` needs more than is known of this one")]
     Incomplete(String),
+    #[error("subject and target are the same `{0}`, and what is supplied of the two differs")]
+    Twofold(String),
     #[error("the subject: {0}")]
     Subject(Box<RequestError>),
     #[error("the {0} cannot be built")]
@@ -115,7 +117,7 @@ impl RequestError {
             Self::Method(_) => Reason::MethodUnknown,
             Self::Applies { .. } | Self::Target { .. } => Reason::TargetUnknown,
             Self::Principal { .. } => Reason::NoPermit,
-            Self::Arguments(_) | Self::Supplied(_) => Reason::ArgumentsInvalid,
+            Self::Arguments(_) | Self::Supplied(_) | Self::Twofold(_) => Reason::ArgumentsInvalid,
             Self::Incomplete(_) => Reason::TargetUnknown,
             Self::Subject(error) if matches!(**error, Self::Type(_) | Self::Incomplete(_)) => {
                 Reason::SubjectUnknown

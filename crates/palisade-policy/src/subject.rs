@@ -48,6 +48,8 @@ pub(crate) struct Parts {
 #[derive(Debug)]
 pub(crate) struct Who {
     pub(crate) principal: EntityUIDEntry,
+    /// The principal itself.
+    pub(crate) entity: Arc<Entity>,
     /// What policies say of the principal in their scopes.
     pub(crate) truths: Vec<Atom>,
     /// The principal, its client and actors, and what their attributes name.
@@ -147,13 +149,14 @@ impl Who {
         let named: Vec<EntityUID> = references(&principal).collect();
         let also = clients(workshop.vocabulary, &uid, authority)?;
         let also = also.iter().chain(&named);
-        let entities = workshop.store.around(Entities::new(), &[principal], also)?;
+        let entities = workshop.store.around(Entities::new(), &[Arc::clone(&principal)], also)?;
         Ok(Self {
             truths,
             without_arguments: workshop.store.around(entities.clone(), workshop.no_arguments, [])?,
             entities,
             said: said(workshop.vocabulary, authority)?,
             principal: uid.into(),
+            entity: principal,
         })
     }
 }

@@ -10,7 +10,10 @@ const SCHEMA: &str = r#"
 entity team;
 entity user in [team] { role?: String, level?: Long, since?: datetime, boss?: user };
 entity door { state?: String, floor: Long };
-namespace House { action "open" appliesTo { principal: [user], resource: [door], context: Palisade::Call }; }
+namespace House {
+  action "open" appliesTo { principal: [user], resource: [door], context: Palisade::Call };
+  action "see" appliesTo { principal: [user], resource: [user], context: Palisade::Call };
+}
 "#;
 
 const POLICIES: &str = r#"
@@ -21,6 +24,9 @@ const POLICIES: &str = r#"
 when { principal has boss && principal.boss has role && principal.boss.role == "admin" };
 @id("sent") permit (principal is user, action, resource is door)
 when { context has sent && context.sent.text.hasTag("/shift") && context.sent.text.getTag("/shift") == "night" };
+@id("see") permit (principal is user, action == House::Action::"see", resource is user)
+when { principal has role && resource has role && principal.role == resource.role };
+@id("hidden") forbid (principal, action == House::Action::"see", resource in team::"a");
 @id("shut") forbid (principal, action, resource is door) when { resource has state && resource.state == "shut" };
 "#;
 
@@ -51,6 +57,20 @@ fn open(user: &str, of_user: &Value, door: &str, of_door: &Value) -> Reason {
 }
 
 fn open_with(user: &str, of_user: &Value, door: &str, of_door: &Value, sent: Option<&Value>) -> Reason {
+    asked("open", (user, of_user), ("door", door, of_door), sent)
+}
+
+/// Why somebody may or may not see somebody, with what is supplied of both.
+fn see(user: &str, of_user: &Value, other: &str, of_other: &Value) -> Reason {
+    asked("see", (user, of_user), ("user", other, of_other), None)
+}
+
+fn asked(
+    action: &str,
+    (user, of_user): (&str, &Value),
+    (type_name, id, of_target): (&str, &str, &Value),
+    sent: Option<&Value>,
+) -> Reason {
     let policies = policies();
     let subject = Subject { supplied: supplied(of_user), ..Subject::named("user", user) };
     let strength = Strength { scopes: &Scopes::new(), acr: None, auth_time: None };
@@ -65,16 +85,16 @@ fn open_with(user: &str, of_user: &Value, door: &str, of_door: &Value, sent: Opt
         sent: sent.map(|sent| palisade_model::Arguments::from_json(sent).unwrap()),
     };
     let resource: ResourceName = "house".parse().unwrap();
-    let target = Target { type_name: "door".to_owned(), id: door.to_owned() };
-    let action = policies.action_named("open", "door").unwrap();
-    assert_eq!(action, Action { namespace: "House".to_owned(), name: "open".to_owned() });
-    let of_door = supplied(of_door);
+    let target = Target { type_name: type_name.to_owned(), id: id.to_owned() };
+    let named = policies.action_named(action, type_name).unwrap();
+    assert_eq!(named, Action { namespace: "House".to_owned(), name: action.to_owned() });
+    let of_target = supplied(of_target);
     let about = About {
-        action: &action,
+        action: &named,
         target: &target,
         resource: &resource,
         arguments: None,
-        supplied: Some(&of_door),
+        supplied: Some(&of_target),
     };
     policies.ask(&prepared, &circumstances).about(&about).reason()
 }
@@ -122,6 +142,26 @@ fn what_is_supplied_fills_what_is_absent_and_nothing_else() {
         ),
     ] {
         assert_eq!(open(user, &of_user, door, &of_door), expected, "{user} {of_user} {door} {of_door}");
+    }
+}
+
+#[test]
+fn who_asks_about_themselves_is_one_entity() {
+    let (none, admin, guest) = (json!({}), json!({ "role": "admin" }), json!({ "role": "guest" }));
+    for (user, of_user, other, of_other, expected) in [
+        ("cy", &none, "cy", &none, Reason::NoPermit),
+        ("cy", &admin, "cy", &none, Reason::Permitted),
+        ("cy", &admin, "cy", &admin, Reason::Permitted),
+        ("ann", &none, "ann", &none, Reason::Permitted),
+        ("ann", &none, "ann", &guest, Reason::Permitted),
+        // What is said of one and not of the other leaves open what is so.
+        ("cy", &admin, "cy", &guest, Reason::ArgumentsInvalid),
+        ("cy", &none, "cy", &admin, Reason::ArgumentsInvalid),
+        ("cy", &admin, "dan", &admin, Reason::Permitted),
+        ("cy", &admin, "dan", &guest, Reason::NoPermit),
+        ("bo", &admin, "bo", &admin, Reason::Forbidden),
+    ] {
+        assert_eq!(see(user, of_user, other, of_other), expected, "{user} {of_user} {other} {of_other}");
     }
 }
 
