@@ -111,10 +111,13 @@ local function palisade(txn, resource, reads)
     if status ~= 200 then
         return own_refusal(txn, 503, "temporarily_unavailable")
     end
+    local written = { "x-palisade-subject", "x-palisade-scopes", "x-palisade-decision" }
     for name in (first(answer.headers, "x-envoy-auth-headers-to-remove") or ""):gmatch("[^, ]+") do
         txn.http:req_del_header(name)
+        -- What is named and answered is the credential that takes the place of the client's.
+        written[#written + 1] = name
     end
-    for _, name in ipairs({ "x-palisade-subject", "x-palisade-scopes", "x-palisade-decision" }) do
+    for _, name in ipairs(written) do
         local value = first(answer.headers, name)
         if value then
             txn.http:req_set_header(name, value)

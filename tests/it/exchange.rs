@@ -6,7 +6,9 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use palisade_audit::{DecisionRecord, ExchangeSource};
 use palisade_model::Reason;
 use palisade_proto::v1::{ExchangeRequest, ExchangeResponse, Outcome, tokens_client::TokensClient};
-use palisade_tests::components::{Envoy, EnvoyPorts, EnvoySample, McpServer, OidcProvider, header_values};
+use palisade_tests::components::{
+    Envoy, EnvoyPorts, EnvoySample, McpServer, OidcProvider, header_values, with_key,
+};
 use palisade_tests::service::{Palisade, run};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -15,6 +17,8 @@ const FILES: &str = "https://mcp.example.com/files";
 const LEDGER: &str = "https://ledger.example.com";
 const ARCHIVE: &str = "https://archive.example.com";
 const KEY: &str = "0123456789abcdef0123456789abcdef";
+/// Of the proxy: whoever has no key is handed no tokens.
+const EDGE: &str = "edge-0123456789abcdef0123456789abcdef";
 
 /// Alice may have what she asks for; bob may read, and for at most a minute; carol nothing.
 const POLICY: &str = r#"
@@ -77,6 +81,10 @@ impl Chain {
                     "auth": {"key": {"file": file("key", KEY)}},
                     "surfaces": ["exchange"], "resources": "*", "exchange": ["ledger", "archive"],
                 },
+                "edge": {
+                    "auth": {"key": {"file": file("edge", EDGE)}},
+                    "surfaces": ["ext_authz"], "resources": ["files"],
+                },
                 "other": {
                     "auth": {"key": {"file": file("other", &KEY.replace('0', "1"))}},
                     "surfaces": ["exchange"], "resources": ["files"],
@@ -99,7 +107,7 @@ impl Chain {
         let ports =
             EnvoyPorts { decision: palisade.decision, public: palisade.public, upstream: upstream.port() };
         let sample = EnvoySample::ExtAuthz.fill("files", ports).unwrap();
-        let patient = sample.replace("timeout: 0.2s", "timeout: 2.5s");
+        let patient = with_key(&sample, EDGE).unwrap().replace("timeout: 0.2s", "timeout: 2.5s");
         assert_ne!(sample, patient, "the sample has the timeout that the guide says to raise");
         let envoy = Envoy::start(&patient).await.unwrap();
         Self { provider, upstream, palisade, envoy, _files: files }

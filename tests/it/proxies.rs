@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use palisade_tests::components::{
     Envoy, EnvoyPorts, EnvoySample, McpServer, OidcProvider, Proxy, ProxyKind, eventually, header_values,
+    with_key,
 };
 use palisade_tests::service::Palisade;
 use reqwest::{Method, Response};
@@ -67,12 +68,19 @@ struct Site {
     orders: Vec<Front>,
     /// In front of the MCP server `files`: those that can pass a body to Palisade.
     files: Vec<Front>,
+    /// What upstreams get as `Authorization`.
+    credential: &'static [&'static str],
     _files: TempDir,
 }
 
 impl Site {
     /// Everything; nothing where this machine has no proxies.
     async fn start() -> Option<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with a credential of the upstreams' own.
+    async fn start_with(credential: &'static [&'static str]) -> Option<Self> {
         if let Some(why) = Proxy::skipped().unwrap() {
             println!("skipped: {why}");
             return None;
@@ -85,7 +93,8 @@ impl Site {
         .unwrap();
         let upstream = McpServer::start_with_sample_tools().await.unwrap();
         let files = tempfile::tempdir().unwrap();
-        let palisade = Palisade::start(&configuration(&files, provider.issuer()), "").await.unwrap();
+        let configuration = configuration(&files, provider.issuer(), credential);
+        let palisade = Palisade::start(&configuration, "").await.unwrap();
         palisade.wait_for_readiness(200).await.unwrap();
         let ports =
             EnvoyPorts { decision: palisade.decision, public: palisade.public, upstream: upstream.port() };
@@ -94,6 +103,7 @@ impl Site {
         };
         let envoy = async |name, sample: EnvoySample, resource| {
             let text = sample.fill(resource, ports).unwrap().replace("THE KEY OF peps.envoy", &key("envoy"));
+            let text = with_key(&text, &key("edge")).unwrap_or(text);
             Front::Envoy(name, Envoy::start(&text).await.unwrap())
         };
         let orders = vec![
@@ -108,7 +118,7 @@ impl Site {
             envoy("envoy over HTTP", EnvoySample::OverHttp, "files").await,
             debian(ProxyKind::Haproxy).await,
         ];
-        Some(Self { provider, upstream, palisade, orders, files: mcp, _files: files })
+        Some(Self { provider, upstream, palisade, orders, files: mcp, credential, _files: files })
     }
 
     async fn token(&self, resource: &str, scopes: &str) -> String {
@@ -132,6 +142,9 @@ impl Site {
             let reached = self.upstream.requests().await.unwrap();
             assert_eq!(reached.len(), usize::from(request.reaches), "{at}");
             reached.iter().for_each(|reached| is_as_palisade_says(reached, &id, &at));
+            for reached in &reached {
+                assert_eq!(header_values(reached, "authorization"), self.credential, "{at}");
+            }
             let record = eventually("the record", async || {
                 Ok(self
                     .palisade
@@ -164,11 +177,10 @@ const NOT_FOR_UPSTREAMS: [&str; 7] = [
     "upgrade",
 ];
 
-/// What reached the upstream: who it is for is Palisade's word alone, and the token stayed behind.
+/// What reached the upstream: who it is for is Palisade's word alone.
 fn is_as_palisade_says(reached: &Value, decision: &str, at: &str) {
     assert_eq!(header_values(reached, "x-palisade-subject"), ["User::\"corp/bob\""], "{at}");
     assert_eq!(header_values(reached, "x-palisade-decision"), [decision], "{at}");
-    assert_eq!(header_values(reached, "authorization"), [""; 0], "{at}");
     for name in NOT_FOR_UPSTREAMS {
         assert_eq!(header_values(reached, name), [""; 0], "{at}: {name}");
     }
@@ -222,12 +234,20 @@ fn key(pep: &str) -> String {
     format!("{pep}-0123456789abcdef0123456789abcdef")
 }
 
-fn configuration(files: &TempDir, issuer: &str) -> String {
+fn configuration(files: &TempDir, issuer: &str, credential: &[&str]) -> String {
     let folder = files.path().display();
+    let upstream_token = credential.first().map_or_else(String::new, |value| {
+        std::fs::write(files.path().join("credential"), value).unwrap();
+        format!(", upstream_token: {{static: {{header: Authorization, value: {{file: \"{folder}/credential\"}}}}}}")
+    });
     let policies = files.path().join("policies");
     std::fs::create_dir(&policies).unwrap();
     std::fs::write(policies.join("p.cedar"), POLICY).unwrap();
     let mut peps = String::new();
+    std::fs::write(files.path().join("edge"), key("edge")).unwrap();
+    peps.push_str(&format!(
+        "  edge: {{auth: {{key: {{file: \"{folder}/edge\"}}}}, surfaces: [ext_authz], resources: '*'}}\n"
+    ));
     for (name, form) in
         [("nginx", "x_original"), ("haproxy", "x_original"), ("caddy", "x_forwarded"), ("envoy", "call")]
     {
@@ -239,7 +259,7 @@ fn configuration(files: &TempDir, issuer: &str) -> String {
     }
     format!(
         "policies: {{path: \"{}\"}}\npeps:\n{peps}issuers:\n  corp: {{issuer: \"{issuer}\", network: {{private: true}}}}\ndefaults: \
-         {{issuers: [corp]}}\nresources:\n  orders:\n    identifier: https://{HOST}/orders\n    kind: http\n    routes: [\"/orders\", \
+         {{issuers: [corp]{upstream_token}}}\nresources:\n  orders:\n    identifier: https://{HOST}/orders\n    kind: http\n    routes: [\"/orders\", \
          \"/orders/{{id}}\"]\n    scopes: {{initial: [\"orders:read\"], step_up: [\"orders:read\", \"orders:write\"]}}\n  files:\n    \
          identifier: https://{HOST}/files\n    kind: mcp\n    tools: {{catalog: \"{}\"}}\n    scopes: {{initial: [\"files:read\"], step_up: \
          [\"files:read\", \"files:delete\"]}}\n",
@@ -291,6 +311,15 @@ async fn every_proxy_gives_the_same_answer_and_leaves_the_same_record() {
         let document = reqwest::get(front.url("/.well-known/oauth-protected-resource/orders")).await.unwrap();
         assert_eq!(document.status(), 200, "{}", front.name());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_of_the_upstreams_own_takes_the_place_of_the_clients_behind_every_proxy() {
+    let Some(site) = Site::start_with(&["Bearer of-the-upstream"]).await else { return };
+    let read = site.token("orders", "orders:read").await;
+    site.ask(&site.orders, &order(Method::GET, "/orders/7", &read, 404)).await;
+    let read = site.token("files", "files:read").await;
+    site.ask(&site.files, &call("list_files", &read, 200)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

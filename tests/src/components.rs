@@ -24,7 +24,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 pub use collector::Collector;
-pub use envoy::{Envoy, EnvoyPorts, EnvoySample, egress_proxy};
+pub use envoy::{Envoy, EnvoyPorts, EnvoySample, egress_proxy, with_key};
 pub use mcp_server::{McpServer, header_values};
 pub use oidc_provider::OidcProvider;
 pub use process::{Process, eventually};

@@ -28,9 +28,7 @@ pub(crate) async fn check(
     now: Timestamp,
 ) -> Result<Issued, Failed> {
     check_types(settings, &granted)?;
-    if *granted.token == order.token().expose() {
-        return Err(Failed::refused("the provider answered with the subject's own token"));
-    }
+    check_is_new(order, &granted)?;
     if let Some(scopes) = &granted.scopes {
         check_scopes(settings, order, scopes)?;
     }
@@ -73,8 +71,17 @@ fn check_types(settings: &ExchangeSettings, granted: &Granted) -> Result<(), Fai
     }
 }
 
+/// INVARIANT: a token of one issuer is never taken to another's server.
+fn check_is_new(order: &Order, granted: &Granted) -> Result<(), Failed> {
+    if *granted.token == order.token().expose() {
+        return Err(Failed::refused("the provider answered with the subject's own token"));
+    }
+    Ok(())
+}
+
 /// Whether the first step of an ID-JAG brought one.
-pub(crate) fn check_assertion(granted: &Granted) -> Result<(), Failed> {
+pub(crate) fn check_assertion(order: &Order, granted: &Granted) -> Result<(), Failed> {
+    check_is_new(order, granted)?;
     let is_assertion = granted.issued_token_type.as_deref() == Some(wire::ID_JAG);
     if is_assertion && granted.token_type.eq_ignore_ascii_case("N_A") {
         Ok(())
@@ -96,7 +103,7 @@ async fn verify(
     let verified = order.verifier().verify(&token, &expected, now).await.map_err(|error| {
         let detail = format!("the issued token is not accepted: {error}");
         if matches!(error.reason, Reason::IssuerKeysUnavailable | Reason::Overloaded) {
-            Failed::unavailable(detail)
+            Failed::unchecked(detail)
         } else {
             Failed::refused(detail)
         }

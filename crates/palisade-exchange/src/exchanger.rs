@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     ClientSettings, ExchangeSettings, FromIssuer, SetupError,
-    breaker::Breaker,
+    breaker::{Breaker, Health, Leave},
     check,
     endpoint::Endpoint,
     failure::{Failed, failure},
@@ -84,6 +84,10 @@ impl ProviderExchanger {
 
     async fn carry_out(&self, order: Order) -> Exchanged {
         let inner = &self.0;
+        if inner.settings.provider.is_for_users() && order.subject().kind != SubjectKind::User {
+            let why = "the provider exchanges the tokens of users alone";
+            return inner.withheld(failure(FailureKind::Refused, why));
+        }
         let key = Key::of(&inner.settings, &order);
         if let Some(answer) = inner.store.get(&key, order.now()) {
             return inner.stored(answer);
@@ -91,16 +95,13 @@ impl ProviderExchanger {
         let until = order.until();
         let work = {
             let (inner, order) = (Arc::clone(inner), order.clone());
-            move || async move { inner.ask(key, order).await }
+            move |leave| async move { inner.ask(key, order, leave).await }
         };
         let answered = || inner.store.get(&key, order.now());
         let (flight, how) = match inner.flights.board(key, answered, || inner.may_ask(), work) {
             Boarded::Joined(flight) => (flight, Answered::Joined),
             Boarded::Began(flight) => (flight, Answered::Miss),
-            Boarded::Withheld(failure) => {
-                inner.metrics.answered(Answered::Withheld, failure.kind.reason().as_str());
-                return Exchanged { source: ExchangeSource::Withheld, result: Err(failure) };
-            }
+            Boarded::Withheld(failure) => return inner.withheld(failure),
             Boarded::Answered(answer) => return inner.stored(answer),
         };
         let result = timeout_at(until, flight).await.unwrap_or_else(|_elapsed| {
@@ -124,7 +125,12 @@ impl Inner {
         Exchanged { source: ExchangeSource::Cache, result: answer }
     }
 
-    fn may_ask(&self) -> Result<(), ExchangeFailure> {
+    fn withheld(&self, failure: ExchangeFailure) -> Exchanged {
+        self.metrics.answered(Answered::Withheld, failure.kind.reason().as_str());
+        Exchanged { source: ExchangeSource::Withheld, result: Err(failure) }
+    }
+
+    fn may_ask(&self) -> Result<Leave, ExchangeFailure> {
         self.breaker.enter(Instant::now()).map_err(|left| {
             let mut failure = failure(FailureKind::Unavailable, "the provider is not asked for now");
             failure.retry_after = Some(left);
@@ -133,14 +139,15 @@ impl Inner {
     }
 
     /// Asks the provider, checks what it answers and keeps it. Always tells the breaker how it went.
-    async fn ask(&self, key: Key, order: Order) -> Outcome {
+    async fn ask(&self, key: Key, order: Order, leave: Leave) -> Outcome {
         let began = Instant::now();
-        let mut guard = Unanswered(Some(&self.breaker));
+        let mut report = Report { breaker: &self.breaker, leave, health: Health::Fails };
         let asked = self.ask_provider(&order).await;
         // INVARIANT: nothing in store is older than it seems: time goes on while the provider is waited for.
         let now = order.now().plus(began.elapsed());
         let outcome = match asked {
             Ok(issued) => {
+                report.health = Health::Answers;
                 let issued = Arc::new(issued);
                 if let Some(until) = store::good_until(&order, &issued, now) {
                     self.store.put_token(key, Arc::clone(&issued), until);
@@ -148,40 +155,24 @@ impl Inner {
                 Ok(issued)
             }
             Err(failed) => {
+                report.health = failed.health;
                 self.store.put_refusal(key, &failed, now);
                 Err(failed.failure)
             }
         };
-        guard.0 = None;
-        self.tell_breaker(&outcome);
+        drop(report);
         self.metrics.asked(began.elapsed(), reason(&outcome));
         outcome
     }
 
-    fn tell_breaker(&self, outcome: &Outcome) {
-        match outcome {
-            Err(ExchangeFailure { kind: FailureKind::Unavailable, retry_after: Some(after), .. }) => {
-                self.breaker.sent_away(Instant::now(), *after);
-            }
-            Err(ExchangeFailure { kind: FailureKind::Unavailable, .. }) => {
-                self.breaker.failed(Instant::now())
-            }
-            Ok(_) | Err(_) => self.breaker.answered(),
-        }
-    }
-
     async fn ask_provider(&self, order: &Order) -> Result<Issued, Failed> {
         let settings = &self.settings;
-        let subject = order.subject();
-        if settings.provider.is_for_users() && subject.kind != SubjectKind::User {
-            return Err(Failed::refused("the provider exchanges the tokens of users alone"));
-        }
-        let tenant = subject.tenant.as_deref();
+        let tenant = order.subject().tenant.as_deref();
         let began = Instant::now();
         let mut granted =
             self.send(&self.endpoint, &settings.client, wire::first(settings, order), order, tenant).await?;
         if let Some((endpoint, client)) = &self.next {
-            check::check_assertion(&granted)?;
+            check::check_assertion(order, &granted)?;
             granted = self.send(endpoint, client, wire::second(order, &granted.token), order, tenant).await?;
         }
         check::check(settings, order, granted, order.now().plus(began.elapsed())).await
@@ -213,22 +204,21 @@ impl Inner {
         match response::read(answered.status, &answered.body) {
             Answer::Granted(granted) => Ok(granted),
             Answer::Refused(refused) => Err(Failed::of(refused)),
-            Answer::Unusable(why) => Err(Failed::unavailable(format!(
-                "the provider answered with status {}: {why}",
-                answered.status
-            ))),
+            Answer::Unusable(why) => Err(Failed::unusable(answered.status, why)),
         }
     }
 }
 
-/// Tells the breaker of a failure if the work ends in any other way than its own.
-struct Unanswered<'a>(Option<&'a Breaker>);
+/// Tells the breaker how it went when the work ends, in whatever way.
+struct Report<'a> {
+    breaker: &'a Breaker,
+    leave: Leave,
+    health: Health,
+}
 
-impl Drop for Unanswered<'_> {
+impl Drop for Report<'_> {
     fn drop(&mut self) {
-        if let Some(breaker) = self.0 {
-            breaker.failed(Instant::now());
-        }
+        self.breaker.went(self.leave, Instant::now(), self.health);
     }
 }
 

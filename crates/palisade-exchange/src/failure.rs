@@ -8,37 +8,63 @@ use std::time::Duration;
 use palisade_audit::ProviderErrorRecord;
 use palisade_pdp::{ExchangeFailure, FailureKind};
 
-use crate::response::Refused;
+use crate::{breaker::Health, response::Refused};
 
 /// For how long a refusal is good: as long as a person takes to change something.
 const REFUSED: Duration = Duration::from_secs(30);
 /// The same for a target that the provider does not know: that is a matter of configuration.
 const UNKNOWN_TARGET: Duration = Duration::from_secs(5 * 60);
 
-/// A failure, and for how long the same question has the same answer.
+/// For how long nobody asks again with what this service could not check itself, for it had no place or no keys.
+const UNCHECKED: Duration = Duration::from_secs(2);
+/// The longest that a provider can send us away for.
+pub(crate) const LONGEST_AWAY: Duration = Duration::from_secs(5 * 60);
+
+/// A failure, for how long the same question has the same answer, and what it says of the provider.
 #[derive(Debug, Clone)]
 pub(crate) struct Failed {
     pub(crate) failure: ExchangeFailure,
     /// `None` where the next one may ask again: that the provider is not asked in a loop is then the breaker's concern.
     pub(crate) good_for: Option<Duration>,
+    pub(crate) health: Health,
 }
 
 impl Failed {
+    /// The provider could not be asked, or answered nothing of use to anybody.
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
-        Self { failure: failure(FailureKind::Unavailable, detail), good_for: None }
+        let failure = failure(FailureKind::Unavailable, detail);
+        Self { failure, good_for: None, health: Health::Fails }
     }
 
     pub(crate) fn refused(detail: impl Into<String>) -> Self {
-        Self { failure: failure(FailureKind::Refused, detail), good_for: Some(REFUSED) }
+        let failure = failure(FailureKind::Refused, detail);
+        Self { failure, good_for: Some(REFUSED), health: Health::Answers }
+    }
+
+    /// What was answered is of no use. That may be this request's doing: a token too long, or a gateway in front of the
+    /// provider that dislikes it. So the same is not asked again for a while, and counts once.
+    pub(crate) fn unusable(status: u16, why: &str) -> Self {
+        let failed = Self::unavailable(format!("the provider answered with status {status}: {why}"));
+        Self { good_for: (status < 500).then_some(REFUSED), ..failed }
+    }
+
+    /// This service could not check what was issued. The provider has no part in that.
+    pub(crate) fn unchecked(detail: impl Into<String>) -> Self {
+        Self { good_for: Some(UNCHECKED), health: Health::Answers, ..Self::unavailable(detail) }
     }
 
     /// Too many requests, or a provider that says when it is back.
     pub(crate) fn busy(retry_after: Duration, status: u16) -> Self {
+        let retry_after = retry_after.min(LONGEST_AWAY);
         let mut failed = Self::unavailable("the provider asks to come back later");
         failed.failure.retry_after = Some(retry_after);
         let said = ProviderErrorRecord { status: Some(status), ..ProviderErrorRecord::default() };
         failed.failure.said = Some(Box::new(said));
-        failed
+        if status == 429 {
+            Self { good_for: Some(retry_after), health: Health::Throttles(retry_after), ..failed }
+        } else {
+            Self { health: Health::SendsAway(retry_after), ..failed }
+        }
     }
 
     /// What a provider's refusal means.
@@ -64,7 +90,14 @@ impl Failed {
             claims,
             retry_after: None,
         };
-        Self { failure, good_for }
+        let health = match kind {
+            FailureKind::Unavailable => Health::Fails,
+            FailureKind::Refused
+            | FailureKind::Pending
+            | FailureKind::ConsentRequired
+            | FailureKind::InteractionRequired => Health::Answers,
+        };
+        Self { failure, good_for, health }
     }
 }
 

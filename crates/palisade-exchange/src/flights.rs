@@ -44,12 +44,12 @@ pub(crate) enum Boarded {
 impl Flights {
     /// Joins the request of this key, or begins one. `answered` is asked first where none is under way: one may have ended
     /// a moment ago. `may_begin` says whether another may be made.
-    pub(crate) fn board<F: Future<Output = Outcome> + Send + 'static>(
+    pub(crate) fn board<Leave, F: Future<Output = Outcome> + Send + 'static>(
         &self,
         key: Key,
         answered: impl FnOnce() -> Option<Outcome>,
-        may_begin: impl FnOnce() -> Result<(), ExchangeFailure>,
-        work: impl FnOnce() -> F,
+        may_begin: impl FnOnce() -> Result<Leave, ExchangeFailure>,
+        work: impl FnOnce(Leave) -> F,
     ) -> Boarded {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(&key) {
@@ -62,13 +62,14 @@ impl Flights {
             let busy = failure(FailureKind::Pending, "too many exchanges are under way");
             return Boarded::Withheld(busy);
         }
-        if let Err(failure) = may_begin() {
-            return Boarded::Withheld(failure);
-        }
-        let landing = Landing { flights: self.clone(), key };
-        let work = work();
+        let work = match may_begin() {
+            Ok(leave) => work(leave),
+            Err(failure) => return Boarded::Withheld(failure),
+        };
+        let flights_of_task = self.clone();
         let task = tokio::spawn(async move {
-            let _landing = landing;
+            // Made in here: a runtime that has ended drops what is given to it at once, and the list is locked now.
+            let _landing = Landing { flights: flights_of_task, key };
             work.await
         });
         let flight = task

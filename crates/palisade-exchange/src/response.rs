@@ -116,9 +116,9 @@ fn refused(status: u16, members: &Map<String, Value>) -> Answer {
     let codes = codes.filter_map(Value::as_u64).map(|code| code.to_string());
     let said = ProviderErrorRecord {
         status: Some(status),
-        error: Some(cut(&error)),
+        error: Some(without_tokens(&error)),
         description: text(members, "error_description").map(|text| without_tokens(&text)),
-        codes: codes.chain(text(members, "suberror").map(|text| cut(&text))).take(10).collect(),
+        codes: codes.chain(text(members, "suberror").map(|text| without_tokens(&text))).take(10).collect(),
     };
     Answer::Refused(Refused { said, claims: text(members, "claims").filter(|claims| is_claims(claims)) })
 }

@@ -7,7 +7,8 @@
 //!                  assertion, scope                            -> access_token         step 2, at the upstream's server
 //! ```
 //!
-//! A form has the secrets of a request in it, so its memory is overwritten when it is dropped, and nothing prints it.
+//! A form has the secrets of a request in it: nothing prints it, and its memory is overwritten when it is dropped. What the
+//! HTTP client sends of it is a copy of its own.
 
 use palisade_model::{Scope, Scopes};
 use palisade_pdp::Order;
@@ -29,7 +30,7 @@ pub(crate) struct Form(Zeroizing<String>);
 
 impl Form {
     fn of(grant_type: &str) -> Self {
-        let mut form = Self(Zeroizing::new(String::with_capacity(4_096)));
+        let mut form = Self(Zeroizing::new(String::with_capacity(48 * 1_024)));
         form.add("grant_type", grant_type);
         form
     }

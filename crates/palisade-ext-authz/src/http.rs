@@ -79,8 +79,8 @@ async fn decide(pdp: &Pdp, request: Request) -> Told {
         return answer::preflight(resource, origin).into();
     }
     match pdp.decide(&snapshot, &decoded.request).await {
-        Decision::Permit(permit) => passed(&Passage::from(&permit), &call),
-        Decision::Observed(observed) => passed(&Passage::from(&observed), &call),
+        Decision::Permit(permit) => passed(&Passage::from(&permit), &call, form),
+        Decision::Observed(observed) => passed(&Passage::from(&observed), &call, form),
         Decision::Deny(denial) => encode::denial_answer(&denial, &call, &decoded).into(),
     }
 }
@@ -144,11 +144,16 @@ fn headers(map: &HeaderMap) -> Headers {
     headers
 }
 
-fn passed(passage: &Passage<'_>, call: &HttpCall) -> Told {
+fn passed(passage: &Passage<'_>, call: &HttpCall, form: RequestFrom) -> Told {
     let mut headers = passage.headers();
-    headers.push((TO_REMOVE, passage.removals(&headers, &call.headers).join(", ")));
-    headers.extend(encode::response_headers(passage, call));
     let credential = passage.credential().map(|(name, value)| (name.to_owned(), Zeroizing::new(value)));
+    let mut removals = passage.removals(&headers, &call.headers);
+    // Envoy removes last. The others take away first, so that what they fail to write does not leave the client's in place.
+    if form != RequestFrom::Call {
+        removals.extend(credential.as_ref().map(|(name, _)| name.clone()));
+    }
+    headers.push((TO_REMOVE, removals.join(", ")));
+    headers.extend(encode::response_headers(passage, call));
     Told { answer: Answer { status: 200, headers, body: String::new() }, credential }
 }
 

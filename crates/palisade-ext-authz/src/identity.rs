@@ -2,7 +2,7 @@
 //! what would make it another call than the one that was decided.
 
 use palisade_model::{Authority, DecisionId, Reason, Subject, SubjectKind};
-use palisade_pdp::{Observed, Permit, Resource, Upstream};
+use palisade_pdp::{Observed, Permit, Resource, Upstream, UpstreamToken};
 
 use crate::call::Headers;
 
@@ -89,17 +89,22 @@ impl Passage<'_> {
 
     /// The names of headers that the upstream must not get from the client: none that we write ourselves, which replace
     /// what the client sent.
+    ///
+    /// They are named also where we have not seen them: a proxy need not send us every header.
     pub(crate) fn removals(&self, set: &[(&'static str, String)], client: &Headers) -> Vec<String> {
         let of_client = client.iter().map(|(name, _)| name.to_owned());
-        // Named also where we have not seen them: a proxy need not send us every header.
         let overrides = METHOD_OVERRIDES.map(str::to_owned);
         let mut names: Vec<String> =
             of_client.filter(|name| is_removed(name)).chain(own_spellings()).chain(overrides).collect();
         match self.upstream {
             Upstream::Keep => {}
             Upstream::Strip | Upstream::Exchanged(_) | Upstream::Static(_) => {
-                names.extend(client.has("authorization").then(|| "authorization".to_owned()));
+                names.push("authorization".to_owned());
             }
+        }
+        // Nobody but us writes it, also where the call is nobody's and gets none.
+        if let UpstreamToken::Static(header) = &self.resource.upstream_token {
+            names.extend([header.name.clone(), header.name.replace('-', "_")]);
         }
         let credential = self.credential();
         let own = |name: &str| credential.as_ref().is_some_and(|(written, _)| *written == name);

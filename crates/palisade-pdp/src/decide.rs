@@ -262,7 +262,10 @@ impl Pdp {
         let resource = permitted_resource(snapshot, request)?;
         judgement.resource = Some(Arc::clone(&resource));
         let wanted = asking.wanted(snapshot, &resource)?;
-        let principal = principal::authenticate(snapshot, &resource, request, now).await?;
+        // Who waits for a provider is known; until then nobody waits longer than for any other decision.
+        let soon = deadline.min(Instant::now() + snapshot.limits.deadline);
+        let authenticated = principal::authenticate(snapshot, &resource, request, now);
+        let principal = timeout_at(soon, authenticated).await.unwrap_or_else(|_elapsed| Err(too_late()))?;
         let asker = snapshot.askers.get(&snapshot.policies, &resource, &principal);
         judgement.scopes.clone_from(&asker.scopes);
         judgement.principal = Some(principal.clone());
@@ -300,7 +303,7 @@ impl Pdp {
         for item in &asked.items {
             judgement.verdicts.push(question.asking.about(&about(item, resource)));
             if Instant::now() >= deadline {
-                return Err(Refusal::new(Reason::DeadlineExceeded, "the deadline passed"));
+                return Err(too_late());
             }
         }
         let first_denied =
@@ -413,12 +416,15 @@ impl Pdp {
     }
 }
 
+fn too_late() -> Refusal {
+    Refusal::new(Reason::DeadlineExceeded, "the deadline passed")
+}
+
 /// Runs the steps, with a panic and the end of the time as refusals.
 async fn within(
     deadline: Instant,
     steps: impl Future<Output = Result<Outcome, Refusal>>,
 ) -> Result<Outcome, Refusal> {
-    let too_late = || Refusal::new(Reason::DeadlineExceeded, "the deadline passed");
     let outcome = match timeout_at(deadline, AssertUnwindSafe(steps).catch_unwind()).await {
         Ok(Ok(judged)) => judged?,
         Ok(Err(_panic)) => return Err(Refusal::new(Reason::InternalError, "the decision panicked")),
@@ -493,7 +499,7 @@ fn upstream(request: &AccessRequest, resource: &Resource, judgement: &Judgement)
         UpstreamToken::Strip => Upstream::Strip,
         UpstreamToken::Keep => Upstream::Keep,
         UpstreamToken::Static(header) if known => Upstream::Static(Arc::clone(header)),
-        UpstreamToken::Exchange(_) if known && leaves(request) => Upstream::Exchanged(issued?),
+        UpstreamToken::Exchange(_) if known && leaves(request.surface) => Upstream::Exchanged(issued?),
         UpstreamToken::Static(_) | UpstreamToken::Exchange(_) => Upstream::Strip,
     })
 }

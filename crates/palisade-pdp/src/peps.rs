@@ -114,7 +114,15 @@ impl Pep {
             exchange: BTreeSet::new(),
         }
     }
+
+    /// Whether it is that one.
+    pub(crate) fn is_local(&self) -> bool {
+        self.name.as_str() == LOCAL
+    }
 }
+
+/// The name of the unnamed caller, which no other has.
+const LOCAL: &str = "local";
 
 /// A client of an issuer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,7 +9,7 @@ use palisade_model::{
 };
 use palisade_policy::{About, Asking};
 
-use crate::{Resource, Snapshot, principal::Principal};
+use crate::{Resource, Snapshot, exchange::leaves, principal::Principal};
 
 /// What the items of one request share.
 pub(crate) struct Question<'a> {
@@ -70,11 +70,15 @@ pub(crate) fn permitted(
             "the request names no resource, or an unknown one",
         ));
     };
-    if pep.may_ask(surface, &resource.name) {
-        Ok(Arc::clone(resource))
-    } else {
-        Err(Refusal::new(Reason::PepNotAllowed, "the caller may not ask this"))
+    if !pep.may_ask(surface, &resource.name) {
+        return Err(Refusal::new(Reason::PepNotAllowed, "the caller may not ask this"));
     }
+    if pep.is_local() && leaves(surface) && resource.upstream_token.is_secret() {
+        let detail =
+            "calls of this resource leave with a token that they did not bring: name the proxy in `peps`";
+        return Err(Refusal::new(Reason::PepNotAllowed, detail));
+    }
+    Ok(Arc::clone(resource))
 }
 
 /// What is asked, if it could be read.

@@ -141,6 +141,16 @@ pub enum UpstreamToken {
     Static(Arc<StaticHeader>),
 }
 
+impl UpstreamToken {
+    /// Whether the call leaves with a credential that it did not bring: whoever asks about it is handed that.
+    pub(crate) const fn is_secret(&self) -> bool {
+        match self {
+            Self::Exchange(_) | Self::Static(_) => true,
+            Self::Strip | Self::Keep => false,
+        }
+    }
+}
+
 /// A header that an upstream always gets. Nothing prints its value.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StaticHeader {

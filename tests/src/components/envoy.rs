@@ -86,6 +86,17 @@ impl EnvoySample {
     }
 }
 
+/// A sample that asks over gRPC, with a key to ask by, as the guide has it.
+///
+/// # Errors
+/// If the sample has no such call.
+pub fn with_key(sample: &str, key: &str) -> Result<String> {
+    const CALL: &str = "envoy_grpc: {cluster_name: palisade_decision}\n";
+    ensure!(sample.matches(CALL).count() == 1, "the sample asks over gRPC once");
+    let metadata = format!("                initial_metadata: [{{key: x-palisade-key, value: \"{key}\"}}]\n");
+    Ok(sample.replace(CALL, &format!("{CALL}{metadata}")))
+}
+
 /// The sample with the lines in force that a comment gives for `kind: http`, and those out that these stand for.
 fn as_its_comment_says(text: &str, resource: &str) -> Result<String> {
     let text =

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     Askers, DenialForm, ItemOutcome, Kind, Limits, Metadata, Pep, PepAuth, Peps, Presented, Resources,
-    Routes, ScopeSettings, UpstreamToken,
+    Routes, ScopeSettings, StaticHeader, UpstreamToken,
 };
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_700_000_000);
@@ -30,6 +30,7 @@ struct Setup {
     observe_until: Option<Timestamp>,
     shadow: Option<&'static str>,
     local: Pep,
+    upstream_token: UpstreamToken,
 }
 
 impl Setup {
@@ -42,6 +43,7 @@ impl Setup {
             observe_until: None,
             shadow: None,
             local: Pep::local("local".parse().unwrap()),
+            upstream_token: UpstreamToken::Strip,
         }
     }
 
@@ -76,7 +78,7 @@ impl Setup {
             step_up: true,
             denial_form: DenialForm::Http,
             cors_origins: BTreeSet::new(),
-            upstream_token: UpstreamToken::Strip,
+            upstream_token: self.upstream_token.clone(),
             observe_until: self.observe_until,
         };
         let mut issuer = IssuerSettings::new("corp".parse().unwrap(), "https://corp.example.com".into());
@@ -188,6 +190,24 @@ async fn callers_and_resources_that_nobody_knows_are_denied() {
     assert_eq!(reason(&Setup::new(), &nowhere).await, Reason::ResourceUnknown);
     let not_its_entry = AccessRequest { surface: Surface::Verify, ..request(&["open"]) };
     assert_eq!(reason(&Setup::new(), &not_its_entry).await, Reason::PepNotAllowed);
+}
+
+#[tokio::test]
+async fn the_unnamed_caller_is_handed_no_credential() {
+    let header = StaticHeader { name: "x-api-key".to_owned(), value: "secret".to_owned().into() };
+    for upstream_token in
+        [UpstreamToken::Static(Arc::new(header)), UpstreamToken::Exchange("orders".parse().unwrap())]
+    {
+        let token = AccessRequest { credential: Credential::Token(RawToken::new("x")), ..request(&["open"]) };
+        for asked in [request(&["open"]), token] {
+            let setup = Setup { upstream_token: upstream_token.clone(), ..Setup::new() };
+            assert_eq!(reason(&setup, &asked).await, Reason::PepNotAllowed);
+            // Asked for a decision alone, it is handed none.
+            let setup = Setup { upstream_token: upstream_token.clone(), ..Setup::new() };
+            let alone = AccessRequest { surface: Surface::Decide, ..asked };
+            assert_ne!(reason(&setup, &alone).await, Reason::PepNotAllowed);
+        }
+    }
 }
 
 #[tokio::test]

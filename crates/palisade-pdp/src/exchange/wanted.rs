@@ -51,7 +51,7 @@ impl Wanted {
     ) -> Result<Option<Self>, Refusal> {
         let UpstreamToken::Exchange(name) = &resource.upstream_token else { return Ok(None) };
         let anonymous = request.credential == Credential::Absent;
-        if anonymous || !leaves(request) {
+        if anonymous || !leaves(request.surface) {
             return Ok(None);
         }
         let exchange = snapshot.exchanges.get(name).map(Arc::clone);
@@ -87,8 +87,8 @@ pub struct AskedExchange {
 }
 
 /// Whether the call goes on to an upstream if it is permitted: a decision about it alone moves no token.
-pub(crate) fn leaves(request: &AccessRequest) -> bool {
-    match request.surface {
+pub(crate) const fn leaves(surface: Surface) -> bool {
+    match surface {
         Surface::ExtAuthz | Surface::HttpAuthz => true,
         Surface::Decide
         | Surface::Verify

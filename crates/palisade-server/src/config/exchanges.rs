@@ -117,7 +117,7 @@ impl Builder<'_> {
         let issuer = self.named_issuer(&self.issuer_of(own)?).map_err(|why| format!("issuer: {why}"))?;
         let next = own.authorization_server.as_ref().map(|next| self.authorization_server(next));
         let next = next.transpose().map_err(|why| format!("authorization_server.{why}"))?;
-        let last = next.as_ref().map_or(&issuer.name, |next| &next.issuer.name);
+        let last = next.as_ref().map_or(&issuer.name, |next| &next.issuer.name).clone();
         let issued_by = own.issued_by.clone().unwrap_or_else(|| last.clone());
         if !self.config.issuers.contains_key(&issued_by) {
             return Err(format!("issued_by: there is no issuer `{issued_by}`"));
@@ -139,7 +139,7 @@ impl Builder<'_> {
             result: own.result,
             authorization_server: next,
             route: self.route(own, &issuer.name)?,
-            fingerprint: self.fingerprint(own, [&issuer.name, &issued_by])?,
+            fingerprint: self.fingerprint(own, [&issuer.name, &last, &issued_by])?,
             issued_by,
             issuer,
         })
@@ -152,6 +152,11 @@ impl Builder<'_> {
     }
 
     fn authorization_server(&self, own: &types::AuthorizationServer) -> Result<AuthorizationServer, String> {
+        if own.client.tls.is_some() {
+            return Err(
+                "client.tls: the second server is reached as the first is: use `secret` or `key`".to_owned()
+            );
+        }
         Ok(AuthorizationServer {
             issuer: self.named_issuer(&own.issuer).map_err(|why| format!("issuer: {why}"))?,
             token_endpoint: url(own.token_endpoint.as_deref())?,
@@ -182,15 +187,19 @@ impl Builder<'_> {
         })
     }
 
-    fn fingerprint(&self, own: &types::Exchange, issuers: [&IssuerName; 2]) -> Result<[u8; 32], String> {
+    /// The digest of all that it is made of: another one is another exchange, with nothing in store.
+    fn fingerprint(&self, own: &types::Exchange, issuers: [&IssuerName; 3]) -> Result<[u8; 32], String> {
         let mut hash = Sha256::new();
         let mut add = |part: &[u8]| {
             hash.update(part.len().to_be_bytes());
             hash.update(part);
         };
         add(format!("{own:?}").as_bytes());
-        for issuer in issuers {
-            add(format!("{:?}", self.config.issuers.get(issuer)).as_bytes());
+        for issuer in issuers.into_iter().filter_map(|issuer| self.config.issuers.get(issuer)) {
+            add(format!("{issuer:?}").as_bytes());
+            if let Some(authorities) = &issuer.network.ca {
+                add(&content(&authorities.file)?);
+            }
         }
         for secret in secrets(own) {
             add(read(secret)?.as_bytes());
@@ -266,7 +275,8 @@ fn url(text: Option<&str>) -> Result<Option<Url>, String> {
 }
 
 fn read(secret: &Secret) -> Result<Zeroizing<String>, String> {
-    secret.read().map(Zeroizing::new)
+    let text = secret.read().map(Zeroizing::new)?;
+    if text.trim().is_empty() { Err("the secret is empty".to_owned()) } else { Ok(text) }
 }
 
 fn content(path: &Path) -> Result<Vec<u8>, String> {
