@@ -144,15 +144,26 @@ async fn a_header_of_the_configuration_takes_the_place_of_the_token() {
 #[tokio::test]
 async fn over_http_it_is_the_same() {
     let fixture = fixture();
-    let (status, headers, _) = http::answer(&fixture, http::tool_call("books", "list_files")).await;
+    let (status, headers, _) =
+        http::answer(&fixture, http::tool_call_by("edge", "books", "list_files")).await;
     assert_eq!(
         (status, &headers["authorization"]),
         (StatusCode::OK, &"Bearer issued.corp.alice".parse().unwrap())
     );
     let removed = headers["x-envoy-auth-headers-to-remove"].to_str().unwrap();
     assert!(removed.split(", ").all(|name| name != "authorization"), "{removed}");
-    let (_, headers, _) = http::answer(&fixture, http::tool_call("keyed", "list_files")).await;
+    let (_, headers, _) = http::answer(&fixture, http::tool_call_by("edge", "keyed", "list_files")).await;
     assert_eq!(headers["x-api-key"], "of-the-upstream");
-    let anonymous = http::request("GET", "/authz/books/mcp").body(Body::empty()).unwrap();
+    let removed = headers["x-envoy-auth-headers-to-remove"].to_str().unwrap();
+    assert!(removed.contains("authorization") && removed.contains("x_api_key"), "{removed}");
+    // Whoever asks is handed it.
+    for resource in ["books", "keyed"] {
+        let (status, headers, _) =
+            http::answer(&fixture, http::tool_call_by("local", resource, "list_files")).await;
+        assert_eq!(status, StatusCode::FORBIDDEN);
+        assert!(!headers.contains_key("authorization") && !headers.contains_key("x-api-key"));
+    }
+    let anonymous = http::request("GET", "/authz/books/mcp").extension(caller("edge"));
+    let anonymous = anonymous.body(Body::empty()).unwrap();
     assert_eq!(http::answer(&fixture, anonymous).await.0, StatusCode::UNAUTHORIZED);
 }

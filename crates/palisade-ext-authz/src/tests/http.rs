@@ -24,7 +24,13 @@ pub(super) fn request(method: &str, target: &str) -> axum::http::request::Builde
 }
 
 pub(super) fn tool_call(resource: &str, tool: &str) -> Request<Body> {
+    tool_call_by("local", resource, tool)
+}
+
+/// A tool call about which this caller asks.
+pub(super) fn tool_call_by(pep: &str, resource: &str, tool: &str) -> Request<Body> {
     request("POST", &format!("/authz/{resource}/mcp"))
+        .extension(caller(pep))
         .header("content-type", "application/json")
         .header("authorization", bearer(resource))
         .body(call_body(tool).to_string().into())
