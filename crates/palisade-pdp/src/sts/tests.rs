@@ -1,0 +1,1 @@
+//! Tests of the hard rules and of what a token says.
