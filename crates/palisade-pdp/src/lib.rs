@@ -49,8 +49,8 @@ pub use routes::{Route, RouteError, Routes};
 pub use search::{Page, Results, SearchRequest, Searched, Sought};
 pub use snapshot::{Limits, Snapshot};
 pub use sts::{
-    AskedToken, Fault, Issuance, IssuedToken, Refused, Requester, Sts, StsClient, StsError, StsSettings, StsTarget,
-    TokenRequest,
+    AskedToken, Fault, Issuance, IssuedToken, Refused, Requester, Sts, StsClient, StsError, StsSettings,
+    StsTarget, TokenRequest,
 };
 pub use task::run_to_end;
 pub use verify::Presented;

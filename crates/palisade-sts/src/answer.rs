@@ -78,7 +78,8 @@ fn printable(text: &str) -> String {
 
 /// The service did not come to an answer.
 pub(crate) fn outage() -> Response {
-    let body = json!({ "error": "temporarily_unavailable", "error_description": "no token can be issued now" });
+    let body =
+        json!({ "error": "temporarily_unavailable", "error_description": "no token can be issued now" });
     answer(StatusCode::SERVICE_UNAVAILABLE, &body, None)
 }
 

@@ -12,10 +12,7 @@ use palisade_model::Scope;
 use palisade_pdp::{Pdp, Sts};
 use serde_json::json;
 
-use crate::{
-    KEYS_PATH, TOKEN_PATH, answer,
-    request::GRANT,
-};
+use crate::{KEYS_PATH, TOKEN_PATH, answer, request::GRANT};
 
 /// How long a document may be kept, in seconds: a key is published at least that long before it signs, and after.
 const MAX_AGE: &str = "public, max-age=300";

@@ -29,8 +29,7 @@ pub(crate) fn asked(form: &Form) -> Result<AskedToken, Refused> {
     if form.get("requested_token_type").is_some_and(|kind| kind != ACCESS_TOKEN) {
         return Err(malformed("the only `requested_token_type` is an access token"));
     }
-    let targets: Vec<String> =
-        form.all("resource").chain(form.all("audience")).map(str::to_owned).collect();
+    let targets: Vec<String> = form.all("resource").chain(form.all("audience")).map(str::to_owned).collect();
     if targets.len() > MOST {
         return Err(malformed("there are too many targets"));
     }
@@ -43,7 +42,9 @@ fn token(form: &Form, name: &str, type_name: &str) -> Result<Option<RawToken>, R
         (Some(token), Some(ACCESS_TOKEN | JWT)) => Ok(Some(RawToken::new(token))),
         (Some(_), Some(_)) => Err(malformed("a token is of a type other than access token and JWT")),
         (None, None) => Ok(None),
-        (Some(_), None) | (None, Some(_)) => Err(malformed("a token came without its type, or a type without its token")),
+        (Some(_), None) | (None, Some(_)) => {
+            Err(malformed("a token came without its type, or a type without its token"))
+        }
     }
 }
 
@@ -85,7 +86,10 @@ mod tests {
             ("&requested_token_type=urn:ietf:params:oauth:token-type:saml2", Some(Fault::Request)),
             ("&actor_token=t", Some(Fault::Request)),
             ("&actor_token_type=urn:ietf:params:oauth:token-type:jwt", Some(Fault::Request)),
-            ("&actor_token=t&actor_token_type=urn:ietf:params:oauth:token-type:id_token", Some(Fault::Request)),
+            (
+                "&actor_token=t&actor_token_type=urn:ietf:params:oauth:token-type:id_token",
+                Some(Fault::Request),
+            ),
             ("&actor_token=t&actor_token_type=urn:ietf:params:oauth:token-type:jwt", None),
             ("&scope=a++b", Some(Fault::Scope)),
             ("&scope=%22", Some(Fault::Scope)),

@@ -46,11 +46,8 @@ pub(crate) fn identity(
             origins.of_own(user_id(settings, members, claims)?)
         }
     };
-    let ids = Ids {
-        issuer: of.issuer.name.as_str(),
-        tenant: of.tenant,
-        carried: profile == Profile::Palisade,
-    };
+    let ids =
+        Ids { issuer: of.issuer.name.as_str(), tenant: of.tenant, carried: profile == Profile::Palisade };
     let actors = claims.actors.iter().map(|actor| origins.actor(actor));
     let actors: Vec<(Party, Source<'_>)> = actors.collect::<Result<_, _>>()?;
     let actor_id = |(party, of): &(Party, Source<'_>)| {

@@ -64,12 +64,9 @@ impl Profile {
     pub(crate) const fn is_entra(self) -> bool {
         match self {
             Self::EntraV1 | Self::EntraV2 => true,
-            Self::Rfc9068
-            | Self::Okta
-            | Self::Auth0
-            | Self::Keycloak
-            | Self::Google
-            | Self::Palisade => false,
+            Self::Rfc9068 | Self::Okta | Self::Auth0 | Self::Keycloak | Self::Google | Self::Palisade => {
+                false
+            }
         }
     }
 

@@ -21,7 +21,9 @@ use zeroize::Zeroizing;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum SigningError {
     /// Not a private key of P-256 in PEM.
-    #[error("not a private key of P-256 in PEM: make one with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`")]
+    #[error(
+        "not a private key of P-256 in PEM: make one with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`"
+    )]
     Pem,
     /// Two keys are one.
     #[error("a key is given twice")]

@@ -34,8 +34,7 @@ pub(super) fn access_request(sts: Option<&Sts>, request: &TokenRequest) -> Acces
         pep: None,
         surface: Surface::Sts,
         resource: None,
-        credential: asked
-            .map_or(Credential::Absent, |asked| Credential::Token(asked.subject_token.clone())),
+        credential: asked.map_or(Credential::Absent, |asked| Credential::Token(asked.subject_token.clone())),
         asked: target.map_err(|refused| refused.refusal),
         sent: None,
         client_ip: None,

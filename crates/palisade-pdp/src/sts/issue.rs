@@ -137,8 +137,8 @@ fn sign(
 ) -> Result<IssuedToken, Refused> {
     let Permitted { claims, scopes, expires_in, needs_proof } = permitted;
     let signed = sts.keys.sign(&claims::with_id(claims, id));
-    let token = signed
-        .map_err(|error| Refused::new(Fault::Service, Reason::InternalError, error.to_string()))?;
+    let token =
+        signed.map_err(|error| Refused::new(Fault::Service, Reason::InternalError, error.to_string()))?;
     Ok(IssuedToken { id, token, scopes, expires_in, needs_proof })
 }
 
@@ -152,16 +152,16 @@ async fn steps(
 ) -> Result<Permitted, Refused> {
     let requester = request.client.as_ref().map_err(Clone::clone)?;
     let asked = request.asked.as_ref().map_err(Clone::clone)?;
-    let sts = snapshot.sts.as_deref().ok_or_else(|| {
-        Refused::new(Fault::Service, Reason::InternalError, "there is no token service")
-    })?;
+    let sts = snapshot
+        .sts
+        .as_deref()
+        .ok_or_else(|| Refused::new(Fault::Service, Reason::InternalError, "there is no token service"))?;
     if requester.client.targets.is_empty() {
         let detail = "the client may not exchange tokens";
         return Err(Refused::new(Fault::ClientMayNot, Reason::ExchangeRefused, detail));
     }
     let target = sts.target(requester, asked)?;
-    judgement.exchange =
-        Some(Exchanging { record: begun(target, requester), issued: None, failure: None });
+    judgement.exchange = Some(Exchanging { record: begun(target, requester), issued: None, failure: None });
     let step = Step { snapshot, sts, requester, asked, target, now };
     let subject = step.subject().await?;
     let principal = Principal::of_token(&subject);
@@ -205,8 +205,7 @@ impl Step<'_> {
             return Ok(Acting { actor, ends: None });
         };
         let verified = self.verified_actor(raw).await?;
-        let refused =
-            |detail: &str| Err(Refused::new(Fault::Actor, Reason::ExchangeRefused, detail));
+        let refused = |detail: &str| Err(Refused::new(Fault::Actor, Reason::ExchangeRefused, detail));
         let (subject, authority) = (verified.subject(), verified.authority());
         if subject.kind != SubjectKind::Client {
             return refused("the actor token is not a client's own");
@@ -224,8 +223,7 @@ impl Step<'_> {
         let own = Audience::from(self.sts.base_url.as_str());
         let audiences: BTreeSet<Audience> =
             self.requester.client.audiences.iter().cloned().chain([own]).collect();
-        let expected =
-            Expectation { audiences: &audiences, any_audience: false, issuers: &self.sts.issuers };
+        let expected = Expectation { audiences: &audiences, any_audience: false, issuers: &self.sts.issuers };
         let verified = self.snapshot.verifier.verify(raw, &expected, self.now).await;
         verified.map_err(|error| of_token(Fault::Actor, error))
     }
@@ -314,9 +312,9 @@ impl Step<'_> {
             record::add_exchange_policies(&mut exchange.record, &verdict);
         }
         judgement.verdicts.push(verdict);
-        settled.filter(|_| permits).ok_or_else(|| {
-            Refused::new(Fault::Policy, denied_for, "the policies do not permit the exchange")
-        })
+        settled
+            .filter(|_| permits)
+            .ok_or_else(|| Refused::new(Fault::Policy, denied_for, "the policies do not permit the exchange"))
     }
 }
 
@@ -345,10 +343,7 @@ impl Sts {
 fn of_token(fault: Fault, error: TokenError) -> Refused {
     let outage = matches!(
         error.reason,
-        Reason::IssuerKeysUnavailable
-            | Reason::Overloaded
-            | Reason::DeadlineExceeded
-            | Reason::InternalError
+        Reason::IssuerKeysUnavailable | Reason::Overloaded | Reason::DeadlineExceeded | Reason::InternalError
     );
     let fault = if outage { Fault::Service } else { fault };
     Refused::new(fault, error.reason, error.detail)
