@@ -315,20 +315,18 @@ async fn who_may_act_is_proven_by_a_token() {
     let service = Service::start().await;
     let limited = service.token(&json!({"may_act": {"sub": "agent"}}));
     let kind = ("actor_token_type", ACCESS_TOKEN);
-    let of = |name: &str| service.token(&json!({"sub": name, "client_id": name}));
+    let base = service.url("");
+    let of = |name: &str| service.token(&json!({"sub": name, "client_id": name, "aud": base}));
     assert_eq!(service.refused(1, &limited, 2, &[]).await, "invalid_request");
     assert_eq!(
         service.refused(1, &limited, 2, &[("actor_token", &of("other")), kind]).await,
         "invalid_request"
     );
-    let user = service.token(&json!({"sub": "agent"}));
+    let user = service.token(&json!({"sub": "agent", "aud": base}));
     assert_eq!(service.refused(1, &limited, 2, &[("actor_token", &user), kind]).await, "invalid_request");
-    let elsewhere =
-        service.token(&json!({"sub": "agent", "client_id": "agent", "aud": "https://else.example.com"}));
-    assert_eq!(
-        service.refused(1, &limited, 2, &[("actor_token", &elsewhere), kind]).await,
-        "invalid_request"
-    );
+    // What the agent has sent to the client to call it is no proof that the client is the agent.
+    let received = service.token(&json!({"sub": "agent", "client_id": "agent"}));
+    assert_eq!(service.refused(1, &limited, 2, &[("actor_token", &received), kind]).await, "invalid_request");
     let stolen = {
         let other = SigningKeys::new(vec![SigningKey::generate().unwrap()]).unwrap();
         other.sign(&claims(&of("agent"))).unwrap().to_string()
@@ -526,7 +524,7 @@ async fn what_another_service_may_speak_for_is_configured() {
     std::fs::write(files.path().join("jwks.json"), elsewhere.document()).unwrap();
     let configuration = |origins: &str| {
         format!(
-            "version: 1\nissuers:\n  corp: {{issuer: \"https://corp.example.com\"}}\n  partner: {{issuer: \"https://partner.example.com\"}}\n  \
+            "version: 1\nissuers:\n  corp: {{issuer: \"https://corp.example.com\", jwks: {{file: jwks.json}}}}\n  partner: {{issuer: \"https://partner.example.com\", jwks: {{file: jwks.json}}}}\n  \
              remote: {{issuer: \"https://sts.example.com\", profile: palisade, {origins} jwks: {{file: jwks.json}}}}\nresources:\n  \
              third: {{identifier: \"https://third.example.com\", kind: http, issuers: [remote]}}\n"
         )

@@ -166,7 +166,8 @@ mod tests {
         let keys = SigningKeys::new(vec![SigningKey::generate().unwrap(), SigningKey::generate().unwrap()]);
         let document: Value = serde_json::from_str(keys.unwrap().document()).unwrap();
         for key in document["keys"].as_array().unwrap() {
-            let names: Vec<&String> = key.as_object().unwrap().keys().collect();
+            let names: std::collections::BTreeSet<&String> = key.as_object().unwrap().keys().collect();
+            let names: Vec<&String> = names.into_iter().collect();
             assert_eq!(names, ["alg", "crv", "kid", "kty", "use", "x", "y"]);
         }
     }

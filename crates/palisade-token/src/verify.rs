@@ -102,6 +102,15 @@ struct Issuer {
     keys: Arc<KeyStore>,
 }
 
+/// What is known of the key that a token may be bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Binding {
+    /// Nobody has proven to have it.
+    Unproven,
+    /// Nobody has to: what is issued for the token is bound to it, too.
+    Kept,
+}
+
 /// Where the `iss` of a token leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Route {
@@ -124,15 +133,7 @@ impl Verifier {
         expected: &Expectation<'_>,
         now: Timestamp,
     ) -> Result<VerifiedToken, TokenError> {
-        let verified = self.verify_unbound(raw, expected, now).await?;
-        if verified.provenance.confirmation.is_some() {
-            // No surface brings the evidence yet, and a binding that is not checked is no binding (RFC 7800).
-            return Err(TokenError::new(
-                Reason::TokenBinding,
-                "the token is bound to a key, and the request proves none",
-            ));
-        }
-        Ok(verified)
+        self.verify_for(raw, expected, now, Binding::Unproven).await
     }
 
     /// The same for a token service, which may be shown a token that is bound to another's key: the token that it issues
@@ -146,23 +147,23 @@ impl Verifier {
         expected: &Expectation<'_>,
         now: Timestamp,
     ) -> Result<VerifiedToken, TokenError> {
-        self.verify_unbound(raw, expected, now).await
+        self.verify_for(raw, expected, now, Binding::Kept).await
     }
 
-    /// Everything but the binding.
-    async fn verify_unbound(
+    async fn verify_for(
         &self,
         raw: &RawToken,
         expected: &Expectation<'_>,
         now: Timestamp,
+        binding: Binding,
     ) -> Result<VerifiedToken, TokenError> {
         parse::check_length(raw.expose(), self.max_token_bytes)?;
         let key = CacheKey { digest: sha256(raw.expose().as_bytes()), epoch: self.epoch };
         if let Some(facts) = self.known(&key)? {
-            return self.admit(&facts, expected, now);
+            return self.admit(&facts, expected, now, binding);
         }
         let facts = Arc::new(self.verify_cold(raw, expected, &key).await?);
-        let verified = self.admit(&facts, expected, now)?;
+        let verified = self.admit(&facts, expected, now, binding)?;
         self.shared.cache.insert(key, facts);
         Ok(verified)
     }
@@ -184,6 +185,7 @@ impl Verifier {
         facts: &Facts,
         expected: &Expectation<'_>,
         now: Timestamp,
+        binding: Binding,
     ) -> Result<VerifiedToken, TokenError> {
         let settings = &self.issuer(facts.issuer)?.settings;
         check_allowed(settings, expected)?;
@@ -193,6 +195,13 @@ impl Verifier {
             return Err(TokenError::new(
                 Reason::TokenAudienceMismatch,
                 "no audience of the token is one of this resource",
+            ));
+        }
+        if facts.identity.provenance.confirmation.is_some() && binding == Binding::Unproven {
+            // No surface brings the evidence yet, and a binding that is not checked is no binding (RFC 7800).
+            return Err(TokenError::new(
+                Reason::TokenBinding,
+                "the token is bound to a key, and the request proves none",
             ));
         }
         Ok(VerifiedToken {

@@ -218,11 +218,10 @@ impl Step<'_> {
         Ok(Acting { actor, ends: Some(authority.expires_at) })
     }
 
-    /// The actor's token is for the client that shows it, or for this service.
+    /// The actor's token is for this service: one that an agent has sent to a server to call it does not let the server act as
+    /// the agent.
     async fn verified_actor(&self, raw: &RawToken) -> Result<VerifiedToken, Refused> {
-        let own = Audience::from(self.sts.base_url.as_str());
-        let audiences: BTreeSet<Audience> =
-            self.requester.client.audiences.iter().cloned().chain([own]).collect();
+        let audiences = BTreeSet::from([Audience::from(self.sts.base_url.as_str())]);
         let expected = Expectation { audiences: &audiences, any_audience: false, issuers: &self.sts.issuers };
         let verified = self.snapshot.verifier.verify(raw, &expected, self.now).await;
         verified.map_err(|error| of_token(Fault::Actor, error))
