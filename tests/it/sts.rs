@@ -1,11 +1,11 @@
 //! Our own token service against the running binary: chains of exchanges, what is refused whatever policies say, keys that
 //! rotate, and tokens that a resource takes for the subject whom they are about.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use palisade_audit::{DecisionRecord, Outcome};
-use palisade_model::Reason;
+use palisade_model::{Clock, Reason, SystemClock};
 use palisade_tests::{
     components::{OidcProvider, eventually},
     service::{Palisade, run},
@@ -117,7 +117,7 @@ impl Service {
 
     /// A token of the issuer `corp` for the first client, with these claims beside or instead.
     fn token(&self, claims: &Value) -> String {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let now = SystemClock.now().unix_seconds();
         let mut all = json!({
             "iss": "https://corp.example.com", "aud": audience(1), "sub": "alice", "client_id": "app", "jti": "1",
             "iat": now, "exp": now + 3600, "scope": "read write", "roles": ["admin"],
@@ -455,14 +455,27 @@ async fn each_mistake_has_the_error_of_the_rfc() {
         assert_eq!((status, code.as_str()), (400, expected));
         assert!(headers.contains_key("x-palisade-decision-id"));
     }
-    // In the body alone, the secret is as good.
-    let answer = post().body(form(&twice)).send().await.unwrap();
-    assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test]
+async fn a_secret_in_the_body_is_as_good_and_the_log_has_neither_it_nor_a_token() {
+    let service = Service::start().await;
+    let (good, own, client) = (service.token(&json!({})), secret(1), reqwest::Client::new());
+    let fields = [
+        ("grant_type", EXCHANGE),
+        ("subject_token", good.as_str()),
+        ("subject_token_type", ACCESS_TOKEN),
+        ("audience", "a2"),
+        ("client_id", "c1"),
+        ("client_secret", own.as_str()),
+    ];
+    let post = client.post(service.url("/oauth2/token")).header("content-type", FORM).body(form(&fields));
+    assert_eq!(post.send().await.unwrap().status(), 200);
     assert_eq!(client.get(service.url("/oauth2/token")).send().await.unwrap().status(), 405);
     // Neither a token nor a secret is in the log.
     let log: String =
         service.palisade.decisions().unwrap().iter().map(|record| format!("{record:?}")).collect();
-    assert!(!log.contains(&good) && !log.contains(&secret(1)));
+    assert!(!log.contains(&good) && !log.contains(&own));
 }
 
 #[tokio::test]
@@ -536,11 +549,11 @@ async fn what_another_service_may_speak_for_is_configured() {
         let output = run(&["token", "verify", "--config", &config, "--resource", "third", &token]).unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = SystemClock.now().unix_seconds();
     let claims = |sub_id: Value, act: Value, roles: Value| {
         json!({
             "iss": "https://sts.example.com", "aud": "https://third.example.com", "sub": "corp/alice", "client_id": "c",
-            "jti": "1", "iat": now, "exp": now + Duration::from_secs(60).as_secs(), "sub_profile": "user", "sub_id": sub_id, "act": act, "roles": roles,
+            "jti": "1", "iat": now, "exp": now + 60, "sub_profile": "user", "sub_id": sub_id, "act": act, "roles": roles,
         })
     };
     std::fs::write(&path, configuration("")).unwrap();
