@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use palisade_audit::{DecisionRecord, Outcome};
 use palisade_model::{Clock, Reason, SystemClock};
 use palisade_tests::{
-    components::{OidcProvider, eventually},
+    components::{OidcProvider, eventually, verify_with_jose},
     service::{Palisade, run},
 };
 use palisade_token::{SigningKey, SigningKeys};
@@ -251,6 +251,9 @@ async fn a_chain_of_three_names_everybody_and_the_last_resource_sees_the_subject
         (&said["sub_id"], &said["sub"], &said["scope"]),
         (&subject, &json!("corp/alice"), &json!("read"))
     );
+    // Who has nothing of ours finds the keys and takes the token, too.
+    assert_eq!(verify_with_jose(&base, &audience(3), &second).unwrap(), said);
+    assert!(verify_with_jose(&base, &audience(2), &second).is_err());
     // The resource trusts the service alone, and decides on alice of corp.
     assert!(service.third_lets_by(&second).await);
     let record = service.last();
@@ -378,6 +381,14 @@ async fn policies_narrow_and_refuse_and_every_answer_is_a_record() {
     assert_eq!((record.id.to_string(), record.reason), (id, Reason::NoPermit));
     assert_eq!(record.target.as_deref(), Some("OAuth::Audience::\"a2\""));
     assert!(record.exchange.unwrap().token_id.is_none());
+    // An actor of the first issuer stays one of the first issuer.
+    let portal = service.token(&json!({"act": {"sub": "portal"}}));
+    let first = token_of(&service.granted(1, &portal, 2, &[]).await);
+    let (base, corp) = (service.url(""), "https://corp.example.com");
+    let acts = json!({"iss": base, "sub": "c1", "act": {"iss": corp, "sub": "portal"}});
+    assert_eq!(claims(&first)["act"], acts);
+    service.granted(2, &first, 3, &[]).await;
+    assert_eq!(service.last().actors, ["Client::\"sts/c1\"", "Client::\"corp/portal\""]);
     // A client acts as itself: what is issued says so, and its resource is told.
     let agent = service.token(&json!({"sub": "agent", "client_id": "agent"}));
     let answer = service.granted(1, &agent, 2, &[]).await;

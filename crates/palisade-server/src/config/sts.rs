@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, os::unix::fs::MetadataExt, path::PathBuf, sync:
 use palisade_model::{Audience, IssuerName, ResourceName};
 use palisade_pdp::{Sts, StsClient, StsSettings, StsTarget};
 use palisade_policy::WorldExchange;
-use palisade_token::{Algorithm, IssuerSettings, KeySource, Profile, SigningKey, SigningKeys};
+use palisade_token::{Algorithm, GroupsOverage, IssuerSettings, KeySource, Profile, SigningKey, SigningKeys};
 use sha2::{Digest, Sha256};
 use url::Url;
 use zeroize::Zeroizing;
@@ -92,6 +92,8 @@ impl Builder<'_> {
             keys: KeySource::Inline(keys.document().to_owned()),
             algorithms: vec![Algorithm::ES256],
             origins: own.issuers.clone(),
+            // Whether such tokens are taken was decided where they came in; policies are told that groups are missing.
+            groups_overage: GroupsOverage::Ignore,
             ..IssuerSettings::new(own.name.clone(), base_url.as_str().into())
         };
         let clients = own.clients.iter().map(|(id, client)| Self::client(own, id, client));
