@@ -381,6 +381,13 @@ async fn policies_narrow_and_refuse_and_every_answer_is_a_record() {
     assert_eq!((record.id.to_string(), record.reason), (id, Reason::NoPermit));
     assert_eq!(record.target.as_deref(), Some("OAuth::Audience::\"a2\""));
     assert!(record.exchange.unwrap().token_id.is_none());
+    let (config, id) = (service.palisade.configuration().display().to_string(), record.id.to_string());
+    let explained = run(&["why", &id, "--config", &config]).unwrap();
+    let explained = String::from_utf8(explained.stdout).unwrap();
+    assert!(
+        explained.contains("a2") && explained.contains("no_permit") && explained.contains("sts/c1"),
+        "{explained}"
+    );
     // An actor of the first issuer stays one of the first issuer.
     let portal = service.token(&json!({"act": {"sub": "portal"}}));
     let first = token_of(&service.granted(1, &portal, 2, &[]).await);
