@@ -24,6 +24,7 @@ mod proxies;
 mod reload;
 mod stories;
 mod structure;
+mod sts;
 mod token_verify;
 mod tools_fetch;
 mod why;

@@ -130,6 +130,7 @@ fn functions_that_build_proofs_are_called_in_one_place() {
     assert_eq!(construct("Permit { grant"), 1, "a permit is built in one place");
     assert_eq!(construct("VerifiedToken {\n"), 1, "a verified token is built in one place");
     assert_eq!(construct("Ok(Order {"), 1, "an order is built in one place");
+    assert_eq!(construct("keys.sign("), 1, "our keys sign in one place");
     assert_eq!(construct("Ok(Issued {"), 1, "what is issued is taken in one place");
 }
 

@@ -10,6 +10,7 @@
 
 mod collector;
 mod envoy;
+mod jose;
 mod mcp_server;
 mod oidc_provider;
 mod process;
@@ -25,6 +26,7 @@ use serde_json::Value;
 
 pub use collector::Collector;
 pub use envoy::{Envoy, EnvoyPorts, EnvoySample, egress_proxy, with_key};
+pub use jose::verify_with_jose;
 pub use mcp_server::{McpServer, header_values};
 pub use oidc_provider::OidcProvider;
 pub use process::{Process, eventually};

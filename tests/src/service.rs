@@ -56,7 +56,7 @@ impl Palisade {
         let folder = TempDir::new()?;
         let (decision, public, admin) = (free_port()?, free_port()?, free_port()?);
         let text = format!(
-            "version: 1\nlisten:\n  decision: {{address: 127.0.0.1:{decision}}}\n  public: {{address: 127.0.0.1:{public}}}\n  \
+            "version: 1\nlisten:\n  decision: {{address: 127.0.0.1:{decision}}}\n  public: {{address: 127.0.0.1:{public}, base_url: \"http://127.0.0.1:{public}\"}}\n  \
              admin: {{address: 127.0.0.1:{admin}}}\naudit: {{path: audit, {audit}}}\n{configuration}\n"
         );
         fs::write(folder.path().join("palisade.yaml"), text)?;

@@ -17,6 +17,9 @@ pub struct ExchangeRecord {
     pub name: ExchangeName,
     /// What the token is for.
     pub audience: String,
+    /// Who asked for the token, `Client::"<issuer>/<client_id>"`, where it was issued by our own token service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester: Option<String>,
     /// Why there is no token; `permitted` where there is one.
     pub reason: Reason,
     /// The scopes that were asked for, after the policies.

@@ -168,6 +168,7 @@ fn decision_point(key: &Ed25519KeyPair, provider: &str, log: &std::path::Path) -
             exchanges: [(exchange.name.clone(), Arc::new(exchange))].into(),
             verifier: Arc::new(Verifier::new(vec![issuer], 16 * 1024, Arc::clone(&clock))?),
             limits: Limits { deadline: Duration::from_secs(5), ..Limits::default() },
+            sts: None,
             askers: Askers::default(),
         },
         audit: AuditLog::open(settings, Arc::clone(&clock))?,

@@ -106,7 +106,8 @@ const fn may_deny_with_200(surface: Surface) -> bool {
         | Surface::Authzen
         | Surface::Search
         | Surface::Toolhive
-        | Surface::Contextforge => false,
+        | Surface::Contextforge
+        | Surface::Sts => false,
     }
 }
 

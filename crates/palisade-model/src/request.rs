@@ -298,6 +298,8 @@ pub enum Surface {
     Toolhive,
     /// ContextForge's `POST /v1/authorize`.
     Contextforge,
+    /// Our own token service, `POST /oauth2/token`. Its callers are clients; no PEP has it.
+    Sts,
 }
 
 impl Surface {
@@ -314,6 +316,7 @@ impl Surface {
             Self::Search => "search",
             Self::Toolhive => "toolhive",
             Self::Contextforge => "contextforge",
+            Self::Sts => "sts",
         }
     }
 }

@@ -541,7 +541,7 @@ impl Found {
 }
 
 impl Judgement {
-    fn denied(reason: Reason) -> Self {
+    pub(crate) fn denied(reason: Reason) -> Self {
         Self {
             outcome: Outcome::Deny(reason),
             detail: None,
@@ -557,7 +557,7 @@ impl Judgement {
         }
     }
 
-    fn refuse(&mut self, refusal: Refusal) {
+    pub(crate) fn refuse(&mut self, refusal: Refusal) {
         self.outcome = Outcome::Deny(refusal.reason);
         self.detail = Some(refusal.detail);
         self.remedy = Remedy::None;

@@ -5,6 +5,9 @@
 //! record, answer; see [`mod@decide`]. A [`Permit`] can be built in one way only: from a verdict that permits and the receipt
 //! of a written record.
 //!
+//! A token of our own is issued by the same policies and under the same rule: [`Pdp::issue`] signs what is permitted and on the
+//! record, and nothing else can reach the keys.
+//!
 //! This crate knows no wire format. It must never answer without having tried to record.
 
 pub mod answer;
@@ -25,6 +28,7 @@ mod search;
 mod shadow;
 mod snapshot;
 mod step_up;
+mod sts;
 mod task;
 mod verify;
 
@@ -44,5 +48,9 @@ pub use resources::{
 pub use routes::{Route, RouteError, Routes};
 pub use search::{Page, Results, SearchRequest, Searched, Sought};
 pub use snapshot::{Limits, Snapshot};
+pub use sts::{
+    AskedToken, Fault, Issuance, IssuedToken, Refused, Requester, Sts, StsClient, StsError, StsSettings,
+    StsTarget, TokenRequest,
+};
 pub use task::run_to_end;
 pub use verify::Presented;

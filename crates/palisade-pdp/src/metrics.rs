@@ -105,7 +105,16 @@ impl Metrics {
 
     /// A search; how many results there are is on its record.
     pub(crate) fn searched(&self, resource: Option<&str>, reason: Reason, duration: Duration) {
-        let surface = KeyValue::new("surface", Surface::Search.as_str());
+        self.answered(Surface::Search, resource, reason, duration);
+    }
+
+    /// A token of our own that was issued or refused.
+    pub(crate) fn issued(&self, reason: Reason, duration: Duration) {
+        self.answered(Surface::Sts, None, reason, duration);
+    }
+
+    fn answered(&self, surface: Surface, resource: Option<&str>, reason: Reason, duration: Duration) {
+        let surface = KeyValue::new("surface", surface.as_str());
         let outcome = KeyValue::new("decision", if reason == Reason::Permitted { "permit" } else { "deny" });
         self.duration.record(duration.as_secs_f64(), &[surface.clone(), outcome.clone()]);
         let resource = KeyValue::new("resource", resource.unwrap_or("other").to_owned());

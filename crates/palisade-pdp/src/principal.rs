@@ -58,7 +58,7 @@ impl Principal {
         same_authority && Arc::ptr_eq(&self.subject, &other.subject)
     }
 
-    fn of_token(token: &VerifiedToken) -> Self {
+    pub(crate) fn of_token(token: &VerifiedToken) -> Self {
         Self { subject: Arc::clone(token.subject()), proof: Proof::Token(Arc::clone(token.authority())) }
     }
 

@@ -187,6 +187,7 @@ pub(crate) fn begun(exchange: &Exchange) -> ExchangeRecord {
     ExchangeRecord {
         name: exchange.name.clone(),
         audience: exchange.audience.clone(),
+        requester: None,
         reason: Reason::Permitted,
         requested_scopes: Scopes::new(),
         lifetime_s: None,

@@ -6,7 +6,7 @@ use palisade_model::PolicyRevision;
 use palisade_policy::Policies;
 use palisade_token::Verifier;
 
-use crate::{Askers, Exchanges, Peps, Resources};
+use crate::{Askers, Exchanges, Peps, Resources, Sts};
 
 /// One configuration with its policies, schema, entities, catalogues and issuers, under one revision. A request uses
 /// one snapshot from start to end.
@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub peps: Peps,
     /// The exchanges of tokens.
     pub exchanges: Exchanges,
+    /// Our own token service, where there is one.
+    pub sts: Option<Arc<Sts>>,
     /// The token validator with its key sets.
     pub verifier: Arc<Verifier>,
     /// The limits.

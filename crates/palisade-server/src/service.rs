@@ -162,10 +162,12 @@ impl Service {
             }));
         }
         observe_gauges(&config);
+        let for_clients = palisade_front::metadata::router(Arc::clone(&pdp));
+        let for_clients = for_clients.merge(palisade_sts::router(Arc::clone(&pdp)));
         let listeners = vec![
             decision
                 .serve(decision_router(&pdp, &config, clock_of_callers, stop.clone()).await?, stop.clone()),
-            public.serve_strangers(palisade_front::metadata::router(Arc::clone(&pdp)), stop.clone()),
+            public.serve_strangers(for_clients, stop.clone()),
         ];
         // The admin listener outlives the others: `/readyz` says that the service is stopping while it does.
         let stop_admin = CancellationToken::new();

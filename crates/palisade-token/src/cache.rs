@@ -31,7 +31,6 @@ pub(crate) struct Facts {
     pub(crate) issuer: usize,
     pub(crate) identity: Identity,
     pub(crate) times: Times,
-    pub(crate) bound: bool,
     /// The key that its signature was verified with, and the epoch of the key set that held it.
     pub(crate) key: Arc<Key>,
     pub(crate) key_epoch: u64,

@@ -26,14 +26,24 @@ pub(crate) struct Claims {
     pub(crate) audience: BTreeSet<Audience>,
     pub(crate) times: Times,
     pub(crate) client: Option<String>,
-    /// The `sub` of every actor, the current one first.
-    pub(crate) actors: Vec<String>,
+    /// The actors, the current one first.
+    pub(crate) actors: Vec<Actor>,
     pub(crate) id: Option<String>,
     pub(crate) acr: Option<String>,
     pub(crate) amr: BTreeSet<String>,
     pub(crate) auth_time: Option<Timestamp>,
-    /// Whether the token is bound to a key (`cnf`, RFC 7800).
-    pub(crate) bound: bool,
+    /// What key the token is bound to (`cnf`, RFC 7800).
+    pub(crate) confirmation: Option<Value>,
+    /// Who may become its actor (`may_act`, RFC 8693 section 4.4).
+    pub(crate) may_act: Option<Value>,
+}
+
+/// An actor of the `act` chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Actor {
+    /// Its `iss`, where it is there.
+    pub(crate) issuer: Option<String>,
+    pub(crate) subject: String,
 }
 
 /// When a token is valid.
@@ -63,12 +73,13 @@ pub(crate) fn claims(
             issued: time(members, "iat")?,
         },
         client: client.map_or(Ok(None), |claim| name(members, claim))?,
-        actors: actors(members.get("act"), issuer)?,
+        actors: actors(members.get("act"), (profile != Profile::Palisade).then_some(issuer))?,
         id: name(members, "jti")?,
         acr: name(members, "acr")?,
         amr: members.get("amr").map_or(Ok(BTreeSet::new()), |value| list("amr", value))?,
         auth_time: time(members, "auth_time")?,
-        bound: members.contains_key("cnf"),
+        confirmation: members.get("cnf").cloned(),
+        may_act: members.get("may_act").cloned(),
     })
 }
 
@@ -183,9 +194,9 @@ fn fractional(seconds: f64) -> Option<Timestamp> {
     (0.0..=LATEST as f64).contains(&seconds).then(|| Timestamp::from_unix_micros((seconds * 1e6) as i64))
 }
 
-/// The `act` chain, the current actor first. An actor of another issuer would get an id of this one, so its `iss`, where
-/// it is there, must be the token's.
-fn actors(outermost: Option<&Value>, issuer: &str) -> Result<Vec<String>, TokenError> {
+/// The `act` chain, the current actor first. Where all actors get ids of one issuer, that is `only`: an actor of another
+/// would get an id of this one, so its `iss`, where it is there, must be it.
+fn actors(outermost: Option<&Value>, only: Option<&str>) -> Result<Vec<Actor>, TokenError> {
     let mut actors = Vec::new();
     let mut next = outermost;
     while let Some(actor) = next {
@@ -193,10 +204,18 @@ fn actors(outermost: Option<&Value>, issuer: &str) -> Result<Vec<String>, TokenE
             return Err(TokenError::claims(format!("`act` nests deeper than {MAX_ACTORS} actors")));
         }
         let Value::Object(members) = actor else { return Err(TokenError::claims("`act` is not an object")) };
-        if members.get("iss").is_some_and(|given| given.as_str() != Some(issuer)) {
+        let issuer = members.get("iss").map(|given| given.as_str().map(str::to_owned));
+        let foreign = |given: &Option<String>| only.is_some_and(|only| given.as_deref() != Some(only));
+        if issuer.as_ref().is_some_and(foreign) {
             return Err(TokenError::claims("an actor's `iss` is not the token's"));
         }
-        actors.push(name(members, "sub")?.ok_or_else(|| TokenError::claims("an actor has no `sub`"))?);
+        let issuer = match issuer {
+            Some(None) => return Err(TokenError::claims("an actor's `iss` is not a string")),
+            Some(given) => given,
+            None => None,
+        };
+        let subject = name(members, "sub")?.ok_or_else(|| TokenError::claims("an actor has no `sub`"))?;
+        actors.push(Actor { issuer, subject });
         next = members.get("act");
     }
     Ok(actors)

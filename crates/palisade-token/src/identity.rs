@@ -9,12 +9,13 @@ use std::{
     sync::Arc,
 };
 
-use palisade_model::{Authority, Properties, Reason, Subject, SubjectKind};
+use palisade_model::{Authority, IssuerName, Properties, Reason, Subject, SubjectKind};
 use serde_json::{Map, Value};
 
 use crate::{
-    ClaimPath, GroupsOverage, IssuerSettings, TokenError,
+    ClaimPath, GroupsOverage, IssuerSettings, Profile, TokenError,
     claims::{self, Claims},
+    origin::{Origins, Party, Provenance, Source},
     scopes,
 };
 
@@ -23,31 +24,47 @@ use crate::{
 pub(crate) struct Identity {
     pub(crate) subject: Arc<Subject>,
     pub(crate) authority: Arc<Authority>,
+    pub(crate) provenance: Arc<Provenance>,
 }
 
-/// Reads the identity. `tenant` is the one that a templated issuer was matched with; `digest` is the token's SHA-256.
+/// Reads the identity. `origins` knows the token's issuer and those that it may speak for; `digest` is the token's SHA-256.
 pub(crate) fn identity(
-    settings: &IssuerSettings,
-    tenant: Option<&str>,
+    origins: &Origins<'_>,
     members: &Map<String, Value>,
     claims: &Claims,
     digest: &[u8; 32],
 ) -> Result<Identity, TokenError> {
-    let ids = Ids { issuer: settings.name.as_str(), tenant };
+    let (_, Source { issuer: settings, tenant }) = origins.own;
+    let own = Ids { issuer: settings.name.as_str(), tenant, carried: false };
     let profile = settings.profile;
     check_tenant(settings, tenant, members)?;
     let kind = profile.subject_kind(members, &claims.subject, claims.client.as_deref())?;
-    let subject_id = match (&kind, &claims.client) {
-        (SubjectKind::Client, Some(client)) => client.clone(),
-        (SubjectKind::Client | SubjectKind::User | SubjectKind::Anonymous | SubjectKind::Own(_), _) => {
-            user_id(settings, members, claims)?
+    let (subject, of) = match (profile, &kind, &claims.client) {
+        (Profile::Palisade, _, _) => origins.subject(members)?,
+        (_, SubjectKind::Client, Some(client)) => origins.of_own(client.clone()),
+        (_, SubjectKind::Client | SubjectKind::User | SubjectKind::Anonymous | SubjectKind::Own(_), _) => {
+            origins.of_own(user_id(settings, members, claims)?)
         }
+    };
+    let ids =
+        Ids { issuer: of.issuer.name.as_str(), tenant: of.tenant, carried: profile == Profile::Palisade };
+    let actors = claims.actors.iter().map(|actor| origins.actor(actor));
+    let actors: Vec<(Party, Source<'_>)> = actors.collect::<Result<_, _>>()?;
+    let actor_id = |(party, of): &(Party, Source<'_>)| {
+        Ids { issuer: of.issuer.name.as_str(), tenant: of.tenant, carried: false }.within_tenant(&party.id)
     };
     let map = &settings.claims;
     let tenant_path = map.tenant.clone().or_else(|| profile.tenant().and_then(|name| name.parse().ok()));
+    let id = ids.within_tenant(&subject.id);
+    let provenance = Provenance {
+        subject,
+        actors: actors.iter().map(|(party, _)| party.clone()).collect(),
+        may_act: claims.may_act.clone(),
+        confirmation: claims.confirmation.clone(),
+    };
     let subject = Subject {
         kind,
-        id: ids.within_tenant(&subject_id),
+        id,
         roles: values(members, &map.roles, profile.roles(), &ids)?,
         groups: values(members, &map.groups, "groups", &ids)?,
         tenant: tenant_path.map_or(Ok(None), |path| one(members, &path, &ids))?,
@@ -58,8 +75,8 @@ pub(crate) fn identity(
         issuer: settings.name.clone(),
         audience: claims.audience.clone(),
         scopes: scopes::scopes(members)?,
-        client: claims.client.as_deref().map(|client| ids.within_tenant(client)),
-        actors: claims.actors.iter().map(|actor| ids.within_tenant(actor)).collect(),
+        client: claims.client.as_deref().map(|client| own.within_tenant(client)),
+        actors: actors.iter().map(actor_id).collect(),
         acr: claims.acr.clone(),
         amr: claims.amr.clone(),
         auth_time: claims.auth_time,
@@ -70,17 +87,36 @@ pub(crate) fn identity(
             .map_or_else(|| format!("sha256:{}", hex::encode(digest)), |id| format!("jti:{id}")),
         expires_at: claims.times.expires,
     };
-    Ok(Identity { subject: Arc::new(subject), authority: Arc::new(authority) })
+    Ok(Identity {
+        subject: Arc::new(subject),
+        authority: Arc::new(authority),
+        provenance: Arc::new(provenance),
+    })
 }
 
 struct Ids<'a> {
     issuer: &'a str,
     tenant: Option<&'a str>,
+    /// Whether roles, groups and tenant come with the name that their issuer has elsewhere, in front of a slash. Whose they
+    /// are is known by the issuer's identifier; the name in front takes no part.
+    carried: bool,
 }
 
 impl Ids<'_> {
     fn of_issuer(&self, value: &str) -> String {
         format!("{}/{value}", self.issuer)
+    }
+
+    /// A role, a group or the tenant.
+    fn parent(&self, claim: &str, value: &str) -> Result<String, TokenError> {
+        if !self.carried {
+            return Ok(self.of_issuer(value));
+        }
+        let (name, own) = value.split_once('/').filter(|(_, own)| !own.is_empty()).unwrap_or_default();
+        if name.parse::<IssuerName>().is_err() {
+            return Err(TokenError::claims(format!("a value of `{claim}` does not begin with its issuer")));
+        }
+        Ok(self.of_issuer(own))
     }
 
     fn within_tenant(&self, value: &str) -> String {
@@ -145,7 +181,9 @@ fn values(
     let mut all = BTreeSet::new();
     for path in configured.iter().chain(preset.as_ref()) {
         if let Some(value) = path.find(members) {
-            all.extend(claims::list(path.as_str(), value)?.iter().map(|value| ids.of_issuer(value)));
+            for value in claims::list(path.as_str(), value)? {
+                all.insert(ids.parent(path.as_str(), &value)?);
+            }
         }
     }
     Ok(all)
@@ -155,7 +193,7 @@ fn one(members: &Map<String, Value>, path: &ClaimPath, ids: &Ids<'_>) -> Result<
     let Some(value) = path.find(members) else { return Ok(None) };
     let mut values = claims::list(path.as_str(), value)?.into_iter();
     match (values.next(), values.next()) {
-        (Some(only), None) => Ok(Some(ids.of_issuer(&only))),
+        (Some(only), None) => ids.parent(path.as_str(), &only).map(Some),
         (None | Some(_), _) => Err(TokenError::claims("the tenant claim does not hold exactly one tenant")),
     }
 }

@@ -9,6 +9,9 @@
 //! The only crate used for cryptography is `jsonwebtoken`, and of it only the signature check: everything else that a
 //! JWT library does is done here, more strictly (RFC 9068, RFC 8725).
 //!
+//! `origin` finds the issuer that an identity comes from, where a token speaks for another's. `signing` is the other side: the
+//! keys that our own token service signs with.
+//!
 //! What must never happen here: a claim of an unverified token leaves this crate; a key set is fetched because of a bad
 //! signature; an outage of the issuer becomes a reason that blames the token; the text of a token, or a part of
 //! it, reaches an error, a log or a metric.
@@ -20,18 +23,22 @@ mod identity;
 mod keys;
 mod keyset;
 pub mod network;
+mod origin;
 mod parse;
 mod profile;
 mod scopes;
 mod settings;
+mod signing;
 mod verify;
 
 pub use error::{SetupError, TokenError};
 pub use keyset::{DiscoveryError, IssuerStatus, KeyChange, Refreshers, token_endpoint};
+pub use origin::{Party, Provenance};
 pub use profile::Profile;
 pub use settings::{
     Algorithm, ClaimMap, ClaimPath, ClaimPathError, GroupsOverage, IssuerSettings, KeySource, Network,
 };
+pub use signing::{SigningError, SigningKey, SigningKeys};
 pub use verify::{Expectation, VerifiedToken, Verifier};
 
 #[cfg(test)]

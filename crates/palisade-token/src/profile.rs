@@ -21,6 +21,7 @@ use crate::TokenError;
 /// | `auth0` | `JWT`, `at+jwt` | `azp`, `client_id` | `gty` = `client-credentials` | `roles`, `groups`, none |
 /// | `keycloak` | `JWT`, `at+jwt` | `azp`, `client_id` | `preferred_username` begins with `service-account-`, and `client_id` or `clientId` = `azp` | `/realm_access/roles`, `groups`, none |
 /// | `google` | `JWT` | `azp` | `azp` = `sub`, or `email` is of a service account | `roles`, `groups`, none |
+/// | `palisade` | `at+jwt` | `client_id` | `sub_profile` = `service` | `roles`, `groups`, `tenant` |
 ///
 /// What is left is a user, with these exceptions, which are ambiguous and refused: Entra tokens with `idtyp` neither
 /// `app` nor `user`, with `idtyp` = `user` and no `scp`, or with an empty `scp`; Okta tokens without `cid`; Auth0 tokens
@@ -31,6 +32,9 @@ use crate::TokenError;
 /// An OpenID Connect ID token is no access token: `nonce`, `at_hash`, `c_hash` and `s_hash` are refused by
 /// `entra_*`, `okta` and `auth0`, and Keycloak's `typ` claim, where it is there, must be `Bearer` or `DPoP`. `google` is
 /// the exception: Google's access tokens are opaque, and its JWTs are ID tokens.
+///
+/// `palisade` is for tokens of Palisade's own token service, which speak for subjects of other issuers: the subject is who
+/// `sub_id` names, an id of the issuer that is named there, and so are its roles, groups and tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Profile {
@@ -50,6 +54,8 @@ pub enum Profile {
     Keycloak,
     /// Google.
     Google,
+    /// Palisade's own token service.
+    Palisade,
 }
 
 type Claims = Map<String, Value>;
@@ -58,14 +64,16 @@ impl Profile {
     pub(crate) const fn is_entra(self) -> bool {
         match self {
             Self::EntraV1 | Self::EntraV2 => true,
-            Self::Rfc9068 | Self::Okta | Self::Auth0 | Self::Keycloak | Self::Google => false,
+            Self::Rfc9068 | Self::Okta | Self::Auth0 | Self::Keycloak | Self::Google | Self::Palisade => {
+                false
+            }
         }
     }
 
     /// Checks the header's `typ`, given in lower case and without `application/`.
     pub(crate) fn check_media_type(self, media_type: Option<&str>) -> Result<(), TokenError> {
         let accepted: &[&str] = match self {
-            Self::Rfc9068 => &["at+jwt"],
+            Self::Rfc9068 | Self::Palisade => &["at+jwt"],
             Self::EntraV2 | Self::EntraV1 | Self::Auth0 | Self::Keycloak => &["jwt", "at+jwt"],
             Self::Okta => &["jwt", "at+jwt", "okta-internal-at+jwt"],
             Self::Google => &["jwt"],
@@ -96,7 +104,7 @@ impl Profile {
                 None | Some(Some("Bearer" | "DPoP")) => Ok(()),
                 Some(_) => refused("the `typ` claim is not that of an access token"),
             },
-            Self::Rfc9068 | Self::Okta | Self::Auth0 | Self::Google => Ok(()),
+            Self::Rfc9068 | Self::Okta | Self::Auth0 | Self::Google | Self::Palisade => Ok(()),
         }
     }
 
@@ -114,6 +122,7 @@ impl Profile {
     pub(crate) const fn required(self) -> &'static [&'static str] {
         match self {
             Self::Rfc9068 => &["client_id", "iat", "jti"],
+            Self::Palisade => &["client_id", "iat", "jti", "sub_id", "sub_profile"],
             Self::EntraV2 | Self::EntraV1 | Self::Okta | Self::Auth0 | Self::Keycloak | Self::Google => &[],
         }
     }
@@ -121,7 +130,7 @@ impl Profile {
     /// The claims that may name the client the token was issued to; the first one present counts.
     pub(crate) const fn client_claims(self) -> &'static [&'static str] {
         match self {
-            Self::Rfc9068 => &["client_id"],
+            Self::Rfc9068 | Self::Palisade => &["client_id"],
             Self::EntraV2 | Self::Google => &["azp"],
             Self::EntraV1 => &["appid"],
             Self::Okta => &["cid"],
@@ -133,15 +142,23 @@ impl Profile {
     pub(crate) const fn roles(self) -> &'static str {
         match self {
             Self::Keycloak => "/realm_access/roles",
-            Self::Rfc9068 | Self::EntraV2 | Self::EntraV1 | Self::Okta | Self::Auth0 | Self::Google => {
-                "roles"
-            }
+            Self::Rfc9068
+            | Self::EntraV2
+            | Self::EntraV1
+            | Self::Okta
+            | Self::Auth0
+            | Self::Google
+            | Self::Palisade => "roles",
         }
     }
 
     /// Where the tenant is, unless configured otherwise.
     pub(crate) const fn tenant(self) -> Option<&'static str> {
-        if self.is_entra() { Some("tid") } else { None }
+        match self {
+            Self::EntraV1 | Self::EntraV2 => Some("tid"),
+            Self::Palisade => Some("tenant"),
+            Self::Rfc9068 | Self::Okta | Self::Auth0 | Self::Keycloak | Self::Google => None,
+        }
     }
 
     /// Whether the token is a user's, or a client's that acts as itself. `subject` is `sub`, `client` the client.
@@ -157,6 +174,11 @@ impl Profile {
             Self::Auth0 => auth0(claims, subject)?,
             Self::Keycloak => keycloak(claims, client)?,
             Self::Google => google(claims, subject, client)?,
+            Self::Palisade => match text(claims, "sub_profile")? {
+                Some("user") => Some(SubjectKind::User),
+                Some("service") => Some(SubjectKind::Client),
+                Some(_) | None => None,
+            },
         };
         match decided {
             Some(SubjectKind::Client) if client.is_none() => {
@@ -237,7 +259,7 @@ mod tests {
 
     #[test]
     fn each_profile_tells_users_from_clients_by_its_written_test() {
-        use Profile::{Auth0, EntraV1, EntraV2, Google, Keycloak, Okta, Rfc9068};
+        use Profile::{Auth0, EntraV1, EntraV2, Google, Keycloak, Okta, Palisade, Rfc9068};
         use SubjectKind::{Client, User};
         const UNDECIDED: Result<SubjectKind, Reason> = Err(Reason::TokenSubjectAmbiguous);
         for (profile, claims, expected) in [
@@ -288,6 +310,10 @@ mod tests {
             (Google, json!({"sub": "1", "azp": "x.apps.googleusercontent.com"}), Ok(User)),
             (Google, json!({"sub": "1", "azp": "2"}), UNDECIDED),
             (Google, json!({"sub": "1"}), UNDECIDED),
+            (Palisade, json!({"sub": "c", "client_id": "c", "sub_profile": "user"}), Ok(User)),
+            (Palisade, json!({"sub": "corp/c", "client_id": "d", "sub_profile": "service"}), Ok(Client)),
+            (Palisade, json!({"sub": "c", "client_id": "c"}), UNDECIDED),
+            (Palisade, json!({"sub": "c", "client_id": "c", "sub_profile": "device"}), UNDECIDED),
         ] {
             assert_eq!(kind(profile, claims.clone()), expected, "{profile:?} {claims}");
         }
@@ -347,6 +373,7 @@ mod tests {
             (Profile::Auth0, "auth0"),
             (Profile::Keycloak, "keycloak"),
             (Profile::Google, "google"),
+            (Profile::Palisade, "palisade"),
         ] {
             assert_eq!(serde_json::to_value(profile).unwrap(), name);
         }

@@ -43,6 +43,8 @@ pub struct IssuerSettings {
     pub groups_overage: GroupsOverage,
     /// How it is reached.
     pub network: Network,
+    /// For profile `palisade`: the issuers whose subjects its tokens may speak for, by name. It speaks for nobody else's.
+    pub origins: Vec<IssuerName>,
 }
 
 impl IssuerSettings {
@@ -64,6 +66,7 @@ impl IssuerSettings {
             claims: ClaimMap::default(),
             groups_overage: GroupsOverage::default(),
             network: Network::default(),
+            origins: Vec::new(),
         }
     }
 }

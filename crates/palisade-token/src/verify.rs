@@ -25,6 +25,7 @@ use crate::{
     claims, identity,
     keys::Key,
     keyset::{KeyStore, Live},
+    origin::{Origins, Provenance, Source},
     parse::{self, Parsed},
 };
 
@@ -50,6 +51,7 @@ pub struct VerifiedToken {
     // INVARIANT: built by `Verifier::verify` only, after `Verifier::admit`.
     subject: Arc<Subject>,
     authority: Arc<Authority>,
+    provenance: Arc<Provenance>,
 }
 
 impl VerifiedToken {
@@ -63,6 +65,12 @@ impl VerifiedToken {
     #[must_use]
     pub fn authority(&self) -> &Arc<Authority> {
         &self.authority
+    }
+
+    /// Where those it names come from: what a token service says of them in the token that it issues for this one.
+    #[must_use]
+    pub fn provenance(&self) -> &Arc<Provenance> {
+        &self.provenance
     }
 }
 
@@ -94,6 +102,15 @@ struct Issuer {
     keys: Arc<KeyStore>,
 }
 
+/// What is known of the key that a token may be bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Binding {
+    /// Nobody has proven to have it.
+    Unproven,
+    /// Nobody has to: what is issued for the token is bound to it, too.
+    Kept,
+}
+
 /// Where the `iss` of a token leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Route {
@@ -116,13 +133,37 @@ impl Verifier {
         expected: &Expectation<'_>,
         now: Timestamp,
     ) -> Result<VerifiedToken, TokenError> {
+        self.verify_for(raw, expected, now, Binding::Unproven).await
+    }
+
+    /// The same for a token service, which may be shown a token that is bound to another's key: the token that it issues
+    /// for it is bound to the same key (RFC 7800), and is of no more use without it.
+    ///
+    /// # Errors
+    /// As [`Verifier::verify`], but for the binding.
+    pub async fn verify_to_reissue(
+        &self,
+        raw: &RawToken,
+        expected: &Expectation<'_>,
+        now: Timestamp,
+    ) -> Result<VerifiedToken, TokenError> {
+        self.verify_for(raw, expected, now, Binding::Kept).await
+    }
+
+    async fn verify_for(
+        &self,
+        raw: &RawToken,
+        expected: &Expectation<'_>,
+        now: Timestamp,
+        binding: Binding,
+    ) -> Result<VerifiedToken, TokenError> {
         parse::check_length(raw.expose(), self.max_token_bytes)?;
         let key = CacheKey { digest: sha256(raw.expose().as_bytes()), epoch: self.epoch };
         if let Some(facts) = self.known(&key)? {
-            return self.admit(&facts, expected, now);
+            return self.admit(&facts, expected, now, binding);
         }
         let facts = Arc::new(self.verify_cold(raw, expected, &key).await?);
-        let verified = self.admit(&facts, expected, now)?;
+        let verified = self.admit(&facts, expected, now, binding)?;
         self.shared.cache.insert(key, facts);
         Ok(verified)
     }
@@ -144,6 +185,7 @@ impl Verifier {
         facts: &Facts,
         expected: &Expectation<'_>,
         now: Timestamp,
+        binding: Binding,
     ) -> Result<VerifiedToken, TokenError> {
         let settings = &self.issuer(facts.issuer)?.settings;
         check_allowed(settings, expected)?;
@@ -155,7 +197,7 @@ impl Verifier {
                 "no audience of the token is one of this resource",
             ));
         }
-        if facts.bound {
+        if facts.identity.provenance.confirmation.is_some() && binding == Binding::Unproven {
             // No surface brings the evidence yet, and a binding that is not checked is no binding (RFC 7800).
             return Err(TokenError::new(
                 Reason::TokenBinding,
@@ -165,6 +207,7 @@ impl Verifier {
         Ok(VerifiedToken {
             subject: Arc::clone(&facts.identity.subject),
             authority: Arc::clone(&facts.identity.authority),
+            provenance: Arc::clone(&facts.identity.provenance),
         })
     }
 
@@ -189,14 +232,15 @@ impl Verifier {
         self.shared.cold.check(&key, &parsed).await?;
         issuer.settings.profile.check_kind_of_token(&parsed.claims)?;
         let claims = claims::claims(&parsed.claims, issuer.settings.profile, iss)?;
-        let tenant = route.tenant.as_deref();
-        let identity =
-            identity::identity(&issuer.settings, tenant, &parsed.claims, &claims, &cache_key.digest)?;
+        let origins = Origins {
+            own: (iss, Source { issuer: &issuer.settings, tenant: route.tenant.as_deref() }),
+            others: &|identifier| self.source(identifier),
+        };
+        let identity = identity::identity(&origins, &parsed.claims, &claims, &cache_key.digest)?;
         Ok(Facts {
             issuer: route.issuer,
             identity,
             times: claims.times,
-            bound: claims.bound,
             key,
             key_epoch,
             weight: u32::try_from(raw.expose().len()).unwrap_or(u32::MAX),
@@ -233,6 +277,13 @@ impl Verifier {
                 ),
             ),
         })
+    }
+
+    /// The configured issuer of this identifier, with the tenant that the identifier stands for.
+    fn source(&self, identifier: &str) -> Option<Source<'_>> {
+        let route = self.routes.get(identifier)?;
+        let issuer = self.issuers.get(route.issuer)?;
+        Some(Source { issuer: &issuer.settings, tenant: route.tenant.as_deref() })
     }
 
     fn live_keys(&self, issuer: &Issuer) -> Result<Arc<Live>, TokenError> {

@@ -138,6 +138,7 @@ fn setup() -> Setup {
         verifier: Arc::new(Verifier::new(Vec::new(), 16 * 1024, Arc::clone(&clock)).expect("a verifier")),
         limits: Limits { deadline: Duration::from_secs(60), ..Limits::default() },
         exchanges: Default::default(),
+        sts: None,
         askers: Askers::default(),
     };
     let pdp = Arc::new(Pdp::new(PdpSettings { snapshot, audit, clock, most_concurrent: 16 }));

@@ -86,6 +86,7 @@ pub static SETUP: LazyLock<Setup> = LazyLock::new(|| {
         // A deadline that passes would hide what it cuts short.
         limits: Limits { deadline: Duration::from_secs(20), batch: 4, ..Limits::default() },
         exchanges: Default::default(),
+        sts: None,
         askers: Askers::default(),
     };
     let tokens = (0..SUBJECTS).map(|subject| token(&key, subject, clock.now().unix_seconds())).collect();

@@ -111,6 +111,7 @@ pub(super) fn fixture_with(limits: Limits) -> Fixture {
             verifier: Arc::new(verifier(Arc::clone(&clock))),
             limits,
             exchanges: super::exchange::exchanges(),
+            sts: None,
             askers: Askers::default(),
         },
         audit: AuditLog::open(settings, Arc::clone(&clock)).unwrap(),

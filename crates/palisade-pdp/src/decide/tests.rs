@@ -102,6 +102,7 @@ impl Setup {
                 verifier: Arc::new(Verifier::new(vec![issuer], 16 * 1024, Arc::clone(&clock)).unwrap()),
                 limits: self.limits,
                 exchanges: Default::default(),
+                sts: None,
                 askers: Askers::default(),
             },
             audit: AuditLog::open(settings, Arc::clone(&clock)).unwrap(),

@@ -40,13 +40,22 @@ pub(crate) fn settle(
         let terms = Terms { scopes, lifetime, requester: &exchange.requester };
         question.asking.about_exchange(&about, &terms)
     };
-    let whole = ask(wanted, exchange.lifetime);
+    narrow(ask, wanted, exchange.lifetime)
+}
+
+/// The same for whatever asks the policies.
+pub(crate) fn narrow(
+    ask: impl Fn(&Scopes, Duration) -> Verdict,
+    wanted: &Scopes,
+    longest: Duration,
+) -> (Option<Settled>, Verdict) {
+    let whole = ask(wanted, longest);
     if whole.permits() {
-        return (Some(Settled { scopes: wanted.clone(), lifetime: exchange.lifetime }), whole);
+        return (Some(Settled { scopes: wanted.clone(), lifetime: longest }), whole);
     }
-    let shorter = SHORTER.into_iter().filter(|shorter| *shorter < exchange.lifetime);
-    for lifetime in std::iter::once(exchange.lifetime).chain(shorter) {
-        if lifetime < exchange.lifetime {
+    let shorter = SHORTER.into_iter().filter(|shorter| *shorter < longest);
+    for lifetime in std::iter::once(longest).chain(shorter) {
+        if lifetime < longest {
             let verdict = ask(wanted, lifetime);
             if verdict.permits() {
                 return (Some(Settled { scopes: wanted.clone(), lifetime }), verdict);

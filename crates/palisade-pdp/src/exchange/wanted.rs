@@ -96,6 +96,7 @@ pub(crate) const fn leaves(surface: Surface) -> bool {
         | Surface::Authzen
         | Surface::Search
         | Surface::Toolhive
-        | Surface::Contextforge => false,
+        | Surface::Contextforge
+        | Surface::Sts => false,
     }
 }

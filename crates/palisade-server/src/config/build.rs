@@ -70,7 +70,8 @@ pub fn snapshot(
         now: clock.now(),
         observed: Vec::new(),
     };
-    let verifier = builder.verifier(previous, clock);
+    let (sts, sts_issuer) = builder.sts();
+    let verifier = builder.verifier(previous, clock, sts_issuer);
     let peps = builder.peps();
     let exchanges = builder.exchanges(previous);
     let (resources, world) = builder.resources();
@@ -103,6 +104,7 @@ pub fn snapshot(
         resources,
         peps,
         exchanges,
+        sts,
         verifier: Arc::new(verifier),
         limits,
         askers: Askers::default(),
@@ -111,7 +113,7 @@ pub fn snapshot(
 }
 
 /// Whether a text is the origin of an https URL and nothing more.
-fn is_https_origin(text: &str) -> bool {
+pub(super) fn is_https_origin(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| url.scheme() == "https" && url.origin().ascii_serialization() == text)
 }
 
@@ -128,7 +130,8 @@ pub fn token_checks(loaded: &Loaded, clock: &Arc<dyn Clock>) -> Result<(Verifier
         now: clock.now(),
         observed: Vec::new(),
     };
-    let verifier = builder.verifier(None, clock);
+    let (_, sts_issuer) = builder.sts();
+    let verifier = builder.verifier(None, clock, sts_issuer);
     let (resources, _) = builder.resources();
     match (verifier, resources) {
         (Some(verifier), Some(resources)) if builder.problems.is_empty() => Ok((verifier, resources)),
@@ -153,6 +156,7 @@ pub fn roots(loaded: &Loaded) -> Vec<PathBuf> {
         Secret::Env(_) => None,
     }));
     roots.extend(config.exchanges.values().flat_map(super::exchanges::files));
+    roots.extend(config.sts.iter().flat_map(super::sts::files));
     roots.extend(resources_with_secrets(config));
     roots.extend(config.issuers.values().filter_map(|issuer| Some(issuer.network.ca.as_ref()?.file.clone())));
     roots
@@ -243,11 +247,21 @@ impl Builder<'_> {
         }
     }
 
-    fn verifier(&mut self, previous: Option<&Snapshot>, clock: &Arc<dyn Clock>) -> Option<Verifier> {
+    /// With the issuer of our own tokens, where we issue any.
+    fn verifier(
+        &mut self,
+        previous: Option<&Snapshot>,
+        clock: &Arc<dyn Clock>,
+        own: Option<IssuerSettings>,
+    ) -> Option<Verifier> {
         let mut issuers = self.embedded.issuers.clone();
+        issuers.extend(own);
         for (name, issuer) in &self.config.issuers {
             if self.embedded.issuers.iter().any(|taken| taken.name == *name) {
                 self.problem(format!("issuers.{name}: the name is taken by the development issuer"));
+            }
+            if let Some(unknown) = issuer.origins.iter().find(|origin| !self.has_issuer(origin)) {
+                self.problem(format!("issuers.{name}.origins: there is no issuer `{unknown}`"));
             }
             match issuer_settings(name, issuer) {
                 Ok(settings) => issuers.push(settings),

@@ -69,6 +69,11 @@ impl Builder<'_> {
         if pep.client_ip == ClientIp::XForwardedFor(0) {
             self.problem(format!("peps.{name}.client_ip: `x_forwarded_for` counts from 1"));
         }
+        if pep.surfaces.contains(&Surface::Sts) {
+            self.problem(format!(
+                "peps.{name}.surfaces: `sts` is for clients of the token service, which is no entry of a pep"
+            ));
+        }
         if pep.request_from != RequestFrom::Call && !pep.surfaces.contains(&Surface::HttpAuthz) {
             self.problem(format!(
                 "peps.{name}.request_from: it says how `http_authz` is read, which is not among its `surfaces`"

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use palisade_model::IssuerName;
-use palisade_token::{ClaimMap, ClaimPath, IssuerSettings, KeySource, Network};
+use palisade_token::{ClaimMap, ClaimPath, IssuerSettings, KeySource, Network, Profile};
 use url::Url;
 
 use super::types::{self, Jwks};
@@ -29,6 +29,12 @@ pub(super) fn issuer_settings(name: &IssuerName, issuer: &types::Issuer) -> Resu
     if issuer.leeway.0 > LONGEST_LEEWAY {
         return Err(
             "leeway: more than 5m accepts tokens long after their end (`M` is months, `m` is minutes)"
+                .to_owned(),
+        );
+    }
+    if (issuer.profile == Profile::Palisade) == issuer.origins.is_empty() {
+        return Err(
+            "origins: profile `palisade` names the issuers whose subjects its tokens may speak for, and no other profile does"
                 .to_owned(),
         );
     }
@@ -65,6 +71,7 @@ pub(super) fn issuer_settings(name: &IssuerName, issuer: &types::Issuer) -> Resu
             ca: issuer.network.ca.as_ref().map(|ca| ca.file.clone()),
             proxy,
         },
+        origins: issuer.origins.clone(),
         ..IssuerSettings::new(name.clone(), issuer.issuer.as_str().into())
     })
 }

@@ -191,6 +191,8 @@ fn resolve_all(config: &mut Config, base: &Path) {
     resolve_resource(&mut config.defaults, base);
     let files = config.exchanges.values_mut().flat_map(super::exchanges::files_mut);
     files.for_each(|path| resolve(path, base));
+    let files = config.sts.iter_mut().flat_map(super::sts::files_mut);
+    files.for_each(|path| resolve(path, base));
     resolve_entries(&mut config.peps, &mut config.issuers, &mut config.resources, base);
 }
 

@@ -51,7 +51,13 @@ impl Builder<'_> {
             self.problem("defaults: `identifier` and `match` belong to one resource, not to all");
         }
         let resources = Resources::new(all).map_err(|error| self.problem(format!("resources: {error}"))).ok();
-        (resources, World { resources: world, exchanges: self.world_exchanges() })
+        (
+            resources,
+            World {
+                resources: world,
+                exchanges: self.world_exchanges().into_iter().chain(self.world_audiences()).collect(),
+            },
+        )
     }
 
     fn resource(&mut self, name: &ResourceName, own: &types::Resource) -> Option<(Resource, Vec<Place>)> {
@@ -121,8 +127,7 @@ impl Builder<'_> {
             self.problem(format!("resources.{name}.issuers: at least one is needed"));
         }
         for issuer in issuers {
-            let embedded = self.embedded.issuers.iter().any(|known| known.name == *issuer);
-            if !embedded && !self.config.issuers.contains_key(issuer) {
+            if !self.has_issuer(issuer) {
                 self.problem(format!("resources.{name}.issuers: there is no issuer `{issuer}`"));
             }
         }

@@ -4,6 +4,8 @@ use palisade_model::{Clock, SystemClock};
 
 use super::{build::Embedded, load, warnings};
 
+mod sts;
+
 const SAMPLE: &str = r#"version: 1
 issuers:
   corp: {issuer: "https://login.example.com"}

@@ -14,6 +14,10 @@ use palisade_token::{Algorithm, GroupsOverage, Profile};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod sts;
+
+pub use sts::{Sts, StsAudience, StsClient};
+
 use super::values::{ByteSize, ListenAddress, OneOrAll, Period, Secret, Switch};
 
 /// One configuration file.
@@ -46,6 +50,9 @@ pub struct Config {
     /// The exchanges of tokens.
     #[serde(default)]
     pub exchanges: BTreeMap<ExchangeName, Exchange>,
+    /// Our own token service; off unless it is here.
+    #[serde(default)]
+    pub sts: Option<Sts>,
     /// The policies.
     #[serde(default)]
     pub policies: Policies,
@@ -110,11 +117,13 @@ impl Default for DecisionListener {
 pub struct PublicListener {
     /// `host:port`, or `unix:/path`.
     pub address: ListenAddress,
+    /// Where clients reach it: `https://auth.example.com`, without a path. The token service is called by it.
+    pub base_url: Option<String>,
 }
 
 impl Default for PublicListener {
     fn default() -> Self {
-        Self { address: ListenAddress::loopback(7255) }
+        Self { address: ListenAddress::loopback(7255), base_url: None }
     }
 }
 
@@ -269,6 +278,9 @@ pub struct Issuer {
     /// How its network is reached.
     #[serde(default)]
     pub network: Network,
+    /// For profile `palisade`: the issuers whose subjects its tokens may speak for.
+    #[serde(default)]
+    pub origins: Vec<IssuerName>,
 }
 
 const fn default_profile() -> Profile {

@@ -10,8 +10,14 @@ use super::types::{Config, MetricsAccess, Observe, UpstreamToken};
 /// `/readyz` and written into the decision log.
 #[must_use]
 pub fn of(config: &Config) -> Vec<String> {
-    [of_the_service(config), of_the_issuers(config), of_the_resources(config), of_the_exchanges(config)]
-        .concat()
+    [
+        of_the_service(config),
+        of_the_issuers(config),
+        of_the_resources(config),
+        of_the_exchanges(config),
+        super::sts::warnings(config),
+    ]
+    .concat()
 }
 
 fn of_the_service(config: &Config) -> Vec<String> {

@@ -170,7 +170,7 @@ fn is_known_pair(profile: Profile, issuer: &Url, keys: &Url) -> bool {
     match profile {
         Profile::Google => issuer == "accounts.google.com" && keys == "www.googleapis.com",
         Profile::EntraV1 | Profile::EntraV2 => MICROSOFT.contains(&issuer) && MICROSOFT.contains(&keys),
-        Profile::Rfc9068 | Profile::Okta | Profile::Auth0 | Profile::Keycloak => false,
+        Profile::Rfc9068 | Profile::Okta | Profile::Auth0 | Profile::Keycloak | Profile::Palisade => false,
     }
 }
 

@@ -62,6 +62,7 @@ pub(crate) fn of(record: &DecisionRecord) -> String {
 fn add_exchange(exchange: &ExchangeRecord, text: &mut Lines) {
     let names = |scopes: &Scopes| scopes.iter().map(ToString::to_string).collect::<Vec<_>>();
     text.add("exchange", &format!("{} for {} ({})", exchange.name, exchange.audience, exchange.reason));
+    text.list("asked by", exchange.requester.as_slice());
     for policy in &exchange.determining_policies {
         text.add("", &format!("by {}", place(policy)));
     }

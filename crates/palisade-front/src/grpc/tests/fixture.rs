@@ -80,6 +80,7 @@ impl Fixture {
                 verifier: Arc::new(verifier(Arc::clone(&clock))),
                 limits: Limits { deadline: Duration::from_secs(20), ..Limits::default() },
                 exchanges: Default::default(),
+                sts: None,
                 askers: Askers::default(),
             },
             audit: AuditLog::open(settings, Arc::clone(&clock)).unwrap(),

@@ -73,6 +73,19 @@ async fn refusals_are_not_kept() {
 }
 
 #[tokio::test]
+async fn a_bound_token_that_a_token_service_has_seen_proves_nothing_elsewhere() {
+    let signer = Signer::es256("k");
+    let verifier = verifier_with(&[signer.jwk()], |_| {});
+    let token = signer.token(json!({"cnf": {"jkt": "x"}}));
+    let (audiences, issuers) = (BTreeSet::from([Audience::from(AUDIENCE)]), ["corp".parse().unwrap()]);
+    let expected = Expectation { audiences: &audiences, any_audience: false, issuers: &issuers };
+    let raw = RawToken::new(token.clone());
+    let seen = verifier.verify_to_reissue(&raw, &expected, Timestamp::from_unix_seconds(NOW)).await.unwrap();
+    assert_eq!(seen.provenance().confirmation, Some(json!({"jkt": "x"})));
+    assert_eq!(check(&verifier, &token).await.unwrap_err().reason, Reason::TokenBinding);
+}
+
+#[tokio::test]
 async fn a_reload_forgets_known_tokens_and_keeps_the_keys() {
     let signer = Signer::es256("k");
     let source = KeySource::Inline(key_set(&[signer.jwk()]));
