@@ -63,9 +63,10 @@ fn constructor(name: &str) -> Option<&'static ExtensionFunction> {
 }
 
 fn made(constructor: &Constructor, text: &str, part: &'static str) -> Result<Value, RequestError> {
-    match constructor.map(|constructor| constructor.call(&[self::text(text)])) {
-        Some(Ok(PartialValue::Value(value))) => Ok(value),
-        Some(Ok(PartialValue::Residual(_)) | Err(_)) | None => Err(RequestError::Build(part)),
+    let constructor = (**constructor).ok_or(RequestError::Build(part))?;
+    match constructor.call(&[self::text(text)]) {
+        Ok(PartialValue::Value(value)) => Ok(value),
+        Ok(PartialValue::Residual(_)) | Err(_) => Err(RequestError::Build(part)),
     }
 }
 
