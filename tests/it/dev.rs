@@ -23,7 +23,7 @@ async fn the_printed_commands_show_a_permit_a_denial_and_a_step_up() {
     dev.wait_for_line("audit query").await.unwrap();
     let guide = dev.log().unwrap();
     let commands: Vec<&str> = guide.lines().filter(|line| line.starts_with("curl ")).collect();
-    let [permit, denial, step_up] = commands.as_slice() else { panic!("three commands: {guide}") };
+    let [permit, denial, step_up, exchange] = commands.as_slice() else { panic!("four commands: {guide}") };
     assert!(shell(permit).starts_with("HTTP/1.1 200"), "{permit}");
     assert!(shell(denial).starts_with("HTTP/1.1 403"), "{denial}");
     let stronger = shell(step_up);
@@ -32,6 +32,16 @@ async fn the_printed_commands_show_a_permit_a_denial_and_a_step_up() {
         stronger.contains(r#"error="insufficient_scope""#) && stronger.contains(r#"scope="files:delete""#),
         "{stronger}"
     );
+
+    // The token service has a key that was made on the first start, and gives no more than was there.
+    let issued: serde_json::Value = serde_json::from_str(&shell(exchange)).unwrap();
+    assert_eq!(
+        (&issued["token_type"], &issued["scope"]),
+        (&"Bearer".into(), &"files:read".into()),
+        "{issued}"
+    );
+    let keys = shell("curl -s http://127.0.0.1:7255/.well-known/jwks.json");
+    assert!(keys.contains("ES256") && !keys.contains("\"d\""), "{keys}");
 
     let query = guide.lines().find(|line| line.contains("audit query")).unwrap();
     let records = shell(query);

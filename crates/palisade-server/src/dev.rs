@@ -4,6 +4,8 @@
 //! `palisade serve` has no way to name it. The key is kept in a file that only its owner may read, so that `palisade
 //! token mint` can make more tokens while the service runs.
 
+pub mod token_service;
+
 use std::{
     collections::BTreeSet,
     io::{self, Write},
@@ -33,6 +35,8 @@ use crate::{
 pub const ISSUER: &str = "https://issuer.palisade.invalid";
 /// The name of the development issuer; it prefixes its users and roles.
 pub const NAME: &str = "dev";
+/// Where the public listener is.
+pub const PUBLIC: &str = "http://127.0.0.1:7255";
 /// The identifier of the sample resource.
 pub const RESOURCE: &str = "http://127.0.0.1:7255/demo";
 
@@ -249,6 +253,7 @@ pub fn key_file(state: &Path) -> PathBuf {
 pub fn configuration(state: &Path) -> Result<Loaded, DevError> {
     let mut loaded = load::read_text(Path::new("dev.yaml"), include_str!("dev.yaml"))?;
     loaded.config.audit.path = state.join("audit");
+    token_service::complete(&mut loaded.config, state)?;
     let listen = &loaded.config.listen;
     let addresses: [&ListenAddress; 3] =
         [&listen.decision.address, &listen.public.address, &listen.admin.address];
@@ -258,10 +263,13 @@ pub fn configuration(state: &Path) -> Result<Loaded, DevError> {
 fn sample_policies() -> Sources {
     let file = |path: &str, text: &str| SourceFile { path: path.to_owned(), text: text.to_owned() };
     Sources {
-        policies: vec![file(
-            "policies/five-tools/policy.cedar",
-            include_str!("../../../policies/five-tools/policy.cedar"),
-        )],
+        policies: vec![
+            file(
+                "policies/five-tools/policy.cedar",
+                include_str!("../../../policies/five-tools/policy.cedar"),
+            ),
+            token_service::policy(),
+        ],
         entities: vec![file(
             "policies/five-tools/entities.json",
             include_str!("../../../policies/five-tools/entities.json"),

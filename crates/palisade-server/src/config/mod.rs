@@ -10,7 +10,7 @@ mod exchanges;
 mod issuers;
 pub mod load;
 mod resources;
-mod sts;
+pub(crate) mod sts;
 pub mod types;
 pub mod values;
 pub mod warnings;

@@ -212,7 +212,7 @@ pub(super) fn files(own: &types::Sts) -> impl Iterator<Item = PathBuf> {
 }
 
 /// The same, to be resolved against the file that names them.
-pub(super) fn files_mut(own: &mut types::Sts) -> impl Iterator<Item = &mut PathBuf> {
+pub(crate) fn files_mut(own: &mut types::Sts) -> impl Iterator<Item = &mut PathBuf> {
     own.keys
         .iter_mut()
         .chain(own.clients.values_mut().map(|client| &mut client.secret))

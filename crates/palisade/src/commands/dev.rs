@@ -7,7 +7,7 @@ use clap::Args;
 use palisade_model::{Clock, Scope, SystemClock};
 use palisade_server::{
     Service, StartSettings,
-    dev::{self, Claims, DevIssuer},
+    dev::{self, Claims, DevIssuer, token_service},
     telemetry::Telemetry,
 };
 
@@ -108,8 +108,31 @@ fn print_guide(issuer: &DevIssuer, decision: &str, state: &Path) -> anyhow::Resu
             "curl -si http://{decision}/authz/demo -H 'content-type: application/json' -H 'authorization: Bearer {token}' -d '{body}'\n"
         );
     }
+    print_exchange(issuer, state)?;
     println!("# The records of these decisions");
     let program = std::env::args().next().unwrap_or_else(|| "palisade".to_owned());
     println!("{program} audit query --path {}", state.join("audit").display());
+    Ok(())
+}
+
+/// What a server sends to get a token for the next one, in the name of the user who called it.
+fn print_exchange(issuer: &DevIssuer, state: &Path) -> anyhow::Result<()> {
+    let claims = Claims {
+        user: "alice".to_owned(),
+        scopes: vec!["files:read".parse()?, "files:delete".parse()?],
+        roles: Vec::new(),
+        audience: dev::RESOURCE.to_owned(),
+        ttl: Duration::from_secs(60 * 60),
+    };
+    let token = issuer.mint(&claims, SystemClock.now())?;
+    let (public, client, audience) = (dev::PUBLIC, token_service::CLIENT, token_service::AUDIENCE);
+    let secret = token_service::client_secret(state)?;
+    println!(
+        "# A token for the next service, in alice's name: what the sample server would ask the token service for"
+    );
+    println!(
+        "curl -s {public}/oauth2/token -u {client}:{secret} -d grant_type=urn:ietf:params:oauth:grant-type:token-exchange \
+         -d audience={audience} -d subject_token_type=urn:ietf:params:oauth:token-type:access_token -d subject_token={token}\n"
+    );
     Ok(())
 }
