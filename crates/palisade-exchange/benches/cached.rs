@@ -201,6 +201,7 @@ fn exchange(provider: &str) -> Result<Exchange, Failure> {
             identity: None,
         },
         fingerprint: [0; 32],
+        shared: None,
     };
     Ok(Exchange {
         name: "ledger".parse()?,
