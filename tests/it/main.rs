@@ -13,6 +13,7 @@ mod dev;
 mod egress;
 mod envoy;
 mod exchange;
+mod exchange_cache;
 mod failures;
 mod http_routes;
 mod import;

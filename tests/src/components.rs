@@ -9,12 +9,14 @@
 //! service, except for the ports and names that it puts into the Envoy samples of `deploy/`.
 
 mod collector;
+mod debian;
 mod envoy;
 mod jose;
 mod mcp_server;
 mod oidc_provider;
 mod process;
 mod proxy;
+mod redis;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +33,7 @@ pub use mcp_server::{McpServer, header_values};
 pub use oidc_provider::OidcProvider;
 pub use process::{Process, eventually};
 pub use proxy::{Proxy, ProxyKind};
+pub use redis::Redis;
 
 /// The folder of this repository.
 pub fn repository() -> PathBuf {

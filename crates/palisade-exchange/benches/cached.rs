@@ -232,6 +232,7 @@ fn exchange(provider: &str) -> Result<Exchange, Failure> {
         authorization_server: None,
         route: route(),
         fingerprint: [0; 32],
+        shared: None,
     };
     Ok(Exchange {
         name: "ledger".parse()?,

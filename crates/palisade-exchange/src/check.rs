@@ -3,7 +3,8 @@
 //! A provider is trusted to issue tokens, and not to have understood us: one that ignores an audience answers with a token
 //! for somebody else, one that widens scopes with more than the policies permitted. So a result is a token like any other
 //! until it is verified: issuer, signature, times; and then held against the order: the audience and no other, the same
-//! subject, scopes within those asked for. Only [`check`] makes an [`Issued`].
+//! subject, scopes within those asked for. Only [`check`] makes an [`Issued`], and [`restored`] of
+//! what another replica has checked.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,7 +13,12 @@ use palisade_pdp::{Issued, Order};
 use palisade_token::{Expectation, VerifiedToken};
 
 use crate::{
-    ExchangeSettings, ResultCheck, TokenType, failure::Failed, provider::Dialect, response::Granted, wire,
+    ExchangeSettings, ResultCheck, TokenType,
+    failure::Failed,
+    provider::Dialect,
+    response::{self, Granted},
+    shared::seal::Kept,
+    wire,
 };
 
 /// How long a token is taken to live whose provider does not say.
@@ -55,6 +61,16 @@ pub(crate) async fn check(
             })
         }
     }
+}
+
+/// What another replica has checked and sealed for the same order, held against the order here, too.
+pub(crate) fn restored(settings: &ExchangeSettings, order: &Order, kept: Kept) -> Result<Issued, Failed> {
+    let Kept { token, scopes, actors, token_id, expires_at, good_until: _ } = kept;
+    if !response::is_token(&token) || *token == order.token().expose() {
+        return Err(Failed::refused("what is shared is no token for this order"));
+    }
+    check_scopes(settings, order, &scopes)?;
+    Ok(Issued { token, scopes, actors, token_id, expires_at })
 }
 
 /// `token_type`, and `issued_token_type` where the dialect has it (RFC 8693 section 2.2.1).

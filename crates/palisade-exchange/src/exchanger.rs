@@ -43,7 +43,7 @@ struct Inner {
     store: Store,
     flights: Flights,
     breaker: Breaker,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
 }
 
 impl ProviderExchanger {
@@ -71,7 +71,7 @@ impl ProviderExchanger {
             store: Store::new(),
             flights: Flights::default(),
             breaker: Breaker::default(),
-            metrics: Metrics::new(settings.name.as_str()),
+            metrics: Arc::new(Metrics::new(settings.name.as_str())),
             settings,
         })))
     }
@@ -95,20 +95,26 @@ impl ProviderExchanger {
         let until = order.until();
         let work = {
             let (inner, order) = (Arc::clone(inner), order.clone());
-            move |leave| async move { inner.ask(key, order, leave).await }
+            move |leave| async move { inner.fly(key, order, leave).await }
         };
         let answered = || inner.store.get(&key, order.now());
-        let (flight, how) = match inner.flights.board(key, answered, || inner.may_ask(), work) {
+        let (flight, how) = match inner.flights.board(key, answered, || inner.may_begin(), work) {
             Boarded::Joined(flight) => (flight, Answered::Joined),
             Boarded::Began(flight) => (flight, Answered::Miss),
             Boarded::Withheld(failure) => return inner.withheld(failure),
             Boarded::Answered(answer) => return inner.stored(answer),
         };
-        let result = timeout_at(until, flight).await.unwrap_or_else(|_elapsed| {
-            Err(failure(FailureKind::Pending, "the provider has not answered yet"))
+        let Exchanged { source, result } = timeout_at(until, flight).await.unwrap_or_else(|_elapsed| {
+            let pending = failure(FailureKind::Pending, "the provider has not answered yet");
+            Exchanged { source: ExchangeSource::Provider, result: Err(pending) }
         });
+        let how = match (how, source) {
+            (Answered::Miss, ExchangeSource::Cache) => Answered::Shared,
+            (Answered::Miss, ExchangeSource::Withheld) => Answered::Withheld,
+            (how, _) => how,
+        };
         inner.metrics.answered(how, reason(&result));
-        Exchanged { source: ExchangeSource::Provider, result }
+        Exchanged { source, result }
     }
 }
 
@@ -130,6 +136,30 @@ impl Inner {
         Exchanged { source: ExchangeSource::Withheld, result: Err(failure) }
     }
 
+    /// Where replicas share tokens, that is asked first, also about a provider that is left alone.
+    fn may_begin(&self) -> Result<Option<Leave>, ExchangeFailure> {
+        self.settings.shared.is_none().then(|| self.may_ask()).transpose()
+    }
+
+    /// What another replica has got, or else what the provider answers.
+    async fn fly(&self, key: Key, order: Order, leave: Option<Leave>) -> Exchanged {
+        let began = Instant::now();
+        if let Some(shared) = &self.settings.shared
+            && let Some((issued, until)) = shared.get((&self.settings, &self.metrics), &key, &order).await
+        {
+            let issued = Arc::new(issued);
+            self.store.put_token(key, Arc::clone(&issued), until);
+            return Exchanged { source: ExchangeSource::Cache, result: Ok(issued) };
+        }
+        match leave.map_or_else(|| self.may_ask(), Ok) {
+            Ok(leave) => {
+                let result = self.ask(key, order, leave, began).await;
+                Exchanged { source: ExchangeSource::Provider, result }
+            }
+            Err(failure) => Exchanged { source: ExchangeSource::Withheld, result: Err(failure) },
+        }
+    }
+
     fn may_ask(&self) -> Result<Leave, ExchangeFailure> {
         self.breaker.enter(Instant::now()).map_err(|left| {
             let mut failure = failure(FailureKind::Unavailable, "the provider is not asked for now");
@@ -139,18 +169,21 @@ impl Inner {
     }
 
     /// Asks the provider, checks what it answers and keeps it. Always tells the breaker how it went.
-    async fn ask(&self, key: Key, order: Order, leave: Leave) -> Outcome {
+    async fn ask(&self, key: Key, order: Order, leave: Leave, flying: Instant) -> Outcome {
         let began = Instant::now();
         let mut report = Report { breaker: &self.breaker, leave, health: Health::Fails };
         let asked = self.ask_provider(&order).await;
         // INVARIANT: nothing in store is older than it seems: time goes on while the provider is waited for.
-        let now = order.now().plus(began.elapsed());
+        let now = order.now().plus(flying.elapsed());
         let outcome = match asked {
             Ok(issued) => {
                 report.health = Health::Answers;
                 let issued = Arc::new(issued);
                 if let Some(until) = store::good_until(&order, &issued, now) {
                     self.store.put_token(key, Arc::clone(&issued), until);
+                    if let Some(shared) = &self.settings.shared {
+                        shared.put(&self.metrics, &key, &issued, now, until);
+                    }
                 }
                 Ok(issued)
             }

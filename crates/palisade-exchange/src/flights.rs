@@ -12,7 +12,8 @@ use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use palisade_pdp::{ExchangeFailure, FailureKind, Issued};
+use palisade_audit::ExchangeSource;
+use palisade_pdp::{ExchangeFailure, Exchanged, FailureKind, Issued};
 
 use crate::{failure::failure, key::Key};
 
@@ -23,7 +24,7 @@ const MOST: usize = 256;
 pub(crate) type Outcome = Result<Arc<Issued>, ExchangeFailure>;
 
 /// A request under way.
-pub(crate) type Flight = Shared<BoxFuture<'static, Outcome>>;
+pub(crate) type Flight = Shared<BoxFuture<'static, Exchanged>>;
 
 /// The requests under way.
 #[derive(Debug, Clone, Default)]
@@ -44,7 +45,7 @@ pub(crate) enum Boarded {
 impl Flights {
     /// Joins the request of this key, or begins one. `answered` is asked first where none is under way: one may have ended
     /// a moment ago. `may_begin` says whether another may be made.
-    pub(crate) fn board<Leave, F: Future<Output = Outcome> + Send + 'static>(
+    pub(crate) fn board<Leave, F: Future<Output = Exchanged> + Send + 'static>(
         &self,
         key: Key,
         answered: impl FnOnce() -> Option<Outcome>,
@@ -75,7 +76,8 @@ impl Flights {
         let flight = task
             .map(|ended| {
                 ended.unwrap_or_else(|_| {
-                    Err(failure(FailureKind::Unavailable, "the exchange did not come to its end"))
+                    let ended = failure(FailureKind::Unavailable, "the exchange did not come to its end");
+                    Exchanged { source: ExchangeSource::Provider, result: Err(ended) }
                 })
             })
             .boxed()

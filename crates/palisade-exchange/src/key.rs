@@ -73,6 +73,11 @@ impl Fields<'_> {
 }
 
 impl Key {
+    /// The digest.
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The key of an order under these settings.
     pub(crate) fn of(settings: &ExchangeSettings, order: &Order) -> Self {
         let subject = order.subject().entity();

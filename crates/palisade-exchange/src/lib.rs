@@ -2,7 +2,7 @@
 //!
 //! The flow of one order through [`ProviderExchanger`]: its key ([`mod@key`]: everything that the answer depends on) -> what
 //! is in `store`, a token or a refusal -> `breaker` (whether the provider may be asked now) -> `flights` (one request for all
-//! who ask the same) -> `endpoint` and `wire` (where the provider is asked, in which of its dialects) -> `client` (how we
+//! who ask the same) -> [`shared`] (what another replica has got), then `endpoint` and `wire` (where the provider is asked, in which of its dialects) -> `client` (how we
 //! prove ourselves) -> `response` (read strictly) -> `check` (is it what was asked for?) -> `store`.
 //!
 //! An order is made by the decision point alone, after the policies permitted it: nothing here asks a policy, and nothing
@@ -24,6 +24,7 @@ mod metrics;
 mod provider;
 pub mod response;
 mod settings;
+pub mod shared;
 mod store;
 mod wire;
 
@@ -36,3 +37,4 @@ pub use provider::{Provider, SecretIn};
 pub use settings::{
     Actor, AuthorizationServer, ExchangeSettings, FromIssuer, ResultCheck, SetupError, TokenType,
 };
+pub use shared::SharedStore;

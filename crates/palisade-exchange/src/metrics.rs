@@ -12,6 +12,7 @@ pub(crate) struct Metrics {
     exchange: KeyValue,
     latency: Histogram<f64>,
     exchanges: Counter<u64>,
+    shared: Counter<u64>,
 }
 
 /// How an order was answered.
@@ -25,6 +26,8 @@ pub(crate) enum Answered {
     Miss,
     /// By a request of somebody else's that was under way.
     Joined,
+    /// Another replica had got a token.
+    Shared,
     /// Nobody was asked.
     Withheld,
 }
@@ -36,7 +39,32 @@ impl Answered {
             Self::Refusal => "refusal",
             Self::Miss => "miss",
             Self::Joined => "joined",
+            Self::Shared => "shared",
             Self::Withheld => "withheld",
+        }
+    }
+}
+
+/// What the shared store had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shared {
+    /// A token.
+    Hit,
+    /// Nothing.
+    Miss,
+    /// No answer, or it is left alone after one that failed.
+    Failed,
+    /// Something that is none of ours, not for this place, or more than the order permits.
+    Unreadable,
+}
+
+impl Shared {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Failed => "failed",
+            Self::Unreadable => "unreadable",
         }
     }
 }
@@ -58,6 +86,10 @@ impl Metrics {
                 .u64_counter("palisade_exchanges_total")
                 .with_description("Exchanges, by where the answer came from and what it was")
                 .build(),
+            shared: meter
+                .u64_counter("palisade_exchange_cache_total")
+                .with_description("Questions to the shared exchange cache, by what it had")
+                .build(),
         }
     }
 
@@ -65,6 +97,11 @@ impl Metrics {
     pub(crate) fn asked(&self, took: Duration, reason: &'static str) {
         let labels = [self.exchange.clone(), KeyValue::new("reason", reason)];
         self.latency.record(took.as_secs_f64() * 1_000.0, &labels);
+    }
+
+    /// The shared store was asked, or failed to take a token.
+    pub(crate) fn shared(&self, shared: Shared) {
+        self.shared.add(1, &[self.exchange.clone(), KeyValue::new("result", shared.as_str())]);
     }
 
     /// An order was answered.

@@ -128,7 +128,7 @@ fn text(members: &Map<String, Value>, name: &str) -> Option<String> {
 }
 
 /// `b64token` (RFC 6750 section 2.1).
-fn is_token(text: &str) -> bool {
+pub(crate) fn is_token(text: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
     !text.is_empty() && text.len() <= LONGEST_TOKEN && text.bytes().all(known)
 }

@@ -1,6 +1,6 @@
 //! What an exchange is configured with.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use palisade_model::{ExchangeName, IssuerName};
 use palisade_token::{Profile, network::Route};
@@ -10,7 +10,7 @@ use thiserror::Error;
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::{ClientSettings, Provider};
+use crate::{ClientSettings, Provider, SharedStore};
 
 /// One exchange.
 #[derive(Debug, Clone)]
@@ -43,8 +43,11 @@ pub struct ExchangeSettings {
     pub authorization_server: Option<AuthorizationServer>,
     /// How the provider is reached.
     pub route: Route,
-    /// A digest of everything above and of the secrets: exchanges that agree in it share what is in store.
+    /// A digest of everything above and of the secrets: exchanges that agree in it share what is in store. It depends on what
+    /// is in files and not on where they are, so that it is the same on every replica.
     pub fingerprint: [u8; 32],
+    /// Where replicas share tokens.
+    pub shared: Option<Arc<SharedStore>>,
 }
 
 /// An issuer, as far as an exchange needs to know it.

@@ -6,4 +6,5 @@ mod fixture;
 mod keys;
 mod mutual_tls;
 mod results;
+mod shared;
 mod waiting;

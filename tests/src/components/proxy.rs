@@ -10,8 +10,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
+use super::debian::{self, program};
 use super::process::Process;
-use super::{EnvoyPorts, components_dir, free_port, repository};
+use super::{EnvoyPorts, free_port, repository};
 
 /// A running proxy.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Proxy {
     /// # Errors
     /// If the components are not installed.
     pub fn skipped() -> Result<Option<String>> {
-        Ok(fs::read_to_string(components_dir()?.join("debian.skipped")).ok())
+        debian::skipped()
     }
 
     /// Starts a proxy with its sample, which sends this key, and waits until it answers.
@@ -125,19 +126,6 @@ fn caddy(files: &Path, port: u16, ports: EnvoyPorts) -> Result<Command> {
     let mut command = program("bin/caddy")?;
     command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
     command.env("HOME", files).env("XDG_CONFIG_HOME", files).env("XDG_DATA_HOME", files);
-    Ok(command)
-}
-
-/// A program of Debian's packages, with the libraries that were unpacked beside it.
-fn program(path: &str) -> Result<Command> {
-    let root = components_dir()?.join("debian/usr");
-    let mut libraries: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir(root.join("lib"))? {
-        libraries
-            .extend(Some(entry?.path()).filter(|path| path.display().to_string().ends_with("-linux-gnu")));
-    }
-    let mut command = Command::new(root.join(path));
-    command.env("LD_LIBRARY_PATH", std::env::join_paths(libraries)?);
     Ok(command)
 }
 

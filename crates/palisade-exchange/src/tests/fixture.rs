@@ -121,6 +121,7 @@ impl StandIn {
                 identity: None,
             },
             fingerprint: [7; 32],
+            shared: None,
         }
     }
 }

@@ -157,6 +157,7 @@ pub fn roots(loaded: &Loaded) -> Vec<PathBuf> {
     }));
     roots.extend(config.exchanges.values().flat_map(super::exchanges::files));
     roots.extend(config.sts.iter().flat_map(super::sts::files));
+    roots.extend(super::exchange_cache::files(&config.exchange_cache));
     roots.extend(resources_with_secrets(config));
     roots.extend(config.issuers.values().filter_map(|issuer| Some(issuer.network.ca.as_ref()?.file.clone())));
     roots

@@ -1,7 +1,8 @@
 //! `exchanges` as what tokens are exchanged with.
 //!
 //! An exchange that did not change keeps its exchanger over a reload, and with it what is in store. What it depends on is
-//! hashed for that: its section, its issuers' sections, and the content of every file and secret that they name.
+//! hashed for that: its section, its issuers' sections, the content of every file and secret that they name, and the cache
+//! behind it. Where the files are is no part of it: replicas that share a cache may keep them in different places.
 
 use std::{
     collections::BTreeSet,
@@ -25,6 +26,7 @@ use zeroize::Zeroizing;
 
 use super::{
     build::Builder,
+    exchange_cache::Cache,
     types::{self, UpstreamToken},
     values::Secret,
 };
@@ -39,8 +41,15 @@ const MOST_SCOPES: usize = 16;
 impl Builder<'_> {
     pub(super) fn exchanges(&mut self, previous: Option<&Snapshot>) -> Exchanges {
         let mut exchanges = Exchanges::new();
+        let cache = match super::exchange_cache::open(&self.config.exchange_cache) {
+            Ok(cache) => cache,
+            Err(why) => {
+                self.problems.push(format!("exchange_cache.redis.{why}"));
+                return exchanges;
+            }
+        };
         for (name, exchange) in &self.config.exchanges {
-            match self.exchange(name, exchange, previous) {
+            match self.exchange(name, exchange, cache.as_ref(), previous) {
                 Ok(exchange) => {
                     exchanges.insert(name.clone(), Arc::new(exchange));
                 }
@@ -84,11 +93,13 @@ impl Builder<'_> {
         &self,
         name: &ExchangeName,
         own: &types::Exchange,
+        cache: Option<&Cache>,
         previous: Option<&Snapshot>,
     ) -> Result<Exchange, String> {
         check(own)?;
-        let settings = self.exchange_settings(name, own)?;
-        let fingerprint = settings.fingerprint;
+        let mut settings = self.exchange_settings(name, own)?;
+        settings.shared = cache.map(|cache| Arc::clone(&cache.store));
+        let fingerprint = with_cache(settings.fingerprint, cache);
         let requester = format!("{}/{}", settings.issuer.name, own.client.id);
         let before = previous.and_then(|previous| previous.exchanges.get(name));
         let issuer = settings.issuer.name.clone();
@@ -140,6 +151,7 @@ impl Builder<'_> {
             authorization_server: next,
             route: self.route(own, &issuer.name)?,
             fingerprint: self.fingerprint(own, [&issuer.name, &last, &issued_by])?,
+            shared: None,
             issued_by,
             issuer,
         })
@@ -194,9 +206,9 @@ impl Builder<'_> {
             hash.update(part.len().to_be_bytes());
             hash.update(part);
         };
-        add(format!("{own:?}").as_bytes());
+        add(format!("{:?}", without_places(own)).as_bytes());
         for issuer in issuers.into_iter().filter_map(|issuer| self.config.issuers.get(issuer)) {
-            add(format!("{issuer:?}").as_bytes());
+            add(format!("{:?}", issuer_without_places(issuer)).as_bytes());
             if let Some(authorities) = &issuer.network.ca {
                 add(&content(&authorities.file)?);
             }
@@ -209,6 +221,29 @@ impl Builder<'_> {
         }
         Ok(hash.finalize().into())
     }
+}
+
+/// The digest that says whether an exchanger can be kept.
+fn with_cache(fingerprint: [u8; 32], cache: Option<&Cache>) -> [u8; 32] {
+    let cache = cache.map_or([0; 32], |cache| cache.fingerprint);
+    Sha256::new().chain_update(fingerprint).chain_update(cache).finalize().into()
+}
+
+fn without_places(own: &types::Exchange) -> types::Exchange {
+    let mut own = own.clone();
+    files_mut(&mut own).into_iter().for_each(|path| *path = PathBuf::new());
+    own
+}
+
+fn issuer_without_places(issuer: &types::Issuer) -> types::Issuer {
+    let mut issuer = issuer.clone();
+    if let Some(types::Jwks::File(path)) = &mut issuer.jwks {
+        *path = PathBuf::new();
+    }
+    if let Some(ca) = &mut issuer.network.ca {
+        ca.file = PathBuf::new();
+    }
+    issuer
 }
 
 /// What does not depend on anything else.

@@ -193,6 +193,7 @@ fn resolve_all(config: &mut Config, base: &Path) {
     files.for_each(|path| resolve(path, base));
     let files = config.sts.iter_mut().flat_map(super::sts::files_mut);
     files.for_each(|path| resolve(path, base));
+    super::exchange_cache::files_mut(&mut config.exchange_cache).for_each(|path| resolve(path, base));
     resolve_entries(&mut config.peps, &mut config.issuers, &mut config.resources, base);
 }
 

@@ -6,6 +6,7 @@
 pub mod author;
 pub mod build;
 mod callers;
+mod exchange_cache;
 mod exchanges;
 mod issuers;
 pub mod load;

@@ -343,3 +343,60 @@ async fn what_does_not_go_together_in_an_exchange_is_refused() {
         assert!(error.contains(says), "{to}: {error}");
     }
 }
+
+/// The sample with an exchange and a cache of these keys, and a key of 32 bytes in the environment's stead.
+fn with_cache(keys: &str) -> Result<super::Built, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        format!("{{file: {}}}", folder.path().join(name).display())
+    };
+    let keys = keys.replace("KEY", &file("key", &format!("{}\n", "07".repeat(32))));
+    let keys = keys.replace("URL", &file("url", "rediss://:s3cret@cache.example.com\n"));
+    check(&format!("{}exchange_cache: {{redis: {{{keys}}}}}\n", with_exchange("scopes: [read]")))
+}
+
+#[tokio::test]
+async fn replicas_share_by_a_url_and_a_key() {
+    for url in ["URL", "redis://127.0.0.1:6379", "redis://localhost", "\"redis://[::1]/1\"", "rediss://a"] {
+        let built = with_cache(&format!("url: {url}, keys: [KEY]")).unwrap();
+        assert!(built.warnings.is_empty(), "{url}: {:?}", built.warnings);
+    }
+    let built =
+        with_cache("url: redis://cache.example.com, keys: [KEY, KEY], prefix: a, timeout: 20ms").unwrap();
+    assert!(built.warnings.iter().any(|warning| warning.contains("rediss://")), "{:?}", built.warnings);
+    for (keys, says) in [
+        ("keys: [KEY]", "missing field `url`"),
+        ("url: URL", "missing field `keys`"),
+        ("url: URL, keys: []", "exchange_cache.redis.keys: one, or two"),
+        ("url: URL, keys: [KEY, KEY, KEY]", "exchange_cache.redis.keys: one, or two"),
+        ("url: URL, keys: [{env: PATH}]", "32 random bytes"),
+        ("url: URL, keys: [{env: NO_SUCH_VARIABLE}]", "no variable"),
+        ("url: URL, keys: [s3cret]", "expected one of file, env"),
+        ("url: \"redis://:s3cret@a\", keys: [KEY]", "it holds a password"),
+        ("url: [a], keys: [KEY]", "write a text, `{file: path}` or `{env: NAME}`"),
+        ("url: \"http://a\", keys: [KEY]", "`redis://host:port`"),
+        ("url: \"rediss://a#insecure\", keys: [KEY]", "without a fragment"),
+        ("url: URL, keys: [KEY], prefix: \"\"", "prefix: 1 to 64"),
+        ("url: URL, keys: [KEY], timeout: 2s", "timeout: from 1ms to 1s"),
+        ("url: URL, key: [KEY]", "did you mean `keys`?"),
+    ] {
+        let error = with_cache(keys).map(drop).unwrap_err();
+        assert!(error.contains(says) && !error.contains("s3cret@"), "{keys}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn the_cache_is_a_part_of_an_exchange_and_the_place_of_its_files_is_none() {
+    let digest = |built: super::Built| built.snapshot.exchanges.values().next().unwrap().fingerprint;
+    let without = digest(check(&with_exchange("scopes: [read]")).unwrap());
+    let with = digest(with_cache("url: URL, keys: [KEY]").unwrap());
+    // Each time the files are in another folder.
+    assert_eq!(with, digest(with_cache("url: URL, keys: [KEY]").unwrap()));
+    assert_ne!(with, without);
+    for other in
+        ["url: URL, keys: [KEY, KEY]", "url: URL, keys: [KEY], prefix: b", "url: rediss://b, keys: [KEY]"]
+    {
+        assert_ne!(with, digest(with_cache(other).unwrap()), "{other}");
+    }
+}

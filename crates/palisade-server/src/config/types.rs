@@ -18,7 +18,7 @@ mod sts;
 
 pub use sts::{Sts, StsAudience, StsClient};
 
-use super::values::{ByteSize, ListenAddress, OneOrAll, Period, Secret, Switch};
+use super::values::{ByteSize, ListenAddress, OneOrAll, Period, Secret, Switch, TextOrSecret};
 
 /// One configuration file.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -53,6 +53,9 @@ pub struct Config {
     /// Our own token service; off unless it is here.
     #[serde(default)]
     pub sts: Option<Sts>,
+    /// Where replicas share what they exchanged; default: each keeps its own, in memory.
+    #[serde(default)]
+    pub exchange_cache: ExchangeCache,
     /// The policies.
     #[serde(default)]
     pub policies: Policies,
@@ -470,6 +473,38 @@ const fn default_exchange_lifetime() -> Period {
 
 const fn default_exchange_timeout() -> Period {
     Period(Duration::from_secs(3))
+}
+
+/// Where the tokens of exchanges are kept beside memory.
+#[derive(Debug, Clone, Deserialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExchangeCache {
+    /// In Redis or Valkey, encrypted.
+    pub redis: Option<Redis>,
+}
+
+/// A Redis or Valkey that several replicas share.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Redis {
+    /// `redis://host:port` or `rediss://host:port`. One with a password is in a file or a variable.
+    pub url: TextOrSecret,
+    /// What the tokens are encrypted with: 32 bytes in base64 or hex. The first encrypts; a second one is read, too.
+    pub keys: Vec<Secret>,
+    /// What the names of the keys begin with.
+    #[serde(default = "default_redis_prefix")]
+    pub prefix: String,
+    /// How long it may take to answer before the provider is asked.
+    #[serde(default = "default_redis_timeout")]
+    pub timeout: Period,
+}
+
+fn default_redis_prefix() -> String {
+    "palisade".to_owned()
+}
+
+const fn default_redis_timeout() -> Period {
+    Period(Duration::from_millis(50))
 }
 
 /// A confidential client, with a `secret`, a `key`, or `tls`.

@@ -125,6 +125,37 @@ impl Secret {
     }
 }
 
+/// A text that may hold a secret: as it is, or `{file: path}` or `{env: NAME}`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "write a text, `{file: path}` or `{env: NAME}`")]
+pub enum TextOrSecret {
+    /// As it is.
+    Text(String),
+    /// Where it is.
+    Secret(Secret),
+}
+
+impl TextOrSecret {
+    /// The text.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or there is no such variable.
+    pub(crate) fn read(&self) -> Result<String, String> {
+        match self {
+            Self::Text(text) => Ok(text.clone()),
+            Self::Secret(secret) => secret.read(),
+        }
+    }
+
+    /// Where it is, if not here.
+    pub(crate) fn secret(&self) -> Option<&Secret> {
+        match self {
+            Self::Text(_) => None,
+            Self::Secret(secret) => Some(secret),
+        }
+    }
+}
+
 /// A list of names, or `'*'` for all.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[serde(untagged)]

@@ -105,6 +105,7 @@ fn of_the_resources(config: &Config) -> Vec<String> {
 
 fn of_the_exchanges(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
+    warnings.extend(super::exchange_cache::warning(&config.exchange_cache));
     for (name, exchange) in &config.exchanges {
         if exchange.result == ResultCheck::Opaque {
             warnings.push(format!(

@@ -1,0 +1,92 @@
+use palisade_model::{Scopes, Timestamp};
+use palisade_pdp::Issued;
+use proptest::prelude::*;
+use zeroize::Zeroizing;
+
+use super::{Seal, read_key};
+
+const PLACE: [u8; 32] = [3; 32];
+const UNTIL: Timestamp = Timestamp::from_unix_seconds(1_800_000_100);
+
+fn issued(token: &str) -> Issued {
+    Issued {
+        token: Zeroizing::new(token.to_owned()),
+        scopes: ["a", "b"].iter().map(|scope| scope.parse().unwrap()).collect(),
+        actors: vec!["corp/gw".to_owned()],
+        token_id: "jti:1".to_owned(),
+        expires_at: Timestamp::from_unix_seconds(1_800_000_200),
+    }
+}
+
+fn seal() -> Seal {
+    Seal::new(&[[1; 32]]).unwrap()
+}
+
+#[test]
+fn what_is_sealed_comes_out_as_it_was_and_says_nothing_outside() {
+    let sealed = seal().seal(&PLACE, &issued("a.readable.token"), UNTIL).unwrap();
+    let again = seal().seal(&PLACE, &issued("a.readable.token"), UNTIL).unwrap();
+    assert_ne!(sealed, again, "each has a nonce of its own");
+    let text = String::from_utf8_lossy(&sealed);
+    assert!(!text.contains("readable") && !text.contains("corp") && !text.contains("jti"));
+    let kept = seal().open(&PLACE, &sealed).unwrap();
+    let was = issued("a.readable.token");
+    assert_eq!((&kept.token, &kept.scopes, &kept.actors), (&was.token, &was.scopes, &was.actors));
+    assert_eq!((kept.token_id, kept.expires_at, kept.good_until), (was.token_id, was.expires_at, UNTIL));
+    assert!(!format!("{:?} {:?}", seal(), seal().open(&PLACE, &sealed)).contains("readable"));
+}
+
+#[test]
+fn two_keys_open_and_the_first_seals() {
+    let (old, new) = ([1; 32], [2; 32]);
+    let of = |keys: &[[u8; 32]]| Seal::new(keys).unwrap();
+    let by_old = of(&[old]).seal(&PLACE, &issued("t"), UNTIL).unwrap();
+    let by_both = of(&[new, old]).seal(&PLACE, &issued("t"), UNTIL).unwrap();
+    assert!(of(&[new, old]).open(&PLACE, &by_old).is_some());
+    assert!(of(&[new]).open(&PLACE, &by_both).is_some());
+    assert!(of(&[new]).open(&PLACE, &by_old).is_none());
+    assert!(of(&[old]).open(&PLACE, &by_both).is_none());
+    assert!(Seal::new(&[]).is_none() && Seal::new(&[old, new, old]).is_none());
+}
+
+#[test]
+fn a_key_is_32_bytes_in_base64_or_hex() {
+    assert_eq!(read_key(&"07".repeat(32)), Some([7; 32]));
+    assert_eq!(read_key("BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="), Some([7; 32]));
+    for wrong in ["", "07", &"07".repeat(31), &"07".repeat(33), &"zz".repeat(32), "BwcH"] {
+        assert_eq!(read_key(wrong), None, "{wrong}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_sealed_is_opened(token in "[!-~]{1,200}", scopes in prop::collection::btree_set("[a-z:]{1,9}", 0..5),
+            actors in prop::collection::vec(".{0,20}", 0..4), place: [u8; 32], until: i64) {
+        let scopes: Scopes = scopes.iter().map(|scope| scope.parse().unwrap()).collect();
+        let issued = Issued { scopes, actors, ..issued(&token) };
+        let until = Timestamp::from_unix_micros(until);
+        let kept = seal().open(&place, &seal().seal(&place, &issued, until).unwrap()).unwrap();
+        prop_assert_eq!((&kept.token, &kept.scopes), (&issued.token, &issued.scopes));
+        prop_assert_eq!((&kept.actors, kept.good_until), (&issued.actors, until));
+    }
+
+    #[test]
+    fn one_bit_or_one_byte_less_and_nothing_comes_out(at: prop::sample::Index, bit in 0..8_u8) {
+        let sealed = seal().seal(&PLACE, &issued("token"), UNTIL).unwrap();
+        let at = at.index(sealed.len());
+        let mut flipped = sealed.clone();
+        flipped[at] ^= 1 << bit;
+        prop_assert!(seal().open(&PLACE, &flipped).is_none());
+        prop_assert!(seal().open(&PLACE, &sealed[..at]).is_none());
+        let mut place = PLACE;
+        place[at % 32] ^= 1 << bit;
+        prop_assert!(seal().open(&place, &sealed).is_none(), "it is moved");
+    }
+
+    #[test]
+    fn arbitrary_bytes_open_nowhere(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(seal().open(&PLACE, &bytes).is_none());
+        let versioned = [&[1], bytes.as_slice()].concat();
+        prop_assert!(seal().open(&PLACE, &versioned).is_none());
+    }
+}

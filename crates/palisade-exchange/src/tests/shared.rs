@@ -1,0 +1,206 @@
+//! The shared store when there is nobody, somebody who is silent, and somebody who answers anything. tests/it has the real
+//! one.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use palisade_audit::ExchangeSource;
+use palisade_pdp::{Exchanged, Exchanger};
+use serde_json::json;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+};
+
+use super::fixture::{Asked, CORP, NOW, StandIn, good, issued, signed};
+use crate::{Provider, ProviderExchanger, SharedStore};
+
+type Values = Arc<Mutex<HashMap<Vec<u8>, Vec<u8>>>>;
+
+/// A server that knows `SET` and `GETRANGE` and says OK to everything else.
+async fn server() -> (String, Values) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let values = Values::default();
+    let shared = Arc::clone(&values);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream, Arc::clone(&shared)));
+        }
+    });
+    (url, values)
+}
+
+async fn serve(stream: TcpStream, values: Values) -> Option<()> {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let mut words = Vec::new();
+        for _ in 0..length(&mut stream).await? {
+            let mut word = vec![0; length(&mut stream).await? + 2];
+            stream.read_exact(&mut word).await.ok()?;
+            word.truncate(word.len() - 2);
+            words.push(word);
+        }
+        let answer = match (&*words[0], words.get(1)) {
+            (b"SET", Some(key)) => {
+                assert_eq!(words[3], b"PX");
+                values.lock().unwrap().insert(key.clone(), words[2].clone());
+                b"+OK\r\n".to_vec()
+            }
+            (b"GETRANGE", Some(key)) => {
+                let value = values.lock().unwrap().get(key).cloned().unwrap_or_default();
+                [format!("${}\r\n", value.len()).as_bytes(), &value, b"\r\n"].concat()
+            }
+            _ => b"+OK\r\n".to_vec(),
+        };
+        stream.write_all(&answer).await.ok()?;
+    }
+}
+
+async fn length(stream: &mut BufReader<TcpStream>) -> Option<usize> {
+    let mut line = String::new();
+    stream.read_line(&mut line).await.ok()?;
+    line.get(1..)?.trim().parse().ok()
+}
+
+fn replica(provider: &StandIn, url: &str, key: u8) -> ProviderExchanger {
+    let shared = SharedStore::new(url, &[[key; 32]], "palisade".to_owned(), Duration::from_millis(50));
+    let mut settings = provider.settings(Provider::Rfc8693);
+    settings.shared = Some(Arc::new(shared.unwrap()));
+    ProviderExchanger::new(settings).unwrap()
+}
+
+async fn ask(replica: &ProviderExchanger, asked: &Asked) -> Exchanged {
+    replica.exchange(asked.order()).await
+}
+
+/// Waits until so many values are there.
+async fn written(values: &Values, count: usize) {
+    for _ in 0..500 {
+        if values.lock().unwrap().len() >= count {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("nothing was written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_replica_got_the_others_have() {
+    let (provider, (url, values)) = (StandIn::start(good).await, server().await);
+    let asked = Asked::default();
+    let first = ask(&replica(&provider, &url, 1), &asked).await;
+    assert_eq!(first.source, ExchangeSource::Provider);
+    written(&values, 1).await;
+    let second = ask(&replica(&provider, &url, 1), &asked).await;
+    assert_eq!(second.source, ExchangeSource::Cache);
+    let (first, second) = (first.result.unwrap(), second.result.unwrap());
+    assert_eq!((&first.token, &first.scopes, &first.actors), (&second.token, &second.scopes, &second.actors));
+    assert_eq!((&first.token_id, first.expires_at), (&second.token_id, second.expires_at));
+    assert_eq!(provider.came().len(), 1);
+    let other = ask(&replica(&provider, &url, 2), &asked).await;
+    assert_eq!(other.source, ExchangeSource::Provider, "another key opens nothing");
+    for kept in values.lock().unwrap().values() {
+        assert!(!String::from_utf8_lossy(kept).contains(first.token.split('.').nth(1).unwrap()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_shared_ends_when_it_would_in_the_first_replica() {
+    let (provider, (url, values)) = (StandIn::start(good).await, server().await);
+    let asked = Asked::default();
+    ask(&replica(&provider, &url, 1), &asked).await.result.unwrap();
+    written(&values, 1).await;
+    // 300 s, less the margin: the lifetime does not begin anew where it is read.
+    let at = |seconds| Asked { now: NOW.plus(Duration::from_secs(seconds)), ..Asked::default() };
+    assert_eq!(ask(&replica(&provider, &url, 1), &at(265)).await.source, ExchangeSource::Cache);
+    assert_eq!(ask(&replica(&provider, &url, 1), &at(271)).await.source, ExchangeSource::Provider);
+    // And where it is read it is kept no longer, either.
+    let values_before = values.lock().unwrap().clone();
+    let second = replica(&provider, &url, 1);
+    assert_eq!(ask(&second, &asked).await.source, ExchangeSource::Cache);
+    values.lock().unwrap().clear();
+    assert_eq!(ask(&second, &at(572)).await.source, ExchangeSource::Provider);
+    assert_eq!(values_before.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_is_moved_or_spoiled_is_not_served() {
+    let provider = StandIn::start(|came| {
+        let subject = came.get("subject_token").unwrap().to_owned();
+        (200, issued(&signed(CORP, &json!({"sub": subject, "jti": subject}))))
+    })
+    .await;
+    let (url, values) = server().await;
+    let asked = |subject: &'static str| Asked { subject, token: subject.to_owned(), ..Asked::default() };
+    ask(&replica(&provider, &url, 1), &asked("alice")).await.result.unwrap();
+    written(&values, 1).await;
+    let of_alice = values.lock().unwrap().values().next().unwrap().clone();
+    ask(&replica(&provider, &url, 1), &asked("bob")).await.result.unwrap();
+    written(&values, 2).await;
+    let mut long = of_alice.clone();
+    long.resize(1024 * 1024, 0);
+    for spoiled in [of_alice, b"garbage".to_vec(), vec![0; 3], vec![1; 13], long] {
+        values.lock().unwrap().values_mut().for_each(|value| value.clone_from(&spoiled));
+        let got = ask(&replica(&provider, &url, 1), &asked("bob")).await;
+        assert_eq!(got.source, ExchangeSource::Provider);
+        assert_eq!(got.result.unwrap().token_id, "jti:bob");
+        // What the provider answered takes the place of what was spoiled, and may not come after the next.
+        while values.lock().unwrap().values().all(|value| *value == spoiled) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_there_or_nobody_answering_costs_a_timeout_at_most_and_then_nothing() {
+    let provider = StandIn::start(good).await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gone = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap()
+    };
+    for address in [silent.local_addr().unwrap(), gone] {
+        let replica = replica(&provider, &format!("redis://{address}"), 1);
+        for number in 0..20 {
+            let asked = Asked { token: format!("{address} {number}"), ..Asked::default() };
+            let began = Instant::now();
+            let got = ask(&replica, &asked).await;
+            assert_eq!(got.source, ExchangeSource::Provider);
+            got.result.unwrap();
+            assert!(began.elapsed() < Duration::from_millis(1_500), "{:?}", began.elapsed());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_left_alone_keeps_nobody_from_what_is_shared() {
+    let (provider, (url, values)) = (StandIn::start(good).await, server().await);
+    let asked = Asked::default();
+    ask(&replica(&provider, &url, 1), &asked).await.result.unwrap();
+    written(&values, 1).await;
+    provider.answer(|_| (500, json!({"error": "server_error"})));
+    let second = replica(&provider, &url, 1);
+    let other = |number: u32| Asked { token: number.to_string(), ..Asked::default() };
+    for number in 0..5 {
+        ask(&second, &other(number)).await.result.unwrap_err();
+    }
+    assert_eq!(ask(&second, &other(9)).await.source, ExchangeSource::Withheld);
+    let got = ask(&second, &asked).await;
+    assert_eq!(got.source, ExchangeSource::Cache);
+    got.result.unwrap();
+}
+
+#[test]
+fn a_url_is_one_of_redis_and_keeps_certificates_verified() {
+    let new = |url: &str| SharedStore::new(url, &[[1; 32]], String::new(), Duration::from_millis(50));
+    new("redis://127.0.0.1").unwrap();
+    new("rediss://user:s3cret@cache.example.com:6380/1").unwrap();
+    for wrong in ["http://a", "rediss://s3cret@a#insecure", "unix:///run/redis", "", "redis:/s3cret"] {
+        let error = new(wrong).unwrap_err();
+        assert!(error.starts_with("url: ") && !error.contains("s3cret"), "{wrong}: {error}");
+    }
+}
