@@ -39,6 +39,8 @@ impl Replica {
             "policies": {"path": files.path()},
             "issuers": {"corp": {"issuer": provider.issuer(), "network": {"private": true}}},
             "exchange_cache": {"redis": cache},
+            // The first call fetches the issuer's keys, which takes its time where many tests run.
+            "limits": {"deadline": "2s"},
             "exchanges": {"ledger": {
                 "provider": "rfc8693", "audience": LEDGER, "scopes": ["ledger:read"], "timeout": "2s",
                 "client": {"id": "gateway", "secret": file("secret", "gateway-secret\n")},
