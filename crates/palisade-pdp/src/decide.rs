@@ -52,6 +52,8 @@ pub struct Pdp {
     admission: Semaphore,
     /// One search at a time asks the policies.
     pub(crate) searching: Semaphore,
+    /// Bounds the requests for tokens of our own.
+    issuing: Semaphore,
     most_concurrent: usize,
     challenges: Challenges,
     metrics: Metrics,
@@ -119,6 +121,7 @@ impl Pdp {
             clock: settings.clock,
             admission: Semaphore::new(settings.most_concurrent),
             searching: Semaphore::new(1),
+            issuing: Semaphore::new(MOST_ISSUING),
             most_concurrent: settings.most_concurrent,
             waiting: Semaphore::new((settings.most_concurrent / 2).max(1)),
             challenges: Challenges::new(),
@@ -208,6 +211,11 @@ impl Pdp {
         self.admission.try_acquire().ok()
     }
 
+    /// The same for requests for a token of our own.
+    pub(crate) fn admit_issue(&self) -> Option<SemaphorePermit<'_>> {
+        self.issuing.try_acquire().ok()
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -220,7 +228,10 @@ impl Pdp {
     /// record with it when the service stops.
     pub async fn settled(&self, limit: Duration) {
         let all = u32::try_from(self.most_concurrent).unwrap_or(u32::MAX);
-        if tokio::time::timeout(limit, self.admission.acquire_many(all)).await.is_err() {
+        let issuing = u32::try_from(MOST_ISSUING).unwrap_or(u32::MAX);
+        let both =
+            async { (self.admission.acquire_many(all).await, self.issuing.acquire_many(issuing).await) };
+        if tokio::time::timeout(limit, both).await.is_err() {
             tracing::warn!("decisions were still under way when the decision log was closed");
         }
         if tokio::time::timeout(limit, self.shadow.settled()).await.is_err() {
@@ -520,6 +531,9 @@ fn denial(id: DecisionId, reason: Reason, request: &AccessRequest, judgement: &J
         batch: asked.is_some_and(|asked| asked.batch),
     }
 }
+
+/// How many requests for tokens of our own are under way at once.
+const MOST_ISSUING: usize = 64;
 
 const fn is_policy_denial(reason: Reason) -> bool {
     matches!(reason, Reason::NoPermit | Reason::Forbidden | Reason::PolicyError)

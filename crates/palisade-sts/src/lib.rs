@@ -12,7 +12,7 @@ pub mod form;
 mod metadata;
 mod request;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -24,6 +24,7 @@ use axum::{
 };
 use palisade_model::{Reason, TraceId};
 use palisade_pdp::{Fault, Issuance, Pdp, Refused, Snapshot, Sts, TokenRequest, run_to_end};
+use tokio::{sync::Semaphore, time::timeout};
 use zeroize::Zeroizing;
 
 use crate::form::Form;
@@ -42,6 +43,13 @@ pub fn router(pdp: Arc<Pdp>) -> Router {
         .with_state(pdp)
 }
 
+/// How many requests are read and answered at once.
+static PLACES: Semaphore = Semaphore::const_new(256);
+/// How long a request may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a body may be, beside its two tokens.
+const BESIDE_TOKENS: usize = 8 * 1_024;
+
 async fn token(State(pdp): State<Arc<Pdp>>, request: Request) -> Response {
     let snapshot = pdp.snapshot();
     if snapshot.sts.is_none() {
@@ -50,12 +58,15 @@ async fn token(State(pdp): State<Arc<Pdp>>, request: Request) -> Response {
     if request.method() != Method::POST {
         return answer::only("POST");
     }
+    // Whoever sends slowly, or much at once, keeps a place from other strangers, and from nobody else.
+    let Ok(_place) = PLACES.try_acquire() else { return answer::outage() };
     run_to_end(async move { answer_to(&pdp, &snapshot, request).await }, answer::outage).await
 }
 
 async fn answer_to(pdp: &Pdp, snapshot: &Arc<Snapshot>, request: Request) -> Response {
     let Some(sts) = snapshot.sts.as_deref() else { return answer::nothing_here() };
-    let request = read(sts, request, snapshot.limits.body).await;
+    let most = 2 * snapshot.limits.token + BESIDE_TOKENS;
+    let Ok(request) = timeout(PATIENCE, read(sts, request, most)).await else { return answer::outage() };
     match pdp.issue(snapshot, &request).await {
         Issuance::Issued(token) => answer::issued(&token),
         Issuance::Refused(id, refused) => answer::refused(id, &refused),

@@ -24,6 +24,8 @@ struct Kind {
     reason: Reason,
     resource: Option<ResourceName>,
     pep: Option<PepName>,
+    /// The client of a token request.
+    requester: Option<String>,
     prefix: Option<String>,
 }
 
@@ -66,7 +68,9 @@ impl Table {
 
     fn count_with(&mut self, record: DecisionRecord, prefix: Option<String>) -> DecisionId {
         let (reason, refused) = (record.reason, record.count.max(1));
-        let kind = Kind { reason, resource: record.resource.clone(), pep: record.pep.clone(), prefix };
+        let requester = record.exchange.as_ref().and_then(|exchange| exchange.requester.clone());
+        let kind =
+            Kind { reason, resource: record.resource.clone(), pep: record.pep.clone(), requester, prefix };
         let kind = self.coarse(kind);
         if let Some(slot) = self.kinds.get(&kind).and_then(|at| self.slots.get_mut(*at)) {
             slot.record.count = slot.record.count.saturating_add(refused).min(LARGEST_COUNT);
@@ -82,6 +86,8 @@ impl Table {
             pep: kind.pep.clone(),
             client_ip: if other { kind.prefix.clone() } else { record.client_ip },
             count: refused.min(LARGEST_COUNT),
+            // What stands for several is nobody's own.
+            exchange: record.exchange.filter(|exchange| exchange.requester == kind.requester),
             ..record
         };
         self.slots.push(Slot { record, prefix: kind.prefix.clone(), lacks: Lacks::Record });
@@ -95,7 +101,7 @@ impl Table {
             kind.prefix = Some(OTHER.to_owned());
         }
         if self.slots.len() >= WITH_PLACE && !self.kinds.contains_key(&kind) {
-            kind = Kind { resource: None, pep: None, ..kind };
+            kind = Kind { resource: None, pep: None, requester: None, ..kind };
         }
         kind
     }

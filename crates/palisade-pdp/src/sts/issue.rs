@@ -69,8 +69,9 @@ impl Pdp {
         let deadline = Instant::now() + snapshot.limits.deadline;
         let mut judgement = Judgement::denied(Reason::InternalError);
         let of_service = |reason, detail: &str| Err(Refused::new(Fault::Service, reason, detail));
-        // Held until the record is written, as for a decision.
-        let admitted = self.admit();
+        // Held until the record is written, as for a decision. Places of their own: strangers come here, and take none of those
+        // of decisions.
+        let admitted = self.admit_issue();
         let permitted = if admitted.is_some() {
             let steps = steps(snapshot, request, access, started, &mut judgement);
             match timeout_at(deadline, AssertUnwindSafe(steps).catch_unwind()).await {
@@ -114,7 +115,7 @@ impl Pdp {
         let unrecorded =
             || Refused::new(Fault::Service, Reason::AuditUnavailable, "the decision cannot be recorded");
         let signed = permitted.and_then(|permitted| match (&receipt, snapshot.sts.as_deref()) {
-            (Ok(receipt), Some(sts)) => sign(sts, id, receipt, permitted),
+            (Ok(receipt), Some(sts)) if !receipt.dropped() => sign(sts, id, receipt, permitted),
             (Ok(_) | Err(_), _) => Err(unrecorded()),
         });
         let reason = signed.as_ref().err().map_or(Reason::Permitted, |refused| refused.refusal.reason);
@@ -240,6 +241,7 @@ impl Step<'_> {
             rules::may_act(named, &acting.actor, &provenance.subject.issuer)?;
         }
         let before = (authority.actors.as_slice(), provenance.actors.as_slice());
+        rules::is_no_loop(&self.requester.party, &provenance.subject, before.1)?;
         let chain = rules::chain(&acting.actor, &provenance.subject, before)?;
         let wanted = rules::scopes(self.asked.scopes.as_ref(), &authority.scopes, &self.target.scopes)?;
         let issued_at = self.now.unix_seconds();

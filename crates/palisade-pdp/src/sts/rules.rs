@@ -32,6 +32,17 @@ fn refused(fault: Fault, detail: &str) -> Refused {
     Refused::new(fault, Reason::ExchangeRefused, detail)
 }
 
+/// Whether the client that asks took no part yet, also where it shows the token of another actor.
+pub(super) fn is_no_loop(requester: &Party, subject: &Party, before: &[Party]) -> Result<(), Refused> {
+    if before.contains(requester) {
+        return Err(refused(Fault::Subject, "the client is among the actors of the subject token already"));
+    }
+    if requester == subject {
+        return Err(refused(Fault::Actor, "the client is the subject itself"));
+    }
+    Ok(())
+}
+
 /// The chain with one more actor. `subject` is the subject itself, `before` the actors of its token.
 pub(super) fn chain(
     actor: &Actor,

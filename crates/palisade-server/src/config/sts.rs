@@ -24,6 +24,8 @@ use super::{
 const SHORTEST_SECRET: usize = 32;
 /// The longest that a token lives.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(60 * 60);
+/// Of built-in issuers.
+const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
 /// The most scopes of a target: the policies may be asked about each.
 const MOST_SCOPES: usize = 16;
 
@@ -81,6 +83,16 @@ impl Builder<'_> {
         if let Some(unknown) = own.issuers.iter().find(|name| !self.has_other_issuer(name)) {
             return Err(format!("issuers: there is no issuer `{unknown}`"));
         }
+        // Who chooses a name there would choose whose `sub` the token service speaks of.
+        let by_other = |name: &&IssuerName| {
+            let subject = self.config.issuers.get(*name).and_then(|issuer| issuer.subject.as_deref());
+            subject.is_some_and(|claim| claim != "sub")
+        };
+        if let Some(name) = own.issuers.iter().find(by_other) {
+            return Err(format!(
+                "issuers: `{name}` has a `subject` other than `sub`, which is what `sub_id` names"
+            ));
+        }
         if let Some((taken, _)) =
             own.audiences.iter().find(|(name, _)| self.config.exchanges.contains_key(*name))
         {
@@ -94,6 +106,7 @@ impl Builder<'_> {
             origins: own.issuers.clone(),
             // Whether such tokens are taken was decided where they came in; policies are told that groups are missing.
             groups_overage: GroupsOverage::Ignore,
+            leeway: self.shortest_leeway(own),
             ..IssuerSettings::new(own.name.clone(), base_url.as_str().into())
         };
         let clients = own.clients.iter().map(|(id, client)| Self::client(own, id, client));
@@ -115,6 +128,12 @@ impl Builder<'_> {
             keys,
         });
         Ok((sts.map_err(|error| format!("audiences: {error}"))?, issuer))
+    }
+
+    /// A token is taken no longer after its end than the tokens that it may be issued for.
+    fn shortest_leeway(&self, own: &types::Sts) -> Duration {
+        let leeways = own.issuers.iter().filter_map(|name| self.config.issuers.get(name));
+        leeways.map(|issuer| issuer.leeway.0).min().unwrap_or(DEFAULT_LEEWAY)
     }
 
     /// What the service is called by, and reached at.
