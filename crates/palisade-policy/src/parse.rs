@@ -55,6 +55,9 @@ pub(crate) struct Written {
 
 /// The policies of a file in its order; none where the file cannot be parsed, since loading says why.
 pub(crate) fn written(file: &SourceFile) -> Vec<Written> {
+    if pieces::too_deep(&file.text).is_some() {
+        return Vec::new();
+    }
     let Ok(set) = file.text.parse::<PolicySet>() else { return Vec::new() };
     let policies = placed(&set, file, 0).into_iter().filter_map(|placed| match placed.statement {
         Statement::Policy(policy) => {
@@ -120,6 +123,11 @@ struct Reading {
 
 impl Reading {
     fn read(&mut self, file: &SourceFile, validation: &mut Validation) {
+        if let Some((at, what)) = pieces::too_deep(&file.text) {
+            let error = Diagnostic::error(&file.path, what).at(Lines::of(&file.text).position(at));
+            let help = "use `[..].contains(x)`, `in [..]` or a group, or make several policies of it";
+            return self.errors.push(error.help(help));
+        }
         let mut pieces = pieces::of(&file.text).into_iter();
         let (mut statements, mut lines) = (0, 0);
         while let Some(range) = pieces.next() {

@@ -27,6 +27,48 @@ pub(crate) fn of(text: &str) -> Vec<Range<usize>> {
     pieces
 }
 
+/// The deepest that brackets may nest in a statement.
+const DEEPEST: usize = 100;
+/// The most operators that may join the parts of a statement: a chain of them nests as deep as it is long.
+const MOST_JOINED: usize = 256;
+/// The most `else` of a statement.
+const MOST_ELSE: usize = 100;
+
+/// Where a statement nests deeper than can be read, validated and evaluated on any thread, and what of it does. Parsers of
+/// expressions call themselves, and nothing catches a stack that is used up.
+pub(crate) fn too_deep(text: &str) -> Option<(usize, String)> {
+    let (mut state, mut nested, mut joined, mut alternatives) = (State::Code, 0_usize, 0, 0);
+    let bytes = text.as_bytes();
+    for (at, byte) in text.bytes().enumerate() {
+        state = state.after(byte);
+        match (state, byte) {
+            (State::Between, b';') => (nested, joined, alternatives) = (0, 0, 0),
+            (State::Code, b'(' | b'[' | b'{') => nested += 1,
+            (State::Code, b')' | b']' | b'}') => nested = nested.saturating_sub(1),
+            (State::Code, b'&' | b'|' | b'+' | b'-' | b'*') => {
+                // `&&` and `||` are two bytes each.
+                joined += if matches!(byte, b'&' | b'|') { 1 } else { 2 };
+            }
+            (State::Code, b'e') if bytes.get(at..at + 4) == Some(b"else") => alternatives += 1,
+            (
+                State::Code | State::Between | State::Slash | State::Comment | State::Text | State::Escape,
+                _,
+            ) => {}
+        }
+        let what = if nested > DEEPEST {
+            format!("brackets nest more than {DEEPEST} deep")
+        } else if joined > 2 * MOST_JOINED {
+            format!("more than {MOST_JOINED} operators join the parts of one policy")
+        } else if alternatives > MOST_ELSE {
+            format!("one policy has more than {MOST_ELSE} `else`")
+        } else {
+            continue;
+        };
+        return Some((at, what));
+    }
+    None
+}
+
 /// What stands before a byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -83,6 +125,30 @@ mod tests {
             end = piece.end;
         }
         assert_eq!(end, text.len());
+    }
+
+    #[test]
+    fn what_nests_too_deep_is_found_and_what_only_repeats_is_not() {
+        let policy =
+            |condition: &str| format!("permit (principal, action, resource) when {{ {condition} }};\n");
+        let nested = |deep| policy(&format!("{}true{}", "(".repeat(deep), ")".repeat(deep)));
+        let joined = |terms: usize| policy(&vec!["context.a == 1"; terms].join(" || "));
+        for fine in [
+            nested(90),
+            joined(250),
+            joined(200).repeat(100),
+            policy(&format!("\"{}\" == x", "((&&".repeat(500))),
+        ] {
+            assert_eq!(too_deep(&fine), None);
+        }
+        for deep in [
+            nested(2_000),
+            joined(300),
+            policy(&"if a then b else ".repeat(200)),
+            policy(&"1 + ".repeat(300)),
+        ] {
+            assert!(too_deep(&deep).is_some());
+        }
     }
 
     #[test]

@@ -259,13 +259,21 @@ impl<'a> Drafts<'a> {
         if let Some(error) = self.refusal(entry, &uid, path) {
             return self.errors.push(error.at(place));
         }
+        let parents = entry.get("parents").and_then(Value::as_array).into_iter().flatten();
+        // Written anew: what is looked at here and what Cedar reads is the same then.
+        let parents: Option<Vec<Value>> =
+            parents.map(|parent| Uid::from_json(parent).map(|parent| parent.to_json())).collect();
+        let Some(parents) = parents else {
+            let error = Diagnostic::error(path, format!("a parent of `{uid}` has no `type` and `id`"));
+            return self.errors.push(error.at(place));
+        };
         let draft = self.entities.entry(uid.clone()).or_default();
         if file.is_some() {
             draft.file = file;
         }
         let members = |name: &str| entry.get(name).and_then(Value::as_object).cloned().unwrap_or_default();
         draft.attributes.extend(members("attrs"));
-        draft.parents.extend(entry.get("parents").and_then(Value::as_array).into_iter().flatten().cloned());
+        draft.parents.extend(parents);
         let tags = members("tags");
         if uid.is_principal() && !tags.is_empty() {
             let warning =

@@ -101,7 +101,7 @@ impl Reloader {
             if !looks {
                 continue;
             }
-            let known = (!forced).then_some((self.in_force, refused));
+            let known = if forced { None } else { Some((self.in_force, &mut refused)) };
             let Some(reading) = self.settled(known).await else { continue };
             match self.reload(reading).await {
                 Some(true) => {
@@ -117,13 +117,15 @@ impl Reloader {
     }
 
     /// Two readings alike, if they differ from what is in force and from what was refused; always when forced.
-    async fn settled(&self, known: Option<(Fingerprint, Option<Fingerprint>)>) -> Option<Fingerprint> {
+    async fn settled(&self, known: Option<(Fingerprint, &mut Option<Fingerprint>)>) -> Option<Fingerprint> {
         let mut reading = self.read().await?;
         if let Some((in_force, refused)) = known {
             if reading == in_force {
+                // What was refused before is looked at again if it comes back: it may be good by then.
+                *refused = None;
                 self.status.send_if_modified(|status| status.error.take().is_some());
             }
-            if reading == in_force || Some(reading) == refused {
+            if reading == in_force || Some(reading) == *refused {
                 return None;
             }
         }

@@ -322,7 +322,7 @@ fn scope_settings(own: &types::Resource) -> ScopeSettings {
 }
 
 /// A resource's own keys, and those of `defaults` where it has none.
-fn with_defaults(own: &types::Resource, defaults: &types::Resource) -> types::Resource {
+pub(super) fn with_defaults(own: &types::Resource, defaults: &types::Resource) -> types::Resource {
     let own = own.clone();
     let defaults = defaults.clone();
     types::Resource {

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::{
     build::{Builder, is_https_origin},
     issuers::is_loopback,
+    resources::with_defaults,
     types::{self, Config},
     values::Secret,
 };
@@ -58,7 +59,9 @@ impl Builder<'_> {
         let resources_of = |audience: &String| -> BTreeSet<ResourceName> {
             let all = self.config.resources.iter();
             let own = all.filter(|(_, resource)| {
-                resource.identifier.as_ref() == Some(audience)
+                let resource = with_defaults(resource, &self.config.defaults);
+                resource.accept_any_audience == Some(true)
+                    || resource.identifier.as_ref() == Some(audience)
                     || resource.audiences.iter().flatten().any(|own| own == audience)
             });
             own.map(|(name, _)| name.clone()).collect()
