@@ -102,6 +102,44 @@ async fn a_changed_policy_is_taken_and_a_broken_one_is_refused_visibly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_end_is_refused_visibly_and_stops_neither_the_service_nor_its_reloads() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("policy.cedar"), OPEN).unwrap();
+    let setup = Setup::start(folder.path()).await;
+    let refused_for = async |what: &str| {
+        let refused = async || {
+            let ready = setup.palisade.wait_for_readiness(200).await?;
+            Ok(ready["reload"]["error"].as_str().filter(|error| error.contains(what)).map(str::to_owned))
+        };
+        eventually(what, refused).await.unwrap();
+        assert_eq!(setup.status().await, 200, "{what}: the old snapshot stays in force");
+    };
+
+    let made = std::process::Command::new("mkfifo").arg(at("pipe.cedar")).status().unwrap();
+    assert!(made.success());
+    refused_for("neither a file nor a folder").await;
+    fs::remove_file(at("pipe.cedar")).unwrap();
+
+    let nested = format!("{}true{}", "(".repeat(2_000), ")".repeat(2_000));
+    fs::write(at("deep.cedar"), format!("permit (principal, action, resource) when {{ {nested} }};"))
+        .unwrap();
+    refused_for("nest more than 100 deep").await;
+    fs::remove_file(at("deep.cedar")).unwrap();
+
+    for name in ["a", "b"] {
+        symlink(".", at(name)).unwrap();
+    }
+    refused_for("links form a circle").await;
+    for name in ["a", "b"] {
+        fs::remove_file(at(name)).unwrap();
+    }
+
+    fs::write(at("policy.cedar"), CLOSED).unwrap();
+    setup.wait_for_status(403).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_config_map_swap_is_one_change() {
     // What Kubernetes does: files are links into `..data`, which is a link that is replaced in one step.
     let folder = tempfile::tempdir().unwrap();

@@ -85,18 +85,27 @@ pub fn read_tree(
 
 /// Links can form a circle; no policy tree is this deep.
 const MAX_DEPTH: usize = 32;
+/// Nor has one this many folders: with two links in a circle there are as many ways as levels allow.
+const MOST_FOLDERS: usize = 10_000;
 
 #[derive(Default)]
 struct Found {
     files: Vec<PathBuf>,
     errors: Vec<Diagnostic>,
+    folders: usize,
 }
 
 impl Found {
     fn walk(&mut self, folder: &Path, depth: usize) {
-        if depth > MAX_DEPTH {
-            let message = format!("nests deeper than {MAX_DEPTH} folders, or links form a circle");
+        self.folders += 1;
+        if depth > MAX_DEPTH || self.folders == MOST_FOLDERS {
+            let message = format!(
+                "nests deeper than {MAX_DEPTH} folders, or has more than {MOST_FOLDERS}, or links form a circle"
+            );
             return self.errors.push(Diagnostic::error(folder.display().to_string(), message));
+        }
+        if self.folders > MOST_FOLDERS {
+            return;
         }
         let entries = fs::read_dir(folder).and_then(|entries| {
             entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<PathBuf>, _>>()
@@ -112,6 +121,10 @@ impl Found {
         for path in paths.into_iter().filter(|path| !is_hidden(path)) {
             if path.is_dir() {
                 self.walk(&path, depth + 1);
+            } else if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+                // Reading a pipe or a device might never end.
+                let message = "is neither a file nor a folder";
+                self.errors.push(Diagnostic::error(path.display().to_string(), message));
             } else {
                 self.files.push(path);
             }

@@ -129,7 +129,7 @@ impl Reloader {
                 return None;
             }
         }
-        loop {
+        for _ in 0..MOST_READINGS {
             sleep(SETTLE).await;
             let again = self.read().await?;
             if again == reading {
@@ -137,6 +137,10 @@ impl Reloader {
             }
             reading = again;
         }
+        let error = "the files do not come to rest: something writes to them all the time";
+        tracing::warn!(error, "nothing new is taken");
+        self.status.send_modify(|status| status.error = Some(error.to_owned()));
+        None
     }
 
     /// Reads all files, off the runtime's threads.
@@ -288,29 +292,50 @@ pub(crate) fn roots(path: &Path) -> Vec<PathBuf> {
     }
 }
 
+/// How often files are read that change from one reading to the next, before that is said.
+const MOST_READINGS: usize = 20;
+
 /// A hash over the content of every file that a snapshot is made of.
 pub(crate) fn fingerprint(path: &Path) -> Fingerprint {
-    let mut hash = Sha256::new();
+    let mut reading = Reading { hash: Sha256::new(), folders: 0 };
     for root in roots(path) {
-        add(&mut hash, &root, 0);
+        reading.add(&root, 0);
     }
-    hash.finalize().into()
+    reading.hash.finalize().into()
 }
 
-/// Adds a file, or every file below a folder in order of their names. Hidden files take no part, as in reading.
-fn add(hash: &mut Sha256, path: &Path, depth: usize) {
-    let Ok(entries) = std::fs::read_dir(path) else {
-        let content = std::fs::read(path).unwrap_or_default();
-        hash.update(path.as_os_str().as_encoded_bytes());
-        hash.update(content.len().to_be_bytes());
-        hash.update(content);
-        return;
-    };
-    let mut children: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    children.sort();
-    let hidden = |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    for child in children.iter().filter(|child| !hidden(child) && depth < 32) {
-        add(hash, child, depth + 1);
+/// The most folders that are looked into: links can form circles.
+const MOST_FOLDERS: usize = 10_000;
+
+struct Reading {
+    hash: Sha256,
+    folders: usize,
+}
+
+impl Reading {
+    /// Adds a file, or every file below a folder in order of their names. Hidden files take no part, as in reading.
+    fn add(&mut self, path: &Path, depth: usize) {
+        let Ok(entries) = std::fs::read_dir(path) else { return self.add_file(path) };
+        self.folders += 1;
+        if self.folders > MOST_FOLDERS || depth > 32 {
+            return;
+        }
+        let mut children: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        children.sort();
+        let hidden =
+            |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        for child in children.iter().filter(|child| !hidden(child)) {
+            self.add(child, depth + 1);
+        }
+    }
+
+    /// Adds a file. What is none, such as a pipe or a device, has no end: its name takes part, and loading refuses it.
+    fn add_file(&mut self, path: &Path) {
+        let is_file = std::fs::metadata(path).is_ok_and(|found| found.is_file());
+        let content = if is_file { std::fs::read(path).unwrap_or_default() } else { Vec::new() };
+        self.hash.update(path.as_os_str().as_encoded_bytes());
+        self.hash.update(content.len().to_be_bytes());
+        self.hash.update(content);
     }
 }
 
