@@ -216,13 +216,17 @@ impl Reach {
         }
         let mut members: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
         for child in parents.keys() {
-            let Some(owner) = owner(&child.0, &child.1) else { continue };
-            let (mut seen, mut next) = (BTreeSet::new(), vec![child]);
+            let (mut above, mut next) = (BTreeSet::new(), vec![child]);
             while let Some(uid) = next.pop() {
-                for parent in parents.get(uid).into_iter().flatten().filter(|parent| seen.insert(*parent)) {
-                    members.entry(parent.clone()).or_default().insert(owner.clone());
-                    next.push(parent);
-                }
+                next.extend(parents.get(uid).into_iter().flatten().filter(|parent| above.insert(*parent)));
+            }
+            // What is no resource's by its own name is that of all that it is below.
+            let owners: BTreeSet<String> = match owner(&child.0, &child.1) {
+                Some(owner) => BTreeSet::from([owner]),
+                None => above.iter().filter_map(|uid| owner(&uid.0, &uid.1)).collect(),
+            };
+            for uid in above {
+                members.entry(uid.clone()).or_default().extend(owners.iter().cloned());
             }
         }
         let exchanges = world
@@ -246,7 +250,7 @@ impl Reach {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{OnError, Policies};
+    use crate::{OnError, Policies, SourceFile};
 
     /// The set `team` may decide about `files` and `mail`; `other` is another resource.
     fn load(policy: &str, own_entities: &str, shared_entities: &str) -> Result<Policies, Vec<Diagnostic>> {
@@ -273,6 +277,16 @@ mod tests {
             }
         }
         Policies::load(&sources, &world, OnError::default())
+    }
+
+    #[test]
+    fn what_is_below_two_resources_is_of_both() {
+        let text = r#"[{"uid": {"type": "Own::Record", "id": "r"},
+            "parents": [{"type": "Mcp::Server", "id": "files"}, {"type": "Mcp::Server", "id": "other"}]}]"#;
+        let sources = Sources { entities: vec![SourceFile::new("e.json", text)], ..Sources::default() };
+        let reach = Reach::new(&sources, &World::default());
+        let members = &reach.members[&("Mcp::Server".to_owned(), "files".to_owned())];
+        assert_eq!(members.iter().collect::<Vec<_>>(), ["files", "other"]);
     }
 
     fn with_resource(scope: &str) -> String {
