@@ -11,6 +11,7 @@ use std::{collections::BTreeSet, time::Duration};
 use palisade_model::{Audience, RawToken, Reason, Scope, Scopes, Timestamp};
 use palisade_pdp::{Issued, Order};
 use palisade_token::{Expectation, VerifiedToken};
+use zeroize::Zeroizing;
 
 use crate::{
     ExchangeSettings, ResultCheck, TokenType,
@@ -47,30 +48,49 @@ pub(crate) async fn check(
             expires_at: lives.unwrap_or_else(|| now.plus(UNKNOWN_LIFETIME)),
             token: granted.token,
         }),
-        ResultCheck::Verified => {
-            let token = verify(settings, order, &granted, now).await?;
-            let authority = token.authority();
-            check_subject(settings, order, &token)?;
-            check_scopes(settings, order, &authority.scopes)?;
-            Ok(Issued {
-                token_id: authority.token_id.clone(),
-                scopes: authority.scopes.clone(),
-                actors: authority.actors.clone(),
-                expires_at: lives.map_or(authority.expires_at, |lives| lives.min(authority.expires_at)),
-                token: granted.token,
-            })
-        }
+        ResultCheck::Verified => verified(settings, order, granted.token, lives, now).await,
     }
 }
 
-/// What another replica has checked and sealed for the same order, held against the order here, too.
-pub(crate) fn restored(settings: &ExchangeSettings, order: &Order, kept: Kept) -> Result<Issued, Failed> {
+/// What another replica has checked and sealed for the same order, held against the order here, too. Where a token can be
+/// verified it is: a key of the shared store is not enough to put in somebody else's, and what this replica's issuers no
+/// longer stand for is not handed on.
+pub(crate) async fn restored(
+    settings: &ExchangeSettings,
+    order: &Order,
+    kept: Kept,
+    now: Timestamp,
+) -> Result<Issued, Failed> {
     let Kept { token, scopes, actors, token_id, expires_at, good_until: _ } = kept;
     if !response::is_token(&token) || *token == order.token().expose() {
         return Err(Failed::refused("what is shared is no token for this order"));
     }
     check_scopes(settings, order, &scopes)?;
-    Ok(Issued { token, scopes, actors, token_id, expires_at })
+    match settings.result {
+        ResultCheck::Opaque => Ok(Issued { token, scopes, actors, token_id, expires_at }),
+        ResultCheck::Verified => verified(settings, order, token, Some(expires_at), now).await,
+    }
+}
+
+/// A token that is verified and held against the order. `lives` is what was said beside it.
+async fn verified(
+    settings: &ExchangeSettings,
+    order: &Order,
+    token: Zeroizing<String>,
+    lives: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Issued, Failed> {
+    let verified = verify(settings, order, &token, now).await?;
+    let authority = verified.authority();
+    check_subject(settings, order, &verified)?;
+    check_scopes(settings, order, &authority.scopes)?;
+    Ok(Issued {
+        token_id: authority.token_id.clone(),
+        scopes: authority.scopes.clone(),
+        actors: authority.actors.clone(),
+        expires_at: lives.map_or(authority.expires_at, |lives| lives.min(authority.expires_at)),
+        token,
+    })
 }
 
 /// `token_type`, and `issued_token_type` where the dialect has it (RFC 8693 section 2.2.1).
@@ -109,13 +129,13 @@ pub(crate) fn check_assertion(order: &Order, granted: &Granted) -> Result<(), Fa
 async fn verify(
     settings: &ExchangeSettings,
     order: &Order,
-    granted: &Granted,
+    token: &str,
     now: Timestamp,
 ) -> Result<VerifiedToken, Failed> {
     let audiences = BTreeSet::from([Audience::from(settings.token_audience.as_str())]);
     let issuers = [settings.issued_by.clone()];
     let expected = Expectation { audiences: &audiences, any_audience: false, issuers: &issuers };
-    let token = RawToken::new(granted.token.as_str());
+    let token = RawToken::new(token);
     let verified = order.verifier().verify(&token, &expected, now).await.map_err(|error| {
         let detail = format!("the issued token is not accepted: {error}");
         if matches!(error.reason, Reason::IssuerKeysUnavailable | Reason::Overloaded) {

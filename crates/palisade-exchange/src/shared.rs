@@ -12,7 +12,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use palisade_model::Timestamp;
 use palisade_pdp::{Issued, Order};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     ExchangeSettings, check,
@@ -65,7 +65,10 @@ impl SharedStore {
         let found = match self.server.get(&self.place(key), LONGEST, patience).await {
             Ok(Some(sealed)) => {
                 let now = order.now().plus(began.elapsed());
-                self.open(settings, key, &sealed, order, now).ok_or(Found::Unreadable)
+                // To verify a token may need its issuer's keys, and these may have to be fetched: not for longer, either.
+                let left = patience.saturating_sub(began.elapsed());
+                let opened = timeout(left, self.open(settings, key, &sealed, order, now)).await;
+                opened.unwrap_or(None).ok_or(Found::Unreadable)
             }
             Ok(None) => Err(Found::Miss),
             Err(failed) => {
@@ -77,7 +80,7 @@ impl SharedStore {
         found.ok()
     }
 
-    fn open(
+    async fn open(
         &self,
         settings: &ExchangeSettings,
         key: &Key,
@@ -87,7 +90,7 @@ impl SharedStore {
     ) -> Option<(Issued, Timestamp)> {
         let kept = self.seal.open(key.bytes(), sealed)?;
         let good_until = kept.good_until;
-        let issued = check::restored(settings, order, kept).ok()?;
+        let issued = check::restored(settings, order, kept, now).await.ok()?;
         let until = store::good_until(order, &issued, now)?.min(good_until);
         (now < until).then_some((issued, until))
     }

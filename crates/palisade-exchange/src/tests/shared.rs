@@ -8,15 +8,16 @@ use std::{
 };
 
 use palisade_audit::ExchangeSource;
-use palisade_pdp::{Exchanged, Exchanger};
+use palisade_pdp::{Exchanged, Exchanger, Issued};
 use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
 };
+use zeroize::Zeroizing;
 
 use super::fixture::{Asked, CORP, NOW, StandIn, good, issued, signed};
-use crate::{Provider, ProviderExchanger, SharedStore};
+use crate::{Provider, ProviderExchanger, SharedStore, key::Key, shared::seal::Seal};
 
 type Values = Arc<Mutex<HashMap<Vec<u8>, Vec<u8>>>>;
 
@@ -75,6 +76,19 @@ fn replica(provider: &StandIn, url: &str, key: u8) -> ProviderExchanger {
 
 async fn ask(replica: &ProviderExchanger, asked: &Asked) -> Exchanged {
     replica.exchange(asked.order()).await
+}
+
+/// Puts a value where the token of an order is looked for, sealed with the key of the replicas.
+fn put_in(values: &Values, provider: &StandIn, asked: &Asked, token: &str) {
+    let key = Key::of(&provider.settings(Provider::Rfc8693), &asked.order());
+    let until = NOW.plus(Duration::from_secs(200));
+    let scopes = asked.scopes.iter().map(|scope| scope.parse().unwrap()).collect();
+    let token = Zeroizing::new(token.to_owned());
+    let issued =
+        Issued { token, scopes, actors: Vec::new(), token_id: "jti:put".to_owned(), expires_at: until };
+    let sealed = Seal::new(&[[1; 32]]).unwrap().seal(key.bytes(), &issued, until).unwrap();
+    let place = format!("palisade:{}", hex::encode(key.bytes())).into_bytes();
+    values.lock().unwrap().insert(place, sealed);
 }
 
 /// Waits until so many values are there.
@@ -152,6 +166,32 @@ async fn a_value_that_is_moved_or_spoiled_is_not_served() {
         while values.lock().unwrap().values().all(|value| *value == spoiled) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_the_key_of_the_store_cannot_put_in_what_no_provider_issued() {
+    let (provider, asked) = (StandIn::start(good).await, Asked::default());
+    let mut forged = signed(CORP, &json!({}));
+    let end = forged.len() - 8;
+    forged.replace_range(end.., "AAAAAAAA");
+    for (token, source) in [
+        (signed(CORP, &json!({})), ExchangeSource::Cache),
+        (signed(CORP, &json!({"sub": "bob"})), ExchangeSource::Provider),
+        (signed(CORP, &json!({"aud": "https://other.example.com"})), ExchangeSource::Provider),
+        (signed(CORP, &json!({"scope": "orders.read admin"})), ExchangeSource::Provider),
+        (signed(CORP, &json!({"iss": "https://evil.example.com"})), ExchangeSource::Provider),
+        (signed(CORP, &json!({"exp": 1_700_000_000})), ExchangeSource::Provider),
+        (forged, ExchangeSource::Provider),
+        ("opaque".to_owned(), ExchangeSource::Provider),
+        (asked.token.clone(), ExchangeSource::Provider),
+    ] {
+        let (url, values) = server().await;
+        put_in(&values, &provider, &asked, &token);
+        let got = ask(&replica(&provider, &url, 1), &asked).await;
+        assert_eq!(got.source, source, "{token}");
+        // What is told of a token is what the token says, not what was sealed beside it.
+        assert_eq!(got.result.unwrap().token_id, "jti:j1", "{token}");
     }
 }
 
