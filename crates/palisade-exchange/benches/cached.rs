@@ -5,13 +5,17 @@
 //! The same call of the same user is decided for two resources, one whose calls leave with nothing and one whose calls leave
 //! with an exchanged token, in turns; what is told is the median of each and the difference. The provider is a stand-in on
 //! loopback that is asked once, so nothing of it is in these numbers. Then the same with a new token of the user's each time:
-//! each is verified, and the second kind exchanged at the provider, whose own part is what a bare request takes.
+//! each is verified, and the second kind exchanged at the provider, whose own part is what a bare request takes. It issues
+//! another token each time, so that these are verified as if for the first time, too.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measures")]
 
 use std::{
     collections::BTreeSet,
     error::Error,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -56,10 +60,9 @@ fn main() -> Result<(), Failure> {
 }
 
 async fn measure() -> Result<(), Failure> {
-    let key = Ed25519KeyPair::generate()?;
-    let issued = signed(&key, LEDGER, "ledger:read", 0);
+    let key = Arc::new(Ed25519KeyPair::generate()?);
     let folder = tempfile::tempdir()?;
-    let provider = provider(issued).await?;
+    let provider = provider(Arc::clone(&key)).await?;
     let pdp = decision_point(&key, &provider, folder.path())?;
     let plain = of(&key, "plain", 0)?;
     let exchanging = of(&key, "exchanging", 0)?;
@@ -121,13 +124,15 @@ async fn time(pdp: &Pdp, request: &AccessRequest) -> Result<Duration, Failure> {
     }
 }
 
-/// A token endpoint that issues one token to everybody.
-async fn provider(token: String) -> Result<String, Failure> {
-    let answer = json!({
-        "access_token": token, "token_type": "Bearer", "expires_in": 3_600,
-        "issued_token_type": TokenType::AccessToken.urn(),
+/// A token endpoint that issues tokens to everybody, each another one.
+async fn provider(key: Arc<Ed25519KeyPair>) -> Result<String, Failure> {
+    let issued = Arc::new(AtomicUsize::new(0));
+    let answer = axum::Router::new().fallback(move || async move {
+        axum::Json(json!({
+            "access_token": signed(&key, LEDGER, "ledger:read", issued.fetch_add(1, Ordering::Relaxed)),
+            "token_type": "Bearer", "expires_in": 3_600, "issued_token_type": TokenType::AccessToken.urn(),
+        }))
     });
-    let answer = axum::Router::new().fallback(move || async move { axum::Json(answer) });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/token", listener.local_addr()?);
     tokio::spawn(async move { axum::serve(listener, answer).await });
