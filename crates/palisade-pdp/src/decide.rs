@@ -19,7 +19,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures::FutureExt;
-use palisade_audit::AuditLog;
+use palisade_audit::{AuditLog, AuditReceipt, DecisionRecord};
 use palisade_model::{
     AccessRequest, Asked, Clock, Credential, DecisionId, Item, Reason, Refusal, Scopes, Surface, Timestamp,
 };
@@ -78,7 +78,7 @@ pub struct PdpSettings {
 }
 
 /// How long a record may take when the deadline is already past: within what Envoy's 200 ms leave of our 150.
-pub(crate) const LAST_WORDS: Duration = Duration::from_millis(30);
+const LAST_WORDS: Duration = Duration::from_millis(30);
 
 /// What the steps found out, for the record and the answer.
 #[derive(Debug)]
@@ -399,17 +399,10 @@ impl Pdp {
         let id = DecisionId::new(started);
         let duration = self.clock.now().since(started);
         let record = record::of(id, snapshot, request, &judgement, &self.audit, started, duration);
-        let until = deadline.max(Instant::now() + LAST_WORDS);
-        let receipt = match timeout_at(until, self.audit.record(record)).await {
-            Ok(Ok(receipt)) => Ok(receipt),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_elapsed) => Err("the log took too long".to_owned()),
-        };
-        self.note_recording(receipt.as_ref().err());
-        let receipt = receipt.ok();
+        let receipt = self.record_by(record, deadline).await;
         let recorded = receipt.is_some();
         // A refusal that is counted stands in the record of the first of its kind: that is the id to tell.
-        let id = receipt.as_ref().map_or(id, palisade_audit::AuditReceipt::id);
+        let id = receipt.as_ref().map_or(id, AuditReceipt::id);
         let decision = decision(id, snapshot, request, &judgement, receipt);
         self.metrics.decided(snapshot, request, &judgement, &decision, duration);
         self.shadow.compare(snapshot, request, &judgement, id, started);
@@ -417,8 +410,20 @@ impl Pdp {
         (decision, findings)
     }
 
+    /// Records it by the deadline, or with the last words after that; nothing where it is on no record.
+    pub(crate) async fn record_by(&self, record: DecisionRecord, deadline: Instant) -> Option<AuditReceipt> {
+        let until = deadline.max(Instant::now() + LAST_WORDS);
+        let receipt = match timeout_at(until, self.audit.record(record)).await {
+            Ok(Ok(receipt)) => Ok(receipt),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_elapsed) => Err("the log took too long".to_owned()),
+        };
+        self.note_recording(receipt.as_ref().err());
+        receipt.ok()
+    }
+
     /// Says once when decisions cannot be recorded, and once when they can again: a log line for each would be a flood.
-    pub(crate) fn note_recording(&self, error: Option<&String>) {
+    fn note_recording(&self, error: Option<&String>) {
         match (error, self.unrecorded.swap(error.is_some(), Ordering::Relaxed)) {
             (Some(error), false) => tracing::error!(error, "decisions cannot be recorded, and are denied"),
             (None, true) => tracing::info!("decisions are recorded again"),
@@ -454,7 +459,7 @@ fn decision(
     snapshot: &Snapshot,
     request: &AccessRequest,
     judgement: &Judgement,
-    receipt: Option<palisade_audit::AuditReceipt>,
+    receipt: Option<AuditReceipt>,
 ) -> Decision {
     let deny = |reason: Reason| Decision::Deny(denial(id, reason, request, judgement));
     let (Some(resource), Some(principal)) = (&judgement.resource, &judgement.principal) else {

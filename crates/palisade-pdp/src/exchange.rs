@@ -247,7 +247,7 @@ impl Step<'_> {
     /// Asks the policies, then the exchanger, and notes in the judgement what came of it.
     pub(crate) async fn run(&self, judgement: &mut Judgement) -> Result<(), Refusal> {
         let exchange = &self.wanted.exchange;
-        let mut record = begun(exchange);
+        let mut record = begun(&exchange.name, &exchange.audience);
         let order = match self.order(judgement, &mut record) {
             Ok(order) => order,
             Err(refusal) => {

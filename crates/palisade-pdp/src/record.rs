@@ -8,13 +8,13 @@ use palisade_audit::{
     PolicyRef,
 };
 use palisade_model::{
-    AccessRequest, Asked, Credential, DecisionId, Item, Properties, Reason, Scopes, Timestamp,
+    AccessRequest, Asked, Credential, DecisionId, ExchangeName, Item, Properties, Reason, Scopes, Timestamp,
 };
 use palisade_policy::Verdict;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::{
-    Exchange, Issued, Remedy, Snapshot,
+    Issued, Remedy, Snapshot,
     decide::{Judgement, Outcome},
     principal::Principal,
 };
@@ -183,10 +183,10 @@ fn add_asked(record: &mut DecisionRecord, asked: &Asked, verdicts: &[Verdict], a
 }
 
 /// The record of an exchange before anything is known of it.
-pub(crate) fn begun(exchange: &Exchange) -> ExchangeRecord {
+pub(crate) fn begun(name: &ExchangeName, audience: &str) -> ExchangeRecord {
     ExchangeRecord {
-        name: exchange.name.clone(),
-        audience: exchange.audience.clone(),
+        name: name.clone(),
+        audience: audience.to_owned(),
         requester: None,
         reason: Reason::Permitted,
         requested_scopes: Scopes::new(),

@@ -25,7 +25,6 @@ use self::seal::Seal;
 use crate::{
     Pdp, Resource, Snapshot,
     askers::Asker,
-    decide::LAST_WORDS,
     principal::{self, Principal},
     question::{believed, circumstances, permitted},
     record,
@@ -207,17 +206,11 @@ impl Pdp {
         let id = DecisionId::new(started);
         let duration = self.now().since(started);
         let record = record_of(id, snapshot, request, account, &found, started, duration);
-        let until = deadline.max(Instant::now() + LAST_WORDS);
-        let receipt = match timeout_at(until, self.audit().record(record)).await {
-            Ok(Ok(receipt)) => Ok(receipt),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_elapsed) => Err("the log took too long".to_owned()),
-        };
-        self.note_recording(receipt.as_ref().err());
+        let receipt = self.record_by(record, deadline).await;
         let id = receipt.as_ref().map_or(id, palisade_audit::AuditReceipt::id);
         let searched = match (found, receipt) {
-            (Ok((results, next)), Ok(_recorded)) => Searched::Found(Page { id, results, next }),
-            (Ok(_), Err(_)) => Searched::Refused(id, Reason::AuditUnavailable),
+            (Ok((results, next)), Some(_recorded)) => Searched::Found(Page { id, results, next }),
+            (Ok(_), None) => Searched::Refused(id, Reason::AuditUnavailable),
             (Err(refusal), _) => Searched::Refused(id, refusal.reason),
         };
         let reason = match &searched {

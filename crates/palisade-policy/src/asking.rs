@@ -38,6 +38,8 @@ pub struct Asking<'a> {
     policies: &'a Policies,
     subject: &'a PreparedSubject,
     circumstances: &'a Circumstances,
+    /// The time, which either context has.
+    now: OnceLock<Result<Value, RequestError>>,
     /// The context of actions without arguments.
     plain: OnceLock<Result<Arc<Record>, RequestError>>,
     /// The context of actions with arguments.
@@ -87,6 +89,7 @@ impl<'a> Asking<'a> {
             policies,
             subject,
             circumstances,
+            now: OnceLock::new(),
             plain: OnceLock::new(),
             call: OnceLock::new(),
             demands: OnceLock::new(),
@@ -287,7 +290,7 @@ impl<'a> Asking<'a> {
         let Circumstances { now, ip, host, path, surface, asserted, sent } = self.circumstances;
         let mut context = parts.context.clone();
         let mut put = |name: &'static str, value: Value| context.insert(SmolStr::new_static(name), value);
-        put("now", values::time(*now)?);
+        put("now", self.now.get_or_init(|| values::time(*now)).clone()?);
         put("surface", values::text(surface.as_str()));
         put("asserted", (*asserted).into());
         ip.map(values::ip).transpose()?.map(|ip| put("ip", ip));

@@ -267,6 +267,11 @@ impl<'a> Drafts<'a> {
             let error = Diagnostic::error(path, format!("a parent of `{uid}` has no `type` and `id`"));
             return self.errors.push(error.at(place));
         };
+        if let Some(principal) = parents.iter().filter_map(Uid::from_json).find(Uid::is_principal) {
+            let error = Diagnostic::error(path, format!("`{uid}` is put below `{principal}`")).at(place);
+            let help = "what a principal is in comes with its token, so that nothing can be below one: name it in an attribute";
+            return self.errors.push(error.help(help));
+        }
         let draft = self.entities.entry(uid.clone()).or_default();
         if file.is_some() {
             draft.file = file;

@@ -149,8 +149,7 @@ impl DevIssuer {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}
             }
-            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-            file.write_all(serde_json::to_string(self)?.as_bytes())
+            write_private(path, &serde_json::to_string(self)?)
         };
         write().map_err(|source| DevError::Write { path: path.to_owned(), source })
     }
@@ -210,6 +209,12 @@ impl std::fmt::Debug for DevIssuer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("DevIssuer(..)")
     }
+}
+
+/// Makes a file that only its owner may read.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
 }
 
 /// Where `palisade dev` keeps its key and its decision log: a folder of the user's own, below the runtime folder of

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use palisade_audit::ExchangeRecord;
 use palisade_model::{
-    AccessRequest, Action, Asked, Credential, DecisionId, Item, Properties, Reason, Scopes, Surface, Target,
+    AccessRequest, Action, Asked, Credential, DecisionId, Item, Properties, Reason, Surface, Target,
     Timestamp,
 };
 
 use super::{Fault, Refused, Requester, Sts, StsTarget, TokenRequest, issue::Permitted};
-use crate::decide::{Judgement, Outcome};
+use crate::{
+    decide::{Judgement, Outcome},
+    record,
+};
 
 /// The request in the form that a record is made of.
 pub(super) fn access_request(sts: Option<&Sts>, request: &TokenRequest) -> AccessRequest {
@@ -45,25 +48,10 @@ pub(super) fn access_request(sts: Option<&Sts>, request: &TokenRequest) -> Acces
     }
 }
 
-/// The record of an exchange before anything is known of it.
+/// The record of an exchange before anything is known of it but who asks for what.
 pub(super) fn begun(target: &StsTarget, requester: &Requester) -> ExchangeRecord {
-    ExchangeRecord {
-        name: target.name.clone(),
-        audience: target.audience.clone(),
-        requester: Some(format!("Client::{:?}", requester.entity_id)),
-        reason: Reason::Permitted,
-        requested_scopes: Scopes::new(),
-        lifetime_s: None,
-        source: None,
-        duration_us: None,
-        scopes: Scopes::new(),
-        actors: Vec::new(),
-        token_id: None,
-        expires_at: None,
-        provider_error: None,
-        determining_policies: Vec::new(),
-        policy_errors: Vec::new(),
-    }
+    let requester = Some(format!("Client::{:?}", requester.entity_id));
+    ExchangeRecord { requester, ..record::begun(&target.name, &target.audience) }
 }
 
 /// Puts into the judgement how it came out.

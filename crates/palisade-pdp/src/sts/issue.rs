@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     Pdp, Snapshot,
-    decide::{Judgement, LAST_WORDS},
+    decide::Judgement,
     exchange::{Exchanging, terms},
     principal::Principal,
     question::circumstances,
@@ -103,20 +103,14 @@ impl Pdp {
         note(&mut judgement, id, &permitted, started);
         let duration = self.now().since(started);
         let record = record::of(id, snapshot, access, &judgement, self.audit(), started, duration);
-        let until = deadline.max(Instant::now() + LAST_WORDS);
-        let receipt = match timeout_at(until, self.audit().record(record)).await {
-            Ok(Ok(receipt)) => Ok(receipt),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_elapsed) => Err("the log took too long".to_owned()),
-        };
-        self.note_recording(receipt.as_ref().err());
+        let receipt = self.record_by(record, deadline).await;
         // A refusal that is counted stands in the record of the first of its kind: that is the id to tell.
         let told = receipt.as_ref().map_or(id, AuditReceipt::id);
         let unrecorded =
             || Refused::new(Fault::Service, Reason::AuditUnavailable, "the decision cannot be recorded");
         let signed = permitted.and_then(|permitted| match (&receipt, snapshot.sts.as_deref()) {
-            (Ok(receipt), Some(sts)) if !receipt.dropped() => sign(sts, id, receipt, permitted),
-            (Ok(_) | Err(_), _) => Err(unrecorded()),
+            (Some(receipt), Some(sts)) if !receipt.dropped() => sign(sts, id, receipt, permitted),
+            (Some(_) | None, _) => Err(unrecorded()),
         });
         let reason = signed.as_ref().err().map_or(Reason::Permitted, |refused| refused.refusal.reason);
         self.metrics().issued(reason, duration);
@@ -241,7 +235,7 @@ impl Step<'_> {
             rules::may_act(named, &acting.actor, &provenance.subject.issuer)?;
         }
         let before = (authority.actors.as_slice(), provenance.actors.as_slice());
-        rules::is_no_loop(&self.requester.party, &provenance.subject, before.1)?;
+        rules::takes_no_part("client", &self.requester.party, &provenance.subject, before.1)?;
         let chain = rules::chain(&acting.actor, &provenance.subject, before)?;
         let wanted = rules::scopes(self.asked.scopes.as_ref(), &authority.scopes, &self.target.scopes)?;
         let issued_at = self.now.unix_seconds();

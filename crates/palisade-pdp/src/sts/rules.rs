@@ -32,13 +32,19 @@ fn refused(fault: Fault, detail: &str) -> Refused {
     Refused::new(fault, Reason::ExchangeRefused, detail)
 }
 
-/// Whether the client that asks took no part yet, also where it shows the token of another actor.
-pub(super) fn is_no_loop(requester: &Party, subject: &Party, before: &[Party]) -> Result<(), Refused> {
-    if before.contains(requester) {
-        return Err(refused(Fault::Subject, "the client is among the actors of the subject token already"));
+/// Whether somebody takes no part yet: `what` is the actor, or the client that asks with the token of another actor.
+pub(super) fn takes_no_part(
+    what: &str,
+    who: &Party,
+    subject: &Party,
+    before: &[Party],
+) -> Result<(), Refused> {
+    if before.contains(who) {
+        let detail = format!("the {what} is among the actors of the subject token already");
+        return Err(refused(Fault::Subject, &detail));
     }
-    if requester == subject {
-        return Err(refused(Fault::Actor, "the client is the subject itself"));
+    if who == subject {
+        return Err(refused(Fault::Actor, &format!("the {what} is the subject itself")));
     }
     Ok(())
 }
@@ -49,11 +55,9 @@ pub(super) fn chain(
     subject: &Party,
     (ids, parties): (&[String], &[Party]),
 ) -> Result<Chain, Refused> {
-    if ids.contains(&actor.id) || parties.contains(&actor.party) {
+    takes_no_part("actor", &actor.party, subject, parties)?;
+    if ids.contains(&actor.id) {
         return Err(refused(Fault::Subject, "the actor is among the actors of the subject token already"));
-    }
-    if actor.party == *subject {
-        return Err(refused(Fault::Actor, "the actor is the subject itself"));
     }
     if ids.len() != parties.len() || ids.len() >= MOST_ACTORS {
         return Err(refused(Fault::Subject, "the token would have more than four actors"));

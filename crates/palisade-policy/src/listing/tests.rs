@@ -274,6 +274,6 @@ fn no_entity_leads_to_arguments_that_a_condition_does_not_name() {
 fn deep_conditions_and_long_ones_come_to_an_end() {
     let deep = format!("{}{IN_WORKSPACE}{}", "!(".repeat(90), ")".repeat(90));
     assert_eq!(reach(&deep), Reach::Permitted);
-    let long = vec![IN_WORKSPACE; 60].join(" && ");
+    let long = vec![IN_WORKSPACE; 120].join(" && ");
     assert_eq!(reach(&format!("({long}) && {HAS_A}")), Reach::StepUp);
 }

@@ -1,11 +1,7 @@
 //! The token service of `palisade dev`: its key and its client's secret are made on the first start, and kept in the state
 //! folder. `palisade serve` makes none: there they are files of the configuration.
 
-use std::{
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-};
+use std::path::Path;
 
 use aws_lc_rs::{
     rand::{SecureRandom, SystemRandom},
@@ -14,7 +10,7 @@ use aws_lc_rs::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use palisade_policy::SourceFile;
 
-use super::DevError;
+use super::{DevError, write_private};
 use crate::config::{sts, types::Config};
 
 /// The client that stands for the sample server.
@@ -31,7 +27,7 @@ pub(super) fn complete(config: &mut Config, state: &Path) -> Result<(), DevError
         }
         let is_key = file.extension().is_some_and(|extension| extension == "pem");
         let text = if is_key { key()? } else { secret()? };
-        write(file, &text).map_err(|source| DevError::Write { path: file.clone(), source })?;
+        write_private(file, &text).map_err(|source| DevError::Write { path: file.clone(), source })?;
     }
     Ok(())
 }
@@ -64,10 +60,4 @@ fn secret() -> Result<String, DevError> {
     let mut secret = [0; 32];
     SystemRandom::new().fill(&mut secret).map_err(|_| DevError::Key)?;
     Ok(hex::encode(secret))
-}
-
-/// A file that only its owner may read.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())
 }

@@ -121,8 +121,16 @@ fn what_is_wrong_with_an_entity_file_is_said_with_its_place() {
             "cycle",
         ),
         (
-            r#"[{"uid": {"type": "Role", "id": "a"}, "parents": [{"type": "User", "id": "b"}]}]"#,
+            r#"[{"uid": {"type": "Role", "id": "a"}, "parents": [{"type": "Mcp::Server", "id": "b"}]}]"#,
             "not allowed to have",
+        ),
+        (
+            r#"[{"uid": {"type": "Role", "id": "a"}, "parents": [{"type": "User", "id": "b"}]}]"#,
+            "`Role::\"a\"` is put below `User::\"b\"`",
+        ),
+        (
+            r#"[{"uid": {"type": "Role", "id": "a"}, "parents": [{"__entity": {}, "type": "Role", "id": "b"}]}]"#,
+            "a parent of `Role::\"a\"` has no `type` and `id`",
         ),
         (
             r#"[{"uid": {"type": "Mcp::Tool", "id": "demo/echo"}, "attrs": {"read_only": "yes"}}]"#,
