@@ -227,7 +227,8 @@ impl<'a> Asking<'a> {
                 return Ok(plain(shared(&self.plain, || self.context(false))?));
             }
             (Carries::Terms, Known::Terms(terms)) => {
-                let mut own = plain(shared(&self.plain, || self.context(false))?);
+                // Not the shared one, which would be copied to be changed.
+                let mut own = plain(self.context(false)?);
                 let requester = vocabulary.uid("Client", terms.requester)?.as_ref().clone();
                 add_terms(Arc::make_mut(&mut own.context), terms, &requester)?;
                 return Ok(Own { named: Some(requester), ..own });
