@@ -67,6 +67,7 @@ impl<'a> Desk<'a> {
             credential: Credential::Unusable(refusal.clone()),
             asked: Err(refusal),
             sent: None,
+            handles: Vec::new(),
             client_ip: None,
             host: None,
             path: None,

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use palisade_proto::v1::{decisions_client::DecisionsClient, tokens_client::TokensClient};
+use palisade_proto::v1::{
+    decisions_client::DecisionsClient, gateways_client::GatewaysClient, tokens_client::TokensClient,
+};
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout_at},
@@ -14,8 +16,9 @@ use tonic::{
 };
 
 use crate::{
-    Answering, Batch, BatchDecision, ClientSettings, Decision, DecisionPoint, Exchange, Exchanged, NoAnswer,
-    Presentation, Question, Search, Searched, SetupError, Verification,
+    Answering, Batch, BatchDecision, Bind, Check, Checked, ClientSettings, Decision, DecisionPoint, Describe,
+    Description, Exchange, Exchanged, GatewayPoint, List, Listed, NoAnswer, Presentation, Question, Search,
+    Searched, SetupError, Verification,
     endpoint::{Endpoint, Endpoints},
     failure::Failure,
     health,
@@ -160,6 +163,41 @@ impl DecisionPoint for Client {
         Box::pin(self.ask(exchange, |channel, request| async move {
             TokensClient::new(channel).exchange(request).await
         }))
+    }
+}
+
+impl GatewayPoint for Client {
+    fn describe<'a>(&'a self, describe: &'a Describe) -> Answering<'a, Option<Description>> {
+        Box::pin(self.ask(describe, |channel, request| async move {
+            GatewaysClient::new(channel).describe(request).await
+        }))
+    }
+
+    fn check<'a>(&'a self, check: &'a Check) -> Answering<'a, Checked> {
+        Box::pin(
+            self.ask(
+                check,
+                |channel, request| async move { GatewaysClient::new(channel).check(request).await },
+            ),
+        )
+    }
+
+    fn list<'a>(&'a self, list: &'a List) -> Answering<'a, Listed> {
+        Box::pin(
+            self.ask(
+                list,
+                |channel, request| async move { GatewaysClient::new(channel).list(request).await },
+            ),
+        )
+    }
+
+    fn bind<'a>(&'a self, bind: &'a Bind) -> Answering<'a, Option<String>> {
+        Box::pin(
+            self.ask(
+                bind,
+                |channel, request| async move { GatewaysClient::new(channel).bind(request).await },
+            ),
+        )
     }
 }
 

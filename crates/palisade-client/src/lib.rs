@@ -48,6 +48,7 @@ mod endpoint;
 mod error;
 mod exchange;
 mod failure;
+mod gateway;
 mod health;
 mod point;
 mod question;
@@ -64,6 +65,9 @@ pub use decision::{
 };
 pub use error::{NoAnswer, SetupError};
 pub use exchange::{Exchange, ExchangeRefusal, Exchanged, IssuedToken};
+pub use gateway::{
+    Bind, Check, Checked, Describe, Description, GatewayPoint, Handle, Incoming, List, Listed, Passage, Told,
+};
 pub use palisade_model::RawToken;
 pub use point::{Answering, DecisionPoint};
 pub use question::{Batch, Item, Presentation, Question};

@@ -77,6 +77,7 @@ macro_rules! asked_beside {
 }
 
 mod exchange;
+mod gateway;
 mod search;
 
 impl Asked for Question {

@@ -18,18 +18,9 @@ use envoy_types::{
         },
     },
 };
-use palisade_mcp::Reply;
-use palisade_model::{Reason, Surface};
-use palisade_pdp::{
-    Decision, Denial, DenialForm, Kind,
-    answer::{self, Answer},
-};
-
-use crate::{
-    call::HttpCall,
-    decode::Decoded,
-    identity::{Passage, subject_text},
-};
+use palisade_call::{Decoded, HttpCall, Passage, denial_answer, outage, response_headers, subject_text};
+use palisade_model::Reason;
+use palisade_pdp::{Decision, Denial, answer::Answer};
 
 /// The code of a denial (`google.rpc.Code`). There is no variant for 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,72 +43,9 @@ pub(crate) fn preflight_response(answer: Answer) -> CheckResponse {
     denied(answer, None)
 }
 
-/// The answer when this service itself fails, so that no proxy takes the failure for an error of the connection.
-pub(crate) fn outage() -> Answer {
-    let headers = [("content-type", "application/json"), ("cache-control", "no-store"), ("retry-after", "1")];
-    Answer {
-        status: 503,
-        headers: headers.map(|(name, value)| (name, value.to_owned())).to_vec(),
-        body: r#"{"error":"temporarily_unavailable","error_description":"no decision can be made now"}"#
-            .to_owned(),
-    }
-}
-
 /// [`outage`] as Envoy's answer.
 pub(crate) fn outage_response() -> CheckResponse {
     denied(outage(), None)
-}
-
-/// What a client is told of a denial, over HTTP or in JSON-RPC.
-pub(crate) fn denial_answer(denial: &Denial, call: &HttpCall, decoded: &Decoded) -> Answer {
-    let http = answer::http(denial, call.headers.only("origin"));
-    let Some(resource) = denial.resource.as_deref().filter(|resource| resource.kind == Kind::Mcp) else {
-        return http;
-    };
-    let mismatch = matches!(denial.reason, Reason::HeaderMismatch);
-    let jsonrpc = matches!(resource.denial_form, DenialForm::Jsonrpc)
-        && may_deny_with_200(call.surface)
-        && is_told_in_jsonrpc(denial.reason);
-    if !mismatch && !jsonrpc {
-        return http;
-    }
-    let error = jsonrpc_error(denial, decoded);
-    if error.is_null() {
-        return http;
-    }
-    Answer { status: if mismatch { 400 } else { 200 }, body: error.to_string(), ..http }
-}
-
-/// What could not be read stays an HTTP 400, beside everything that the contract keeps in HTTP.
-fn is_told_in_jsonrpc(reason: Reason) -> bool {
-    let unreadable =
-        matches!(reason, Reason::RequestMalformed | Reason::RequestTruncated | Reason::RequestBodyMissing);
-    !unreadable && !answer::is_http_only(reason)
-}
-
-/// Whether an answer with HTTP status 200 can be a denial at this entry: over HTTP it would be an allow.
-const fn may_deny_with_200(surface: Surface) -> bool {
-    match surface {
-        Surface::ExtAuthz => true,
-        Surface::HttpAuthz
-        | Surface::Decide
-        | Surface::Verify
-        | Surface::Exchange
-        | Surface::Authzen
-        | Surface::Search
-        | Surface::Toolhive
-        | Surface::Contextforge
-        | Surface::Sts => false,
-    }
-}
-
-fn jsonrpc_error(denial: &Denial, decoded: &Decoded) -> serde_json::Value {
-    if denial.replies.is_empty() {
-        return palisade_mcp::denial(denial.reason, &decoded.replies, decoded.batch);
-    }
-    let reply = |reply: &palisade_pdp::Reply| Reply { action: reply.action.clone(), id: reply.id.clone() };
-    let replies: Vec<Reply> = denial.replies.iter().map(reply).collect();
-    palisade_mcp::denial(denial.reason, &replies, denial.batch)
 }
 
 /// An answer that lets a call by.
@@ -137,13 +65,6 @@ pub(crate) fn allowed(passage: &Passage<'_>, call: &HttpCall) -> CheckResponse {
         dynamic_metadata: Some(passage_metadata(passage)),
         http_response: Some(HttpResponse::OkResponse(ok)),
     }
-}
-
-/// The headers that a client gets beside the upstream's answer. Whether that may be cached is the upstream's business.
-pub(crate) fn response_headers(passage: &Passage<'_>, call: &HttpCall) -> Vec<(&'static str, String)> {
-    let mut headers = vec![(answer::DECISION_ID, passage.id.to_string())];
-    headers.extend(answer::cors(passage.resource, call.headers.only("origin")));
-    headers
 }
 
 /// An answer that ends a call.

@@ -20,6 +20,7 @@ use envoy_types::{
         google::protobuf::{Struct, Value as ProtoValue, value::Kind as ProtoKind},
     },
 };
+use palisade_call::{Believed, Body, Headers, HttpCall, Named, decode};
 use palisade_mcp::Attributes;
 use palisade_model::{Reason, Refusal, Surface};
 use palisade_pdp::{Caller, Pdp, answer, run_to_end};
@@ -30,11 +31,7 @@ use tonic::{
     server::NamedService,
 };
 
-use crate::{
-    call::{Body, Headers, HttpCall, Named},
-    decode::{Believed, decode},
-    encode,
-};
+use crate::encode;
 
 /// The context extension of a route that names its resource.
 const RESOURCE_EXTENSION: &str = "palisade.resource";

@@ -20,6 +20,9 @@ use axum::{
     response::Response,
     routing::any,
 };
+use palisade_call::{
+    Believed, Body, Headers, HttpCall, Named, Passage, decode, denial_answer, outage, response_headers,
+};
 use palisade_model::Surface;
 use palisade_pdp::{
     Caller, Decision, Pdp, RequestFrom,
@@ -29,13 +32,7 @@ use palisade_pdp::{
 
 use zeroize::Zeroizing;
 
-use crate::{
-    call::{Body, Headers, HttpCall, Named},
-    decode::{Believed, decode},
-    encode,
-    identity::Passage,
-    original::{self, Original},
-};
+use crate::original::{self, Original};
 
 /// Where Envoy looks for headers to take from the client's request.
 const TO_REMOVE: &str = "x-envoy-auth-headers-to-remove";
@@ -48,7 +45,7 @@ pub fn router(pdp: Arc<Pdp>) -> Router {
 }
 
 async fn check(State(pdp): State<Arc<Pdp>>, request: Request) -> Response {
-    let told = run_to_end(async move { decide(&pdp, request).await }, || Told::from(encode::outage())).await;
+    let told = run_to_end(async move { decide(&pdp, request).await }, || Told::from(outage())).await;
     response(told)
 }
 
@@ -81,7 +78,7 @@ async fn decide(pdp: &Pdp, request: Request) -> Told {
     match pdp.decide(&snapshot, &decoded.request).await {
         Decision::Permit(permit) => passed(&Passage::from(&permit), &call, form),
         Decision::Observed(observed) => passed(&Passage::from(&observed), &call, form),
-        Decision::Deny(denial) => encode::denial_answer(&denial, &call, &decoded).into(),
+        Decision::Deny(denial) => denial_answer(&denial, &call, &decoded).into(),
     }
 }
 
@@ -153,7 +150,7 @@ fn passed(passage: &Passage<'_>, call: &HttpCall, form: RequestFrom) -> Told {
         removals.extend(credential.as_ref().map(|(name, _)| name.clone()));
     }
     headers.push((TO_REMOVE, removals.join(", ")));
-    headers.extend(encode::response_headers(passage, call));
+    headers.extend(response_headers(passage, call));
     Told { answer: Answer { status: 200, headers, body: String::new() }, credential }
 }
 

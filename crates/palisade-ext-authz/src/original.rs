@@ -9,7 +9,7 @@
 use palisade_model::{Reason, Refusal};
 use palisade_pdp::RequestFrom;
 
-use crate::call::Headers;
+use palisade_call::Headers;
 
 /// The client's request, as it came to the proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 //! record, whether or not somebody still waits for it.
 //!
 //! Nothing here evaluates a policy or looks into a token. `OUTCOME_PERMIT` is written in two places of `encode`, from a
-//! permit and from what the decision point says of an item; and in `search`, where it says that a search was answered. A
+//! permit and from what the decision point says of an item; in `search`, where it says that a search was answered; and in `gateways`, where it says that a list was. A
 //! token is written in one place, from a permit that has one.
 
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use palisade_proto::v1::{
     DecideBatchRequest, DecideBatchResponse, DecideRequest, DecideResponse, ExchangeRequest,
     ExchangeResponse, SearchRequest, SearchResponse, VerifyRequest, VerifyResponse,
     decisions_server::{Decisions, DecisionsServer},
+    gateways_server::GatewaysServer,
     tokens_server::{Tokens, TokensServer},
 };
 use tonic::{Request, Response, Status};
@@ -24,6 +25,7 @@ use tonic::{Request, Response, Status};
 mod call;
 mod decode;
 mod encode;
+mod gateways;
 mod search;
 
 use call::Call;
@@ -44,6 +46,12 @@ impl Api {
 #[must_use]
 pub fn decisions(pdp: Arc<Pdp>) -> DecisionsServer<Api> {
     DecisionsServer::new(Api::new(pdp))
+}
+
+/// `palisade.v1.Gateways`, for a gRPC server.
+#[must_use]
+pub fn gateways(pdp: Arc<Pdp>) -> GatewaysServer<Api> {
+    GatewaysServer::new(Api::new(pdp))
 }
 
 /// `palisade.v1.Tokens`, for a gRPC server.

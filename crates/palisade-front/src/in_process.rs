@@ -8,12 +8,13 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use palisade_client::{
-    Answering, Batch, BatchDecision, Decision, DecisionPoint, Exchange, Exchanged, NoAnswer, Presentation,
-    Question, Search, Searched, Verification, wire::Asked,
+    Answering, Batch, BatchDecision, Bind, Check, Checked, Decision, DecisionPoint, Describe, Description,
+    Exchange, Exchanged, GatewayPoint, List, Listed, NoAnswer, Presentation, Question, Search, Searched,
+    Verification, wire::Asked,
 };
 use palisade_model::PepName;
 use palisade_pdp::{Caller, Pdp};
-use palisade_proto::v1::{decisions_server::Decisions, tokens_server::Tokens};
+use palisade_proto::v1::{decisions_server::Decisions, gateways_server::Gateways, tokens_server::Tokens};
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
@@ -77,6 +78,24 @@ impl DecisionPoint for InProcess {
 
     fn exchange<'a>(&'a self, exchange: &'a Exchange) -> Answering<'a, Exchanged> {
         Box::pin(self.ask(exchange, Tokens::exchange))
+    }
+}
+
+impl GatewayPoint for InProcess {
+    fn describe<'a>(&'a self, describe: &'a Describe) -> Answering<'a, Option<Description>> {
+        Box::pin(self.ask(describe, Gateways::describe))
+    }
+
+    fn check<'a>(&'a self, check: &'a Check) -> Answering<'a, Checked> {
+        Box::pin(self.ask(check, Gateways::check))
+    }
+
+    fn list<'a>(&'a self, list: &'a List) -> Answering<'a, Listed> {
+        Box::pin(self.ask(list, Gateways::list))
+    }
+
+    fn bind<'a>(&'a self, bind: &'a Bind) -> Answering<'a, Option<String>> {
+        Box::pin(self.ask(bind, Gateways::bind))
     }
 }
 

@@ -166,6 +166,7 @@ fn access_request(
         credential,
         asked,
         sent: None,
+        handles: Vec::new(),
         client_ip: None,
         host: None,
         path: None,

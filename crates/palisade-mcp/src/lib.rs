@@ -9,6 +9,7 @@
 
 mod attributes;
 mod denial;
+mod listing;
 mod lookalikes;
 mod message;
 mod method;
@@ -18,6 +19,7 @@ use palisade_model::{Action, Asked, Item, Properties, Reason, Refusal, ResourceN
 
 pub use attributes::{Attributes, unread};
 pub use denial::{Reply, denial};
+pub use listing::Listing;
 pub use message::{Unread, read};
 pub use mirrors::Mirrors;
 

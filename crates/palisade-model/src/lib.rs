@@ -6,6 +6,7 @@
 //! to "no clock" is [`SystemClock`], the only place of the project that reads the machine's time.
 
 mod arguments;
+mod handle;
 mod names;
 mod properties;
 mod raw_token;
@@ -15,6 +16,7 @@ mod subject;
 mod time;
 
 pub use arguments::{Arguments, ArgumentsError, as_decimal, canonical_json};
+pub use handle::{Handle, HandleKind, SEAL};
 pub use names::{
     Audience, ClientId, DecisionId, ExchangeName, Issuer, IssuerName, NameError, PepName, PolicyRevision,
     ResourceName, Scope, Scopes,

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Arguments, ExchangeName, PepName, Properties, RawToken, Reason, ResourceName, Subject, Timestamp,
+    Arguments, ExchangeName, Handle, PepName, Properties, RawToken, Reason, ResourceName, Subject, Timestamp,
 };
 
 /// One question to the decision point.
@@ -27,6 +27,8 @@ pub struct AccessRequest {
     pub asked: Result<Asked, Refusal>,
     /// What the caller says of the circumstances, for policies that ask for it.
     pub sent: Option<Arguments>,
+    /// The handles that came and must be the subject's: of sessions and tasks.
+    pub handles: Vec<Handle>,
     /// The client's address, where the PEP is believed in it.
     pub client_ip: Option<IpAddr>,
     /// The host the client asked for, normalised.
@@ -284,6 +286,8 @@ pub enum Surface {
     ExtAuthz,
     /// The HTTP check: `/authz/{resource}/...`.
     HttpAuthz,
+    /// HTTP requests by our own API: adapters and the MCP gateway.
+    Gateway,
     /// Our own API, and the command line: `palisade decide`, `palisade policy test`.
     Decide,
     /// The verification of tokens by our own API.
@@ -309,6 +313,7 @@ impl Surface {
         match self {
             Self::ExtAuthz => "ext_authz",
             Self::HttpAuthz => "http_authz",
+            Self::Gateway => "gateway",
             Self::Decide => "decide",
             Self::Verify => "verify",
             Self::Exchange => "exchange",

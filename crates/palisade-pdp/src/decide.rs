@@ -35,6 +35,7 @@ use crate::{
     UpstreamToken,
     decision::Grant,
     exchange::{Asking, Exchanging, Step, leaves},
+    handles,
     metrics::Metrics,
     principal::{self, Principal},
     question::{Question, about, believed, circumstances, fits_catalogue, permitted_resource, readable},
@@ -280,6 +281,7 @@ impl Pdp {
         let asker = snapshot.askers.get(&snapshot.policies, &resource, &principal);
         judgement.scopes.clone_from(&asker.scopes);
         judgement.principal = Some(principal.clone());
+        handles::are_of(snapshot, &self.audit, request, &principal.subject().entity())?;
         let asked = believed(snapshot, request, readable(request, snapshot.limits.batch)?);
         fits_catalogue(snapshot, &asked)?;
         let circumstances = circumstances(request, now);

@@ -16,6 +16,8 @@ pub mod decide;
 mod decision;
 mod exchange;
 mod findings;
+mod handles;
+mod list;
 pub mod location;
 mod metrics;
 mod peps;
@@ -39,6 +41,8 @@ pub use exchange::{
     AskedExchange, Exchange, ExchangeFailure, Exchanged, Exchanger, Exchanges, FailureKind, Issued, Order,
 };
 pub use findings::{Finding, Findings, ItemOutcome};
+pub use handles::HandleKeys;
+pub use list::{ListMode, ListRequest, Listed, MOST_ENTRIES};
 pub use palisade_policy::Kind;
 pub use peps::{Caller, ClientIp, Pep, PepAuth, Peps, RequestFrom, ResourceFrom, TokenClient};
 pub use resources::{

@@ -108,6 +108,17 @@ impl Metrics {
         self.answered(Surface::Search, resource, reason, duration);
     }
 
+    /// A list; how many entries it shows is on its record.
+    pub(crate) fn listed(
+        &self,
+        surface: Surface,
+        resource: Option<&str>,
+        reason: Reason,
+        duration: Duration,
+    ) {
+        self.answered(surface, resource, reason, duration);
+    }
+
     /// A token of our own that was issued or refused.
     pub(crate) fn issued(&self, reason: Reason, duration: Duration) {
         self.answered(Surface::Sts, None, reason, duration);

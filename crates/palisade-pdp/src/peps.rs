@@ -103,7 +103,12 @@ impl Pep {
     pub fn local(name: PepName) -> Self {
         Self {
             name,
-            surfaces: BTreeSet::from([Surface::ExtAuthz, Surface::HttpAuthz, Surface::Decide]),
+            surfaces: BTreeSet::from([
+                Surface::ExtAuthz,
+                Surface::HttpAuthz,
+                Surface::Gateway,
+                Surface::Decide,
+            ]),
             resources: None,
             resource_from: ResourceFrom::Either,
             client_ip: ClientIp::Source,

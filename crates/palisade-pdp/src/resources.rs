@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::routes::Routes;
+use crate::{ListMode, routes::Routes};
 
 /// One protected resource.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ pub struct Resource {
     pub anonymous: BTreeSet<String>,
     /// Whether denials look for scopes that would turn them into permits.
     pub step_up: bool,
+    /// What lists show.
+    pub list: ListMode,
     /// How MCP denials other than 401 and step-up are told.
     pub denial_form: DenialForm,
     /// Origins of browsers that may read answers.
@@ -84,6 +86,14 @@ pub struct ScopeSettings {
 }
 
 impl Resource {
+    /// The origin of its identifier (RFC 6454): `https://mcp.example.com`.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        let scheme = self.identifier.find("://").map_or(0, |at| at + 3);
+        let path = self.identifier.get(scheme..).and_then(|rest| rest.find(['/', '?', '#']));
+        self.identifier.get(..path.map_or(self.identifier.len(), |at| scheme + at)).unwrap_or_default()
+    }
+
     /// A request of an HTTP service as an item. The path is one that [`crate::location::Location`] has accepted.
     ///
     /// # Errors
@@ -244,6 +254,13 @@ impl Resources {
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<&Arc<Resource>> {
         self.by_name.get(name)
+    }
+
+    /// The resource of this name, where this host is one of its places' hosts.
+    #[must_use]
+    pub fn at_host(&self, name: &ResourceName, host: &str) -> Option<&Arc<Resource>> {
+        let mut there = self.by_host.get(host)?.iter().map(|(_, resource)| resource);
+        there.find(|resource| resource.name == *name)
     }
 
     /// The resource whose place has this host and the longest prefix of this path, by whole segments.

@@ -6,7 +6,7 @@ use palisade_model::PolicyRevision;
 use palisade_policy::Policies;
 use palisade_token::Verifier;
 
-use crate::{Askers, Exchanges, Peps, Resources, Sts};
+use crate::{Askers, Exchanges, HandleKeys, Peps, Resources, Sts};
 
 /// One configuration with its policies, schema, entities, catalogues and issuers, under one revision. A request uses
 /// one snapshot from start to end.
@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub verifier: Arc<Verifier>,
     /// The limits.
     pub limits: Limits,
+    /// The keys that bind handles of servers to subjects.
+    pub handle_keys: Arc<HandleKeys>,
     /// What has been prepared of those who ask; empty in a new snapshot.
     pub askers: Askers,
 }

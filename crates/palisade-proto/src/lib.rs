@@ -70,5 +70,40 @@ impl fmt::Debug for v1::ExchangeResponse {
     }
 }
 
+impl fmt::Debug for v1::Header {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, value: _ } = self;
+        write!(formatter, "Header({name:?}, ..)")
+    }
+}
+
+impl fmt::Debug for v1::HttpRequest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { method, scheme, host, path: _, headers, client_address: _ } = self;
+        write!(formatter, "HttpRequest({method:?}, {scheme:?}, {host:?}, {headers:?}, ..)")
+    }
+}
+
+impl fmt::Debug for v1::CheckRequest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { resource, request, body: _, truncated } = self;
+        write!(formatter, "CheckRequest({resource:?}, {request:?}, {truncated}, ..)")
+    }
+}
+
+impl fmt::Debug for v1::Passage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { remove, set, response, body: _ } = self;
+        write!(formatter, "Passage({remove:?}, {set:?}, {response:?}, ..)")
+    }
+}
+
+impl fmt::Debug for v1::Answer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { status, headers, body: _ } = self;
+        write!(formatter, "Answer({status}, {headers:?}, ..)")
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -809,6 +809,745 @@ pub mod decisions_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Which resource.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DescribeRequest {
+    /// The resource's name in the configuration. Empty: the only resource that the caller may ask about.
+    #[prost(string, tag = "1")]
+    pub resource: ::prost::alloc::string::String,
+}
+/// What a resource is. A caller that may not ask about it gets a message without a resource.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DescribeResponse {
+    /// Its name in the configuration.
+    #[prost(string, tag = "1")]
+    pub resource: ::prost::alloc::string::String,
+    /// Its identifier (RFC 8707).
+    #[prost(string, tag = "2")]
+    pub identifier: ::prost::alloc::string::String,
+    /// The path of its metadata document (RFC 9728 section 3.1).
+    #[prost(string, tag = "3")]
+    pub metadata_path: ::prost::alloc::string::String,
+    /// The document: the text of one JSON object.
+    #[prost(string, tag = "4")]
+    pub metadata: ::prost::alloc::string::String,
+    /// Origins of browsers that may read answers.
+    #[prost(string, repeated, tag = "5")]
+    pub origins: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The revision of the policies and the configuration in force.
+    #[prost(string, tag = "6")]
+    pub policy_revision: ::prost::alloc::string::String,
+}
+/// A header field.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct Header {
+    /// The name, in lower case.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The value.
+    #[prost(bytes = "vec", tag = "2")]
+    pub value: ::prost::alloc::vec::Vec<u8>,
+}
+/// An HTTP request as it came.
+#[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct HttpRequest {
+    /// The method.
+    #[prost(string, tag = "1")]
+    pub method: ::prost::alloc::string::String,
+    /// `http` or `https`, as the client sees it.
+    #[prost(string, tag = "2")]
+    pub scheme: ::prost::alloc::string::String,
+    /// The `Host`, or the authority.
+    #[prost(string, tag = "3")]
+    pub host: ::prost::alloc::string::String,
+    /// The path as it came, with its query.
+    #[prost(string, tag = "4")]
+    pub path: ::prost::alloc::string::String,
+    /// Every header field, in order.
+    #[prost(message, repeated, tag = "5")]
+    pub headers: ::prost::alloc::vec::Vec<Header>,
+    /// The address of the client. It counts as far as the caller's `client_ip` says.
+    #[prost(string, tag = "6")]
+    pub client_address: ::prost::alloc::string::String,
+}
+/// A request that wants to go on.
+#[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct CheckRequest {
+    /// The resource's name in the configuration. Empty: the only resource that the caller may ask about.
+    #[prost(string, tag = "1")]
+    pub resource: ::prost::alloc::string::String,
+    /// The request. Absent is denied.
+    #[prost(message, optional, tag = "2")]
+    pub request: ::core::option::Option<HttpRequest>,
+    /// The whole body; absent where none came.
+    #[prost(bytes = "vec", optional, tag = "3")]
+    pub body: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
+    /// Whether there was more of a body than the caller took in.
+    #[prost(bool, tag = "4")]
+    pub truncated: bool,
+}
+/// Whether it may.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CheckResponse {
+    /// The id of the decision and of its record. Empty where nothing had to be decided.
+    #[prost(string, tag = "1")]
+    pub decision_id: ::prost::alloc::string::String,
+    /// How it came out. A request goes on with `OUTCOME_PERMIT` and `OUTCOME_OBSERVED`, and with nothing else.
+    #[prost(enumeration = "Outcome", tag = "2")]
+    pub outcome: i32,
+    /// Why: one of the closed list of reason codes.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// The revision of the policies and the configuration that decided.
+    #[prost(string, tag = "4")]
+    pub policy_revision: ::prost::alloc::string::String,
+    /// Whose authority is used, as records name it: `User::"corp/alice"`. Present where the request goes on.
+    #[prost(string, optional, tag = "5")]
+    pub subject: ::core::option::Option<::prost::alloc::string::String>,
+    /// When the token ends, and with it every stream that was opened by it.
+    #[prost(message, optional, tag = "6")]
+    pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// What to change. Present where the request goes on.
+    #[prost(message, optional, tag = "7")]
+    pub passage: ::core::option::Option<Passage>,
+    /// What the client is told. Present where it does not.
+    #[prost(message, optional, tag = "8")]
+    pub answer: ::core::option::Option<Answer>,
+}
+/// What to change of a request that goes on.
+#[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct Passage {
+    /// Header fields to take away, before any are set.
+    #[prost(string, repeated, tag = "1")]
+    pub remove: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Header fields to set, in place of what the client sent under their names.
+    #[prost(message, repeated, tag = "2")]
+    pub set: ::prost::alloc::vec::Vec<Header>,
+    /// Header fields for the client, beside the server's answer. `vary` is added to what the server says; all others replace it.
+    #[prost(message, repeated, tag = "3")]
+    pub response: ::prost::alloc::vec::Vec<Header>,
+    /// The body to send on in place of the client's, where they differ.
+    #[prost(bytes = "vec", optional, tag = "4")]
+    pub body: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
+}
+/// An HTTP answer.
+#[derive(Clone, PartialEq, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct Answer {
+    /// The status code.
+    #[prost(uint32, tag = "1")]
+    pub status: u32,
+    /// The header fields.
+    #[prost(message, repeated, tag = "2")]
+    pub headers: ::prost::alloc::vec::Vec<Header>,
+    /// The body.
+    #[prost(bytes = "vec", tag = "3")]
+    pub body: ::prost::alloc::vec::Vec<u8>,
+}
+/// A list that a server has answered with.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListRequest {
+    /// The resource's name in the configuration. Empty: the only resource that the caller may ask about.
+    #[prost(string, tag = "1")]
+    pub resource: ::prost::alloc::string::String,
+    /// The request that the list answers.
+    #[prost(message, optional, tag = "2")]
+    pub request: ::core::option::Option<HttpRequest>,
+    /// Which list: `tools/list`, `prompts/list`, `resources/list` or `resources/templates/list`.
+    #[prost(string, tag = "3")]
+    pub list: ::prost::alloc::string::String,
+    /// The name, URI or URI template of each entry, in the list's order: at most 10,000.
+    #[prost(string, repeated, tag = "4")]
+    pub entries: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// What of it may be seen.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListResponse {
+    /// The id of the decision and of its record.
+    #[prost(string, tag = "1")]
+    pub decision_id: ::prost::alloc::string::String,
+    /// Whether the list may be seen at all: `OUTCOME_PERMIT`, or nothing of it may be.
+    #[prost(enumeration = "Outcome", tag = "2")]
+    pub outcome: i32,
+    /// Why.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// The revision of the policies and the configuration that decided.
+    #[prost(string, tag = "4")]
+    pub policy_revision: ::prost::alloc::string::String,
+    /// The positions of the entries that may be seen, from 0, in order.
+    #[prost(uint32, repeated, tag = "5")]
+    pub shown: ::prost::alloc::vec::Vec<u32>,
+    /// What the client is told where it may see nothing.
+    #[prost(message, optional, tag = "6")]
+    pub answer: ::core::option::Option<Answer>,
+}
+/// A handle of a server.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BindRequest {
+    /// The resource's name in the configuration. Empty: the only resource that the caller may ask about.
+    #[prost(string, tag = "1")]
+    pub resource: ::prost::alloc::string::String,
+    /// The subject, as `Check` has named it.
+    #[prost(string, tag = "2")]
+    pub subject: ::prost::alloc::string::String,
+    /// What the handle stands for.
+    #[prost(enumeration = "Handle", tag = "3")]
+    pub handle: i32,
+    /// The handle, as the server has issued it: at most 512 visible ASCII characters.
+    #[prost(string, tag = "4")]
+    pub id: ::prost::alloc::string::String,
+    /// The tool that made the task.
+    #[prost(string, tag = "5")]
+    pub tool: ::prost::alloc::string::String,
+}
+/// The handle for the client.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BindResponse {
+    /// The bound handle; empty where it cannot be bound, and then the client must not get the handle.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+/// What a handle stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Handle {
+    /// Nothing. Such a request is refused.
+    Unspecified = 0,
+    /// A session: `Mcp-Session-Id`.
+    Session = 1,
+    /// A task.
+    Task = 2,
+}
+impl Handle {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "HANDLE_UNSPECIFIED",
+            Self::Session => "HANDLE_SESSION",
+            Self::Task => "HANDLE_TASK",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "HANDLE_UNSPECIFIED" => Some(Self::Unspecified),
+            "HANDLE_SESSION" => Some(Self::Session),
+            "HANDLE_TASK" => Some(Self::Task),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod gateways_client {
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Gateways: may this HTTP request go on, and what of the answer may the client see?
+    ///
+    /// Who stands in front of a resource asks here with the request as it came. It gets the answer for the client, or what to
+    /// change of the request before it goes on, and needs to know nothing of tokens, policies and challenges. A call that fails,
+    /// with any status but OK, has no answer: nothing goes on. Callers are the PEPs of the configuration that have the surface
+    /// `gateway`, and the unnamed caller on loopback.
+    #[derive(Debug, Clone)]
+    pub struct GatewaysClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl GatewaysClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> GatewaysClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> GatewaysClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            GatewaysClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Tells what a resource is: where it is found, and its metadata document (RFC 9728). That is no decision.
+        pub async fn describe(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DescribeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DescribeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/palisade.v1.Gateways/Describe",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("palisade.v1.Gateways", "Describe"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Decides whether a request may go on.
+        pub async fn check(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CheckRequest>,
+        ) -> std::result::Result<tonic::Response<super::CheckResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/palisade.v1.Gateways/Check",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("palisade.v1.Gateways", "Check"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Decides which entries of a list its reader may see: those whose own call is permitted, or would be after a step-up.
+        pub async fn list(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/palisade.v1.Gateways/List",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("palisade.v1.Gateways", "List"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Binds a handle that a server has issued to the resource and to the subject, so that no other can use it: the id of a
+        /// session or of a task. `Check` takes a bound handle, and refuses every other.
+        pub async fn bind(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BindRequest>,
+        ) -> std::result::Result<tonic::Response<super::BindResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/palisade.v1.Gateways/Bind",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("palisade.v1.Gateways", "Bind"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod gateways_server {
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with GatewaysServer.
+    #[async_trait]
+    pub trait Gateways: std::marker::Send + std::marker::Sync + 'static {
+        /// Tells what a resource is: where it is found, and its metadata document (RFC 9728). That is no decision.
+        async fn describe(
+            &self,
+            request: tonic::Request<super::DescribeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DescribeResponse>,
+            tonic::Status,
+        >;
+        /// Decides whether a request may go on.
+        async fn check(
+            &self,
+            request: tonic::Request<super::CheckRequest>,
+        ) -> std::result::Result<tonic::Response<super::CheckResponse>, tonic::Status>;
+        /// Decides which entries of a list its reader may see: those whose own call is permitted, or would be after a step-up.
+        async fn list(
+            &self,
+            request: tonic::Request<super::ListRequest>,
+        ) -> std::result::Result<tonic::Response<super::ListResponse>, tonic::Status>;
+        /// Binds a handle that a server has issued to the resource and to the subject, so that no other can use it: the id of a
+        /// session or of a task. `Check` takes a bound handle, and refuses every other.
+        async fn bind(
+            &self,
+            request: tonic::Request<super::BindRequest>,
+        ) -> std::result::Result<tonic::Response<super::BindResponse>, tonic::Status>;
+    }
+    /// Gateways: may this HTTP request go on, and what of the answer may the client see?
+    ///
+    /// Who stands in front of a resource asks here with the request as it came. It gets the answer for the client, or what to
+    /// change of the request before it goes on, and needs to know nothing of tokens, policies and challenges. A call that fails,
+    /// with any status but OK, has no answer: nothing goes on. Callers are the PEPs of the configuration that have the surface
+    /// `gateway`, and the unnamed caller on loopback.
+    #[derive(Debug)]
+    pub struct GatewaysServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> GatewaysServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for GatewaysServer<T>
+    where
+        T: Gateways,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/palisade.v1.Gateways/Describe" => {
+                    struct DescribeSvc<T: Gateways>(pub Arc<T>);
+                    impl<T: Gateways> tonic::server::UnaryService<super::DescribeRequest>
+                    for DescribeSvc<T> {
+                        type Response = super::DescribeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DescribeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Gateways>::describe(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DescribeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/palisade.v1.Gateways/Check" => {
+                    struct CheckSvc<T: Gateways>(pub Arc<T>);
+                    impl<T: Gateways> tonic::server::UnaryService<super::CheckRequest>
+                    for CheckSvc<T> {
+                        type Response = super::CheckResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CheckRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Gateways>::check(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CheckSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/palisade.v1.Gateways/List" => {
+                    struct ListSvc<T: Gateways>(pub Arc<T>);
+                    impl<T: Gateways> tonic::server::UnaryService<super::ListRequest>
+                    for ListSvc<T> {
+                        type Response = super::ListResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Gateways>::list(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/palisade.v1.Gateways/Bind" => {
+                    struct BindSvc<T: Gateways>(pub Arc<T>);
+                    impl<T: Gateways> tonic::server::UnaryService<super::BindRequest>
+                    for BindSvc<T> {
+                        type Response = super::BindResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BindRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Gateways>::bind(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BindSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for GatewaysServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "palisade.v1.Gateways";
+    impl<T> tonic::server::NamedService for GatewaysServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// The token and who it is presented to.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 #[prost(skip_debug)]

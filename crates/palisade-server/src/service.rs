@@ -224,7 +224,8 @@ async fn decision_router(
     let check = palisade_ext_authz::grpc::server(Arc::clone(pdp));
     let decisions = palisade_front::grpc::decisions(Arc::clone(pdp));
     let tokens = palisade_front::grpc::tokens(Arc::clone(pdp));
-    let services = ["", name_of(&check), name_of(&decisions), name_of(&tokens)];
+    let gateways = palisade_front::grpc::gateways(Arc::clone(pdp));
+    let services = ["", name_of(&check), name_of(&decisions), name_of(&tokens), name_of(&gateways)];
     set_health(&reporter, services, ServingStatus::Serving).await;
     tokio::spawn(report_stop(reporter, services, stop));
     // Envoy's own service is not described: the crate that has its messages has no descriptors of them.
@@ -235,6 +236,7 @@ async fn decision_router(
     let grpc = tonic::service::Routes::new(check)
         .add_service(decisions)
         .add_service(tokens)
+        .add_service(gateways)
         .add_service(health)
         .add_service(reflection)
         .prepare()
@@ -255,7 +257,7 @@ const fn name_of<S: tonic::server::NamedService>(_service: &S) -> &'static str {
     S::NAME
 }
 
-async fn set_health(reporter: &HealthReporter, services: [&str; 4], status: ServingStatus) {
+async fn set_health(reporter: &HealthReporter, services: [&str; 5], status: ServingStatus) {
     for service in services {
         reporter.set_service_status(service, status).await;
     }
@@ -263,7 +265,7 @@ async fn set_health(reporter: &HealthReporter, services: [&str; 4], status: Serv
 
 /// Tells whoever checks or watches that the service stops. Streams that watch end soon after, since they would keep
 /// the service from ending.
-async fn report_stop(mut reporter: HealthReporter, services: [&'static str; 4], stop: CancellationToken) {
+async fn report_stop(mut reporter: HealthReporter, services: [&'static str; 5], stop: CancellationToken) {
     stop.cancelled().await;
     set_health(&reporter, services, ServingStatus::NotServing).await;
     tokio::time::sleep(LAST_WATCH).await;

@@ -197,6 +197,7 @@ fn access_request(question: &SingleQuestion, resource: &Resource, pep: Option<Pe
         asked,
         sent: None,
         credential: question.token.clone().map_or(Credential::Absent, Credential::Token),
+        handles: Vec::new(),
         client_ip: None,
         host: None,
         path,

@@ -140,6 +140,7 @@ fn setup() -> Setup {
         exchanges: Default::default(),
         sts: None,
         askers: Askers::default(),
+            handle_keys: Default::default(),
     };
     let pdp = Arc::new(Pdp::new(PdpSettings { snapshot, audit, clock, most_concurrent: 16 }));
     Setup { router: palisade_authzen::router(pdp, Some("https://pdp.test")), _log: log }
@@ -160,6 +161,7 @@ fn resource() -> Resource {
         routes: Routes::new([] as [&str; 0]).expect("routes"),
         anonymous: BTreeSet::new(),
         step_up: true,
+        list: Default::default(),
         denial_form: DenialForm::Http,
         cors_origins: BTreeSet::new(),
         upstream_token: UpstreamToken::Strip,

@@ -88,6 +88,7 @@ pub static SETUP: LazyLock<Setup> = LazyLock::new(|| {
         exchanges: Default::default(),
         sts: None,
         askers: Askers::default(),
+            handle_keys: Default::default(),
     };
     let tokens = (0..SUBJECTS).map(|subject| token(&key, subject, clock.now().unix_seconds())).collect();
     let audit = AuditLog::open(audit, Arc::clone(&clock)).expect("a decision log");
@@ -154,6 +155,7 @@ fn resource(name: &str, kind: Kind) -> Resource {
         // It reaches the policies without a token, and none permits anything.
         anonymous: BTreeSet::from(["initialize".to_owned(), "tools/call".to_owned()]),
         step_up: true,
+        list: Default::default(),
         denial_form: DenialForm::Http,
         cors_origins: BTreeSet::from(["https://app.test".to_owned()]),
         upstream_token: UpstreamToken::Strip,

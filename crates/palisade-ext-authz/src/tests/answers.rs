@@ -5,11 +5,8 @@ use palisade_pdp::{Caller, Denial, Kind, Remedy};
 use serde_json::{Value, json};
 
 use super::fixture::*;
-use crate::{
-    call::Headers,
-    grpc,
-    identity::{Passage, subject_text},
-};
+use crate::grpc;
+use palisade_call::{Headers, Passage, subject_text};
 
 const REMOVED: &str = "authorization x-http-method x-http-method-override x-method-override x-palisade_decision \
     x-palisade_scopes x-palisade_subject x_palisade-decision x_palisade-scopes x_palisade-subject x_palisade_decision \
@@ -245,9 +242,9 @@ fn no_reason_makes_a_denial_an_allow_in_either_form() {
                 let (code, status) = denied(&response);
                 assert!(code == 7 || code == 16, "{reason}");
                 assert!(status >= 200, "{reason}");
-                let over_http = crate::call::HttpCall { surface: HTTP, ..call };
+                let over_http = palisade_call::HttpCall { surface: HTTP, ..call };
                 assert_ne!(
-                    crate::encode::denial_answer(&denial, &over_http, &decoded).status,
+                    palisade_call::denial_answer(&denial, &over_http, &decoded).status,
                     200,
                     "{reason}"
                 );

@@ -18,11 +18,8 @@ use tonic::{
 };
 
 use super::fixture::*;
-use crate::{
-    call::HttpCall,
-    decode::{Believed, decode},
-    encode, grpc,
-};
+use crate::{encode, grpc};
+use palisade_call::{Believed, HttpCall, decode};
 
 const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
 

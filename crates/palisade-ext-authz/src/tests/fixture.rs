@@ -36,10 +36,8 @@ use palisade_token::{IssuerSettings, KeySource, Verifier, install_crypto_provide
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{
-    decode::{Believed, Decoded, decode},
-    grpc,
-};
+use crate::grpc;
+use palisade_call::{Believed, Decoded, decode};
 
 pub(super) const NOW: i64 = 1_700_000_000;
 pub(super) const ORIGIN: &str = "https://app.example.com";
@@ -113,6 +111,7 @@ pub(super) fn fixture_with(limits: Limits) -> Fixture {
             exchanges: super::exchange::exchanges(),
             sts: None,
             askers: Askers::default(),
+            handle_keys: Default::default(),
         },
         audit: AuditLog::open(settings, Arc::clone(&clock)).unwrap(),
         clock,
@@ -166,6 +165,7 @@ pub(super) fn resource(name: &str, kind: Kind) -> Resource {
         routes: Routes::new(["/v1/orders/{id}"]).unwrap(),
         anonymous: BTreeSet::from(["initialize".to_owned()]),
         step_up: true,
+        list: Default::default(),
         denial_form: DenialForm::Http,
         cors_origins: BTreeSet::from([ORIGIN.to_owned()]),
         upstream_token: UpstreamToken::Strip,
@@ -183,6 +183,7 @@ pub(super) fn resources() -> Resources {
             Resource {
                 observe_until: Some(Timestamp::from_unix_seconds(NOW + 60)),
                 step_up: false,
+                list: Default::default(),
                 upstream_token: UpstreamToken::Keep,
                 ..resource("watched", Kind::Mcp)
             },

@@ -13,7 +13,8 @@ use palisade_pdp::RequestFrom;
 use tower::ServiceExt;
 
 use super::fixture::*;
-use crate::{call::Named, http};
+use crate::http;
+use palisade_call::Named;
 
 pub(super) fn request(method: &str, target: &str) -> axum::http::request::Builder {
     Request::builder()

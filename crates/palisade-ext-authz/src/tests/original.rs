@@ -12,10 +12,8 @@ use proptest::prelude::*;
 use tower::ServiceExt;
 
 use super::fixture::*;
-use crate::{
-    decode::{Believed, decode},
-    http,
-};
+use crate::http;
+use palisade_call::{Believed, decode};
 
 type Fields<'a> = Vec<(&'a str, &'a str)>;
 
@@ -220,7 +218,7 @@ proptest! {
         form in prop::sample::select(vec![RequestFrom::Call, RequestFrom::XOriginal, RequestFrom::XForwarded]),
         fields in prop::collection::vec((name(), value()), 0..12),
     ) {
-        let mut headers = crate::call::Headers::default();
+        let mut headers = palisade_call::Headers::default();
         for (name, value) in &fields {
             headers.push(name, value.clone());
         }

@@ -17,8 +17,8 @@ pub(super) struct Call {
     pub(super) caller: Caller,
     /// How long the caller waits; the deadline of a decision holds beside it.
     pub(super) patience: Duration,
-    request_id: Option<String>,
-    trace: Option<TraceId>,
+    pub(super) request_id: Option<String>,
+    pub(super) trace: Option<TraceId>,
 }
 
 impl Call {
@@ -50,6 +50,7 @@ impl Call {
             credential: token.map_or(Credential::Absent, |token| Credential::Token(RawToken::new(token))),
             asked: question.asked,
             sent: None,
+            handles: Vec::new(),
             client_ip: None,
             host: None,
             path: question.path,

@@ -115,7 +115,7 @@ pub(super) fn verified(verified: &Result<VerifiedToken, Refusal>) -> VerifyRespo
 }
 
 /// When the token ends, where one came.
-fn expires_at(authority: Option<&Arc<Authority>>) -> Option<prost_types::Timestamp> {
+pub(super) fn expires_at(authority: Option<&Arc<Authority>>) -> Option<prost_types::Timestamp> {
     authority.map(|authority| timestamp(authority.expires_at))
 }
 
@@ -169,7 +169,7 @@ pub(super) fn exchange_outage() -> ExchangeResponse {
     }
 }
 
-fn outcome(decision: &Decision) -> Outcome {
+pub(super) fn outcome(decision: &Decision) -> Outcome {
     match decision {
         Decision::Permit(_) => Outcome::Permit,
         Decision::Observed(_) => Outcome::Observed,

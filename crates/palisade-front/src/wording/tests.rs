@@ -20,6 +20,7 @@ fn resource(kind: Kind) -> Resource {
         routes: Routes::new(["/v1/orders/{id}"]).unwrap(),
         anonymous: BTreeSet::new(),
         step_up: true,
+        list: Default::default(),
         denial_form: DenialForm::Http,
         cors_origins: BTreeSet::new(),
         upstream_token: UpstreamToken::Strip,

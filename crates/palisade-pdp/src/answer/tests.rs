@@ -28,6 +28,7 @@ fn files() -> Resource {
         routes: Routes::default(),
         anonymous: BTreeSet::new(),
         step_up: true,
+        list: Default::default(),
         denial_form: DenialForm::Http,
         cors_origins: BTreeSet::from(["https://app.example.com".to_owned()]),
         upstream_token: UpstreamToken::Strip,

@@ -28,6 +28,7 @@ fn resource(implies: &[(&str, &str)]) -> Arc<Resource> {
         routes: Routes::default(),
         anonymous: BTreeSet::new(),
         step_up: true,
+        list: Default::default(),
         denial_form: DenialForm::Http,
         cors_origins: BTreeSet::new(),
         upstream_token: UpstreamToken::Strip,

@@ -40,6 +40,7 @@ pub(super) fn access_request(sts: Option<&Sts>, request: &TokenRequest) -> Acces
         credential: asked.map_or(Credential::Absent, |asked| Credential::Token(asked.subject_token.clone())),
         asked: target.map_err(|refused| refused.refusal),
         sent: None,
+        handles: Vec::new(),
         client_ip: None,
         host: None,
         path: None,

@@ -49,6 +49,11 @@ fn the_code_is_what_the_files_say() {
                 "ExchangeResponse",
                 "Entity",
                 "SearchRequest",
+                "Header",
+                "HttpRequest",
+                "CheckRequest",
+                "Passage",
+                "Answer",
             ]
             .map(|name| format!("palisade.v1.{name}")),
         )

@@ -74,6 +74,7 @@ pub fn snapshot(
     let verifier = builder.verifier(previous, clock, sts_issuer);
     let peps = builder.peps();
     let exchanges = builder.exchanges(previous);
+    let handle_keys = builder.handle_keys();
     let (resources, world) = builder.resources();
     builder.listeners();
     builder.audit();
@@ -107,6 +108,7 @@ pub fn snapshot(
         sts,
         verifier: Arc::new(verifier),
         limits,
+        handle_keys,
         askers: Askers::default(),
     };
     Ok(Built { snapshot, warnings, observed })
@@ -158,6 +160,7 @@ pub fn roots(loaded: &Loaded) -> Vec<PathBuf> {
     roots.extend(config.exchanges.values().flat_map(super::exchanges::files));
     roots.extend(config.sts.iter().flat_map(super::sts::files));
     roots.extend(super::exchange_cache::files(&config.exchange_cache));
+    roots.extend(super::handles::files(&config.handles));
     roots.extend(resources_with_secrets(config));
     roots.extend(config.issuers.values().filter_map(|issuer| Some(issuer.network.ca.as_ref()?.file.clone())));
     roots

@@ -194,6 +194,7 @@ fn resolve_all(config: &mut Config, base: &Path) {
     let files = config.sts.iter_mut().flat_map(super::sts::files_mut);
     files.for_each(|path| resolve(path, base));
     super::exchange_cache::files_mut(&mut config.exchange_cache).for_each(|path| resolve(path, base));
+    super::handles::files_mut(&mut config.handles).for_each(|path| resolve(path, base));
     resolve_entries(&mut config.peps, &mut config.issuers, &mut config.resources, base);
 }
 

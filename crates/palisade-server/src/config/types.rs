@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use palisade_audit::{Durability, OnFull};
 use palisade_exchange::{Provider, ResultCheck, SecretIn, TokenType};
 use palisade_model::{ExchangeName, IssuerName, PepName, ResourceName, Scope, Surface};
-use palisade_pdp::{ClientIp, DenialForm, Kind, RequestFrom, ResourceFrom};
+use palisade_pdp::{ClientIp, DenialForm, Kind, ListMode, RequestFrom, ResourceFrom};
 use palisade_policy::OnError;
 use palisade_token::{Algorithm, GroupsOverage, Profile};
 use schemars::JsonSchema;
@@ -56,6 +56,9 @@ pub struct Config {
     /// Where replicas share what they exchanged; default: each keeps its own, in memory.
     #[serde(default)]
     pub exchange_cache: ExchangeCache,
+    /// What binds sessions and tasks to their subjects.
+    #[serde(default)]
+    pub handles: Handles,
     /// The policies.
     #[serde(default)]
     pub policies: Policies,
@@ -65,6 +68,15 @@ pub struct Config {
     /// Traces and metrics.
     #[serde(default)]
     pub telemetry: Telemetry,
+}
+
+/// What binds sessions and tasks of MCP servers to their subjects.
+#[derive(Debug, Clone, Deserialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Handles {
+    /// 32 random bytes each, in base64 or hex: the first binds, both prove. Replicas share them; default: a key of this
+    /// installation, which no other replica has.
+    pub keys: Vec<Secret>,
 }
 
 /// A file named by `include`.
@@ -379,6 +391,8 @@ pub struct Resource {
     pub tools: Option<Tools>,
     /// MCP methods, or HTTP methods for kind http, that may reach policy without a token.
     pub anonymous: Option<Vec<String>>,
+    /// What lists show: `reachable` (permitted, or after a step-up) or `permitted`; kind mcp.
+    pub list: Option<ListMode>,
     /// Whether denials look for scopes that would turn them into permits.
     pub step_up: Option<Switch>,
     /// How MCP denials other than 401 and step-up are told.

@@ -6,7 +6,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use palisade_mcp::{Reply, Unread};
-use palisade_model::{AccessRequest, Asked, Credential, Reason, Refusal, TraceId};
+use palisade_model::{AccessRequest, Asked, Credential, Reason, Refusal, Surface, TraceId};
 use palisade_pdp::{
     Caller, ClientIp, Kind, Pep, Peps, RequestFrom, Resource, ResourceFrom, Resources,
     location::{self, Location},
@@ -14,7 +14,7 @@ use palisade_pdp::{
 
 use crate::{
     call::{HttpCall, Named},
-    credential, mcp,
+    credential, handles, mcp,
 };
 
 /// The most bytes of a request id.
@@ -22,17 +22,17 @@ const MAX_REQUEST_ID: usize = 256;
 
 /// Who calls, what it is believed, and what may be asked for.
 #[derive(Debug)]
-pub(crate) struct Believed<'a> {
-    pub(crate) caller: &'a Caller,
-    pub(crate) pep: Option<&'a Pep>,
-    pub(crate) resources: &'a Resources,
-    pub(crate) max_body: usize,
-    pub(crate) max_batch: usize,
+pub struct Believed<'a> {
+    pub caller: &'a Caller,
+    pub pep: Option<&'a Pep>,
+    pub resources: &'a Resources,
+    pub max_body: usize,
+    pub max_batch: usize,
 }
 
 impl<'a> Believed<'a> {
     /// What a caller is believed by a configuration.
-    pub(crate) fn new(
+    pub fn new(
         caller: &'a Caller,
         peps: &'a Peps,
         resources: &'a Resources,
@@ -44,30 +44,30 @@ impl<'a> Believed<'a> {
     }
 
     /// Where its HTTP checks say what the client's request is.
-    pub(crate) fn request_from(&self) -> RequestFrom {
+    pub fn request_from(&self) -> RequestFrom {
         self.pep.map(|pep| pep.request_from).unwrap_or_default()
     }
 
-    pub(crate) fn mcp_metadata(&self) -> bool {
+    pub fn mcp_metadata(&self) -> bool {
         self.pep.is_some_and(|pep| pep.mcp_metadata)
     }
 }
 
 /// A call, decoded.
 #[derive(Debug)]
-pub(crate) struct Decoded {
+pub struct Decoded {
     /// The question.
-    pub(crate) request: AccessRequest,
+    pub request: AccessRequest,
     /// The resource it is about, where it is known.
-    pub(crate) resource: Option<Arc<Resource>>,
+    pub resource: Option<Arc<Resource>>,
     /// The JSON-RPC messages of a body that was not read.
-    pub(crate) replies: Vec<Reply>,
+    pub replies: Vec<Reply>,
     /// Whether that body was a batch.
-    pub(crate) batch: bool,
+    pub batch: bool,
 }
 
 /// Decodes a call.
-pub(crate) fn decode(call: &HttpCall, believed: &Believed<'_>) -> Decoded {
+pub fn decode(call: &HttpCall, believed: &Believed<'_>) -> Decoded {
     let location = Location::parse(&call.target);
     let host = location::host(&call.host, &call.scheme);
     let resource = resource(call, believed, host.as_deref().ok(), location.as_ref().ok());
@@ -81,9 +81,13 @@ pub(crate) fn decode(call: &HttpCall, believed: &Believed<'_>) -> Decoded {
         | (Some(_), None, Ok(_), Err(refusal)) => Err(refusal.clone().into()),
         (Some(resource), None, Ok(_), Ok(location)) => asked(call, believed, resource, location),
     };
-    let (asked, replies, batch) = match asked {
+    let (mut asked, replies, batch) = match asked {
         Ok(asked) => (Ok(asked), Vec::new(), false),
         Err(Unread { refusal, replies, batch }) => (Err(refusal), replies, batch),
+    };
+    let handles = match &resource {
+        Some(resource) if call.surface == Surface::Gateway => handles::read(call, &mut asked, &resource.name),
+        Some(_) | None => Vec::new(),
     };
     let request = AccessRequest {
         pep: believed.caller.0.clone(),
@@ -92,6 +96,7 @@ pub(crate) fn decode(call: &HttpCall, believed: &Believed<'_>) -> Decoded {
         credential: credential::read(call.headers.all("authorization"), token_in_query),
         asked,
         sent: None,
+        handles,
         client_ip: client_ip(call, believed),
         host: host.ok(),
         path: location.ok().map(|location| location.path),
@@ -104,7 +109,7 @@ pub(crate) fn decode(call: &HttpCall, believed: &Believed<'_>) -> Decoded {
 impl Decoded {
     /// The origin of a CORS preflight that is answered without a decision: of a known resource, by a caller that may
     /// ask about it.
-    pub(crate) fn preflight<'a>(
+    pub fn preflight<'a>(
         &'a self,
         call: &'a HttpCall,
         believed: &Believed<'_>,
@@ -128,6 +133,7 @@ fn resource(
     let by_place = || resources.at(host?, &location?.path);
     let found = match &call.named {
         Named::Segment(name) => resources.by_name(name),
+        Named::Name(name) => host.and_then(|host| resources.at_host(name, host)),
         Named::Route(extension) => {
             let by_extension = || resources.by_name(extension.as_deref()?);
             match believed.pep.map(|pep| pep.resource_from).unwrap_or_default() {
@@ -147,9 +153,25 @@ fn asked(
     resource: &Resource,
     location: &Location,
 ) -> Result<Asked, Unread> {
+    if call.surface == Surface::Gateway && !is_own_origin(call, resource) {
+        return Err(Refusal::new(
+            Reason::Forbidden,
+            "the `origin` is neither the resource's own nor allowed",
+        )
+        .into());
+    }
     match resource.kind {
         Kind::Mcp => mcp::asked(call, believed, &resource.name),
         Kind::Http => Ok(Asked::one(resource.http_item(&call.method, &location.path)?)),
+    }
+}
+
+/// Whether no page of another origin has sent the request (MCP 2026-07-28, Streamable HTTP: servers validate `Origin`).
+fn is_own_origin(call: &HttpCall, resource: &Resource) -> bool {
+    match call.headers.all("origin") {
+        [] => true,
+        [origin] => resource.cors_origins.contains(origin) || *origin == resource.origin(),
+        _ => false,
     }
 }
 

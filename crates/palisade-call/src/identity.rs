@@ -17,16 +17,16 @@ const MAX_SCOPES: usize = 4_096;
 
 /// A call that is let by.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Passage<'a> {
-    pub(crate) id: DecisionId,
-    pub(crate) resource: &'a Resource,
-    pub(crate) subject: &'a Subject,
-    pub(crate) authority: Option<&'a Authority>,
-    pub(crate) revision: &'a str,
+pub struct Passage<'a> {
+    pub id: DecisionId,
+    pub resource: &'a Resource,
+    pub subject: &'a Subject,
+    pub authority: Option<&'a Authority>,
+    pub revision: &'a str,
     /// What the upstream gets in place of the client's credential.
-    pub(crate) upstream: &'a Upstream,
+    pub upstream: &'a Upstream,
     /// The denial that enforcement would have given, for a resource under observation.
-    pub(crate) observed: Option<Reason>,
+    pub observed: Option<Reason>,
 }
 
 impl<'a> From<&'a Permit> for Passage<'a> {
@@ -59,7 +59,7 @@ impl<'a> From<&'a Observed> for Passage<'a> {
 
 impl Passage<'_> {
     /// The headers for the upstream. An anonymous call has none.
-    pub(crate) fn headers(&self) -> Vec<(&'static str, String)> {
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
         if matches!(self.subject.kind, SubjectKind::Anonymous) {
             return Vec::new();
         }
@@ -77,7 +77,7 @@ impl Passage<'_> {
     }
 
     /// The header that takes the place of the client's credential: name, in lower case, and value.
-    pub(crate) fn credential(&self) -> Option<(&str, String)> {
+    pub fn credential(&self) -> Option<(&str, String)> {
         match self.upstream {
             Upstream::Strip | Upstream::Keep => None,
             Upstream::Exchanged(issued) => {
@@ -91,7 +91,7 @@ impl Passage<'_> {
     /// what the client sent.
     ///
     /// They are named also where we have not seen them: a proxy need not send us every header.
-    pub(crate) fn removals(&self, set: &[(&'static str, String)], client: &Headers) -> Vec<String> {
+    pub fn removals(&self, set: &[(&'static str, String)], client: &Headers) -> Vec<String> {
         let of_client = client.iter().map(|(name, _)| name.to_owned());
         let overrides = METHOD_OVERRIDES.map(str::to_owned);
         let mut names: Vec<String> =
@@ -128,7 +128,7 @@ fn own_spellings() -> impl Iterator<Item = String> {
 }
 
 /// `User::"corp/alice"`, with everything but visible ASCII percent-encoded, and what delimits it too.
-pub(crate) fn subject_text(subject: &Subject) -> String {
+pub fn subject_text(subject: &Subject) -> String {
     let mut text = format!("{}::\"", subject.kind.type_name());
     for byte in subject.id.bytes() {
         if byte.is_ascii_graphic() && !matches!(byte, b'%' | b'"' | b'\\' | b',') {

@@ -1,0 +1,83 @@
+//! A decision as what a client gets over HTTP: an answer instead of the upstream's, or header fields beside it.
+
+use palisade_mcp::Reply;
+use palisade_model::{Reason, Surface};
+use palisade_pdp::{
+    Denial, DenialForm, Kind,
+    answer::{self, Answer},
+};
+
+use crate::{call::HttpCall, decode::Decoded, identity::Passage};
+
+/// What a client is told of a denial, over HTTP or in JSON-RPC.
+#[must_use]
+pub fn denial_answer(denial: &Denial, call: &HttpCall, decoded: &Decoded) -> Answer {
+    let http = answer::http(denial, call.headers.only("origin"));
+    let Some(resource) = denial.resource.as_deref().filter(|resource| resource.kind == Kind::Mcp) else {
+        return http;
+    };
+    let mismatch = matches!(denial.reason, Reason::HeaderMismatch);
+    let jsonrpc = matches!(resource.denial_form, DenialForm::Jsonrpc)
+        && may_deny_with_200(call.surface)
+        && is_told_in_jsonrpc(denial.reason);
+    if !mismatch && !jsonrpc {
+        return http;
+    }
+    let error = jsonrpc_error(denial, decoded);
+    if error.is_null() {
+        return http;
+    }
+    Answer { status: if mismatch { 400 } else { 200 }, body: error.to_string(), ..http }
+}
+
+/// What could not be read stays an HTTP 400, beside everything that the contract keeps in HTTP.
+fn is_told_in_jsonrpc(reason: Reason) -> bool {
+    let unreadable =
+        matches!(reason, Reason::RequestMalformed | Reason::RequestTruncated | Reason::RequestBodyMissing);
+    !unreadable && !answer::is_http_only(reason)
+}
+
+/// Whether an answer with HTTP status 200 can be a denial at this entry: over HTTP it would be an allow.
+const fn may_deny_with_200(surface: Surface) -> bool {
+    match surface {
+        Surface::ExtAuthz | Surface::Gateway => true,
+        Surface::HttpAuthz
+        | Surface::Decide
+        | Surface::Verify
+        | Surface::Exchange
+        | Surface::Authzen
+        | Surface::Search
+        | Surface::Toolhive
+        | Surface::Contextforge
+        | Surface::Sts => false,
+    }
+}
+
+fn jsonrpc_error(denial: &Denial, decoded: &Decoded) -> serde_json::Value {
+    if denial.replies.is_empty() {
+        return palisade_mcp::denial(denial.reason, &decoded.replies, decoded.batch);
+    }
+    let reply = |reply: &palisade_pdp::Reply| Reply { action: reply.action.clone(), id: reply.id.clone() };
+    let replies: Vec<Reply> = denial.replies.iter().map(reply).collect();
+    palisade_mcp::denial(denial.reason, &replies, denial.batch)
+}
+
+/// The headers that a client gets beside the upstream's answer. Whether that may be cached is the upstream's business.
+#[must_use]
+pub fn response_headers(passage: &Passage<'_>, call: &HttpCall) -> Vec<(&'static str, String)> {
+    let mut headers = vec![(answer::DECISION_ID, passage.id.to_string())];
+    headers.extend(answer::cors(passage.resource, call.headers.only("origin")));
+    headers
+}
+
+/// The answer when this service itself fails, so that no proxy takes the failure for an error of the connection.
+#[must_use]
+pub fn outage() -> Answer {
+    let headers = [("content-type", "application/json"), ("cache-control", "no-store"), ("retry-after", "1")];
+    Answer {
+        status: 503,
+        headers: headers.map(|(name, value)| (name, value.to_owned())).to_vec(),
+        body: r#"{"error":"temporarily_unavailable","error_description":"no decision can be made now"}"#
+            .to_owned(),
+    }
+}

@@ -1,0 +1,261 @@
+//! `palisade.v1.Gateways`: HTTP requests as questions, and decisions as what to change of them or to answer.
+//!
+//! A request is read by the same code as that of a proxy (`palisade-call`), and a denial is told by the same. What a caller
+//! gets here beside is for who stands in front of a server: when the token ends, the handles of its sessions and tasks, and
+//! which entries of a list may be seen.
+
+use std::sync::Arc;
+
+use palisade_call::{
+    Believed, Body, Decoded, Headers, HttpCall, Named, Passage, decode, denial_answer, outage,
+    response_headers, unbound_body,
+};
+use palisade_mcp::Listing;
+use palisade_model::{AccessRequest, Asked, HandleKind, Reason, Surface};
+use palisade_pdp::{
+    Decision, ListRequest as ListQuestion, Listed, Pdp, Resource, Snapshot,
+    answer::{self, Answer as HttpAnswer},
+    run_to_end,
+};
+use palisade_proto::v1::{
+    Answer, BindRequest, BindResponse, CheckRequest, CheckResponse, DescribeRequest, DescribeResponse,
+    Handle, Header, HttpRequest, ListRequest, ListResponse, Outcome, Passage as Changes,
+    gateways_server::Gateways,
+};
+use tonic::{Request, Response, Status};
+
+use super::{Api, call::Call, decode as read, encode};
+
+#[tonic::async_trait]
+impl Gateways for Api {
+    async fn describe(
+        &self,
+        request: Request<DescribeRequest>,
+    ) -> Result<Response<DescribeResponse>, Status> {
+        let call = Call::of(&request);
+        let snapshot = self.pdp.snapshot();
+        let resource = read::resource(&snapshot, &call, &request.into_inner().resource);
+        let may_ask = |resource: &Arc<Resource>| {
+            let pep = call.caller.0.as_ref().and_then(|name| snapshot.peps.by_name(name));
+            pep.is_some_and(|pep| pep.may_ask(Surface::Gateway, &resource.name))
+        };
+        Ok(Response::new(
+            resource.filter(may_ask).map(|found| described(&snapshot, &found)).unwrap_or_default(),
+        ))
+    }
+
+    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        let (pdp, call) = (Arc::clone(&self.pdp), Call::of(&request));
+        let asked = request.into_inner();
+        let answer = async move { check(&pdp, &call, asked).await };
+        Ok(Response::new(run_to_end(answer, check_outage).await))
+    }
+
+    async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
+        let (pdp, call) = (Arc::clone(&self.pdp), Call::of(&request));
+        let asked = request.into_inner();
+        let answer = async move { list(&pdp, &call, asked).await };
+        Ok(Response::new(run_to_end(answer, list_outage).await))
+    }
+
+    async fn bind(&self, request: Request<BindRequest>) -> Result<Response<BindResponse>, Status> {
+        let call = Call::of(&request);
+        let asked = request.into_inner();
+        let kind = match asked.handle() {
+            Handle::Session => Some(HandleKind::Session),
+            Handle::Task => Some(HandleKind::Task),
+            Handle::Unspecified => None,
+        };
+        let snapshot = self.pdp.snapshot();
+        let resource = read::resource(&snapshot, &call, &asked.resource);
+        let bound = kind.and_then(|kind| {
+            let handle = (kind, asked.id.as_str(), asked.tool.as_str());
+            let name = resource.as_ref().map(|resource| &resource.name);
+            self.pdp.bind(&snapshot, &call.caller, handle, name, &asked.subject)
+        });
+        Ok(Response::new(BindResponse { id: bound.map(|handle| handle.text()).unwrap_or_default() }))
+    }
+}
+
+fn described(snapshot: &Snapshot, resource: &Resource) -> DescribeResponse {
+    DescribeResponse {
+        resource: resource.name.as_str().to_owned(),
+        identifier: resource.identifier.clone(),
+        metadata_path: resource.metadata.path.clone(),
+        metadata: resource.metadata.document.to_string(),
+        origins: resource.cors_origins.iter().cloned().collect(),
+        policy_revision: snapshot.revision.as_str().to_owned(),
+    }
+}
+
+async fn check(pdp: &Pdp, call: &Call, asked: CheckRequest) -> CheckResponse {
+    let snapshot = pdp.snapshot();
+    let resource = read::resource(&snapshot, call, &asked.resource);
+    let CheckRequest { request, body, truncated, .. } = asked;
+    let http = http_call(call, named(resource.as_deref(), &asked.resource), request.unwrap_or_default());
+    let http = HttpCall { body: whole(body, http.declared_size, truncated), ..http };
+    let believed = believed(call, &snapshot);
+    let decoded = decode(&http, &believed);
+    if let Some((resource, origin)) = decoded.preflight(&http, &believed) {
+        let answer = Some(told(answer::preflight(resource, origin)));
+        return CheckResponse { answer, ..CheckResponse::default() };
+    }
+    let request = AccessRequest { request_id: call.request_id.clone(), ..decoded.request.clone() };
+    let request = AccessRequest { trace: request.trace.or(call.trace), ..request };
+    let (decision, _findings) = pdp.decide_and_explain(&snapshot, &request, call.patience).await;
+    let mut response = CheckResponse {
+        decision_id: decision.id().to_string(),
+        outcome: encode::outcome(&decision).into(),
+        reason: decision.reason().as_str().to_owned(),
+        policy_revision: snapshot.revision.as_str().to_owned(),
+        ..CheckResponse::default()
+    };
+    match &decision {
+        Decision::Permit(permit) => {
+            response.subject = Some(permit.subject().entity());
+            response.expires_at = encode::expires_at(permit.authority());
+            response.passage = Some(changes(&Passage::from(permit), &http, &decoded));
+        }
+        Decision::Observed(observed) => {
+            response.subject = Some(observed.subject().entity());
+            response.expires_at = encode::expires_at(observed.authority());
+            response.passage = Some(changes(&Passage::from(observed), &http, &decoded));
+        }
+        Decision::Deny(denial) => response.answer = Some(told(denial_answer(denial, &http, &decoded))),
+    }
+    response
+}
+
+async fn list(pdp: &Pdp, call: &Call, asked: ListRequest) -> ListResponse {
+    let snapshot = pdp.snapshot();
+    let resource = read::resource(&snapshot, call, &asked.resource);
+    let ListRequest { request, list, entries, .. } = asked;
+    let http = http_call(call, named(resource.as_deref(), &asked.resource), request.unwrap_or_default());
+    let decoded = decode(&http, &believed(call, &snapshot));
+    let (Some(listing), Some(resource)) = (Listing::of(&list), decoded.resource.as_deref()) else {
+        return ListResponse {
+            reason: Reason::ResourceUnknown.as_str().to_owned(),
+            answer: Some(told(outage())),
+            outcome: Outcome::Deny.into(),
+            ..ListResponse::default()
+        };
+    };
+    let asked = Ok(Asked::one(listing.item(&resource.name)));
+    let question = ListQuestion {
+        action: listing.action(),
+        entries: entries.iter().map(|name| listing.target(&resource.name, name)).collect(),
+        access: AccessRequest { asked, handles: Vec::new(), ..decoded.request.clone() },
+    };
+    match pdp.list(&snapshot, &question, call.patience).await {
+        Listed::Shown { id, shown } => ListResponse {
+            decision_id: id.to_string(),
+            outcome: Outcome::Permit.into(),
+            reason: Reason::Permitted.as_str().to_owned(),
+            policy_revision: snapshot.revision.as_str().to_owned(),
+            shown: (0_u32..).zip(shown).filter(|(_, shown)| *shown).map(|(place, _)| place).collect(),
+            answer: None,
+        },
+        Listed::Refused(denial) => ListResponse {
+            decision_id: denial.id.to_string(),
+            outcome: Outcome::Deny.into(),
+            reason: denial.reason.as_str().to_owned(),
+            policy_revision: snapshot.revision.as_str().to_owned(),
+            shown: Vec::new(),
+            answer: Some(told(denial_answer(&denial, &http, &decoded))),
+        },
+    }
+}
+
+/// A resource by its name; an unknown name stays one.
+fn named(resource: Option<&Resource>, asked: &str) -> Named {
+    match resource {
+        Some(resource) => Named::Name(resource.name.clone()),
+        None => Named::Segment(asked.to_owned()),
+    }
+}
+
+fn believed<'a>(call: &'a Call, snapshot: &'a Snapshot) -> Believed<'a> {
+    let limits = &snapshot.limits;
+    Believed::new(&call.caller, &snapshot.peps, &snapshot.resources, limits.body, limits.batch)
+}
+
+/// A request as a call, without its body.
+fn http_call(call: &Call, named: Named, request: HttpRequest) -> HttpCall {
+    let mut headers = Headers::default();
+    for Header { name, value } in &request.headers {
+        headers.push(name, String::from_utf8_lossy(value).into_owned());
+    }
+    HttpCall {
+        surface: Surface::Gateway,
+        named,
+        declared_size: headers.only("content-length").and_then(|length| length.parse().ok()),
+        method: request.method,
+        scheme: request.scheme,
+        host: request.host,
+        target: request.path,
+        headers,
+        body: Body::Absent,
+        source: request.client_address.parse().ok(),
+        request_id: call.request_id.clone(),
+        mcp: None,
+        unusable: None,
+    }
+}
+
+fn whole(body: Option<Vec<u8>>, declared_size: Option<u64>, truncated: bool) -> Body {
+    Body::new(body.unwrap_or_default(), declared_size, truncated)
+}
+
+/// What a request must be changed to before it goes on.
+fn changes(passage: &Passage<'_>, call: &HttpCall, decoded: &Decoded) -> Changes {
+    let identity = passage.headers();
+    let mut remove = passage.removals(&identity, &call.headers);
+    let mut set: Vec<Header> = identity.into_iter().map(|(name, value)| header(name, &value)).collect();
+    set.extend(passage.credential().map(|(name, value)| header(name, &value)));
+    for handle in &decoded.request.handles {
+        match handle.kind {
+            HandleKind::Session => set.push(header("mcp-session-id", &handle.id)),
+            HandleKind::Task if call.headers.has("mcp-name") => set.push(header("mcp-name", &handle.id)),
+            HandleKind::Task => {}
+        }
+    }
+    remove.retain(|name| set.iter().all(|header| header.name != *name));
+    let response = response_headers(passage, call);
+    Changes {
+        remove,
+        set,
+        response: response.iter().map(|(name, value)| header(name, value)).collect(),
+        body: unbound_body(call, &decoded.request.handles),
+    }
+}
+
+fn header(name: &str, value: &str) -> Header {
+    Header { name: name.to_owned(), value: value.as_bytes().to_vec() }
+}
+
+fn told(answer: HttpAnswer) -> Answer {
+    Answer {
+        status: answer.status.into(),
+        headers: answer.headers.iter().map(|(name, value)| header(name, value)).collect(),
+        body: answer.body.into_bytes(),
+    }
+}
+
+/// The answer where there is no decision, because this service failed.
+fn check_outage() -> CheckResponse {
+    CheckResponse {
+        outcome: Outcome::Deny.into(),
+        reason: Reason::InternalError.as_str().to_owned(),
+        answer: Some(told(outage())),
+        ..CheckResponse::default()
+    }
+}
+
+fn list_outage() -> ListResponse {
+    ListResponse {
+        outcome: Outcome::Deny.into(),
+        reason: Reason::InternalError.as_str().to_owned(),
+        answer: Some(told(outage())),
+        ..ListResponse::default()
+    }
+}

@@ -1,0 +1,109 @@
+//! Handles of servers, bound to a resource and a subject: ids of sessions and tasks.
+//!
+//! A handle is a name and no credential (MCP 2026-07-28, security best practices): whoever brings one must also be who got
+//! it. So a client gets it with a seal over the resource, the subject and the tool that made it, and a seal that is not that
+//! of who asks is `session_mismatch`. The seal is over who the subject is and never over a token, so that a session lives
+//! on with the next token.
+
+use aws_lc_rs::{constant_time, hmac};
+use palisade_audit::AuditLog;
+use palisade_model::{AccessRequest, Handle, HandleKind, Reason, Refusal, ResourceName, Surface};
+use zeroize::Zeroizing;
+
+use crate::{Caller, Pdp, Snapshot, question};
+
+/// The keys that handles are bound with: the first binds, each of them proves. Replicas share them. Without any, the
+/// installation's own key binds, which no other replica has.
+#[derive(Default)]
+pub struct HandleKeys(Vec<Zeroizing<Vec<u8>>>);
+
+impl std::fmt::Debug for HandleKeys {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "HandleKeys({})", self.0.len())
+    }
+}
+
+impl HandleKeys {
+    /// These keys, the one that binds first.
+    #[must_use]
+    pub fn new(keys: Vec<Zeroizing<Vec<u8>>>) -> Self {
+        Self(keys)
+    }
+
+    fn bind(&self, audit: &AuditLog, text: &str) -> String {
+        match self.0.first() {
+            Some(key) => seal(key, text),
+            None => own_seal(audit, text),
+        }
+    }
+
+    fn prove(&self, audit: &AuditLog, text: &str, claimed: &str) -> bool {
+        let is = |expected: String| {
+            constant_time::verify_slices_are_equal(expected.as_bytes(), claimed.as_bytes()).is_ok()
+        };
+        if self.0.is_empty() {
+            return is(own_seal(audit, text));
+        }
+        self.0.iter().any(|key| is(seal(key, text)))
+    }
+}
+
+fn seal(key: &[u8], text: &str) -> String {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes());
+    tag.as_ref().iter().take(palisade_model::SEAL / 2).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn own_seal(audit: &AuditLog, text: &str) -> String {
+    let code = audit.input_digest(text);
+    code.rsplit(':').next().and_then(|hex| hex.get(..palisade_model::SEAL)).unwrap_or_default().to_owned()
+}
+
+/// What a seal is over. No two handles have the same text: every part but the last has its length before it.
+fn sealed(kind: HandleKind, resource: &ResourceName, subject: &str, tool: &str, id: &str) -> String {
+    let parts = [kind.as_str(), resource.as_str(), subject, tool, id];
+    let mut text = "bound handle".to_owned();
+    for part in parts {
+        text.push_str(&format!("\n{}:{part}", part.len()));
+    }
+    text
+}
+
+/// Whether every handle of a request is one of its subject's.
+pub(crate) fn are_of(
+    snapshot: &Snapshot,
+    audit: &AuditLog,
+    request: &AccessRequest,
+    subject: &str,
+) -> Result<(), Refusal> {
+    let Some(resource) = &request.resource else { return Ok(()) };
+    let is_of = |handle: &Handle| {
+        let text = sealed(handle.kind, resource, subject, &handle.tool, &handle.id);
+        snapshot.handle_keys.prove(audit, &text, &handle.seal)
+    };
+    if request.handles.iter().all(is_of) {
+        Ok(())
+    } else {
+        Err(Refusal::new(Reason::SessionMismatch, "the session or task is not one of the subject's"))
+    }
+}
+
+impl Pdp {
+    /// Binds a server's handle to a subject of a resource; nothing where the caller may not, or the handle cannot be bound.
+    #[must_use]
+    pub fn bind(
+        &self,
+        snapshot: &Snapshot,
+        caller: &Caller,
+        (kind, id, tool): (HandleKind, &str, &str),
+        resource: Option<&ResourceName>,
+        subject: &str,
+    ) -> Option<Handle> {
+        let resource = question::permitted(snapshot, caller.0.as_ref(), resource, Surface::Gateway).ok()?;
+        if !Handle::may_be_bound(id, tool) || subject.is_empty() {
+            return None;
+        }
+        let text = sealed(kind, &resource.name, subject, tool, id);
+        let seal = snapshot.handle_keys.bind(self.audit(), &text);
+        Some(Handle { kind, seal, tool: tool.to_owned(), id: id.to_owned() })
+    }
+}

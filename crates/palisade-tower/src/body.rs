@@ -1,0 +1,73 @@
+//! The one type of bodies on both sides.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+
+/// What a body fails with.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The body of a request on its way to the server, and of its answer.
+pub struct Body(UnsyncBoxBody<Bytes, BoxError>);
+
+impl Body {
+    /// Any body.
+    pub fn new<B>(body: B) -> Self
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Self(body.map_err(|error| error.into()).boxed_unsync())
+    }
+
+    /// A body that is whole.
+    pub fn full(bytes: impl Into<Bytes>) -> Self {
+        Self::new(Full::new(bytes.into()))
+    }
+
+    /// All of it, where that is at most so many bytes.
+    pub(crate) async fn whole(mut self, most: usize) -> Result<Bytes, BoxError> {
+        let mut taken = BytesMut::new();
+        while let Some(frame) = self.0.frame().await {
+            if let Ok(data) = frame?.into_data() {
+                if taken.len() + data.len() > most {
+                    return Err(format!("it is larger than {most} bytes").into());
+                }
+                taken.extend_from_slice(&data);
+            }
+        }
+        Ok(taken.freeze())
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Body(..)")
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.0).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}

@@ -1,0 +1,150 @@
+//! One answer of a server, changed for its client: lists are cut, handles of tasks are bound.
+//!
+//! Whatever cannot be decided is not told: an answer becomes a JSON-RPC error, and a message that holds a handle which
+//! cannot be bound is left out.
+
+use std::sync::Arc;
+
+use palisade_client::{Bind, GatewayPoint, Incoming, List, Listed, NoAnswer, Told};
+use palisade_mcp::Listing;
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+
+use crate::plan::Plan;
+
+/// The member of `_meta` that says which task a message belongs to (MCP 2025-11-25, tasks).
+const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
+/// Internal error (JSON-RPC 2.0 section 5.1).
+const INTERNAL: i32 = -32_603;
+
+/// What the answers to one request are changed by.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    pub(crate) point: Arc<dyn GatewayPoint>,
+    pub(crate) resource: String,
+    pub(crate) request: Incoming,
+    /// Whose answers they are.
+    pub(crate) subject: String,
+    pub(crate) plan: Plan,
+}
+
+/// Why an answer may not be told.
+#[derive(Debug, Error)]
+pub(crate) enum Withheld {
+    /// The client is told this instead.
+    #[error("it is denied")]
+    Told(Box<Told>),
+    /// There is no decision.
+    #[error(transparent)]
+    NoAnswer(NoAnswer),
+    /// A handle cannot be bound.
+    #[error("the handle of a task cannot be bound")]
+    Unbound,
+}
+
+impl Change {
+    /// Changes a message of the server, or several in one. Nothing where it stays as it is.
+    pub(crate) async fn change(&self, message: &[u8]) -> Result<Option<Vec<u8>>, Withheld> {
+        if !self.may_concern(message) {
+            return Ok(None);
+        }
+        let Ok(mut value) = serde_json::from_slice::<Value>(message) else { return Ok(None) };
+        let mut changed = false;
+        match &mut value {
+            Value::Array(messages) => {
+                for message in messages {
+                    changed |= self.change_one(message).await?;
+                }
+            }
+            one => changed = self.change_one(one).await?,
+        }
+        Ok(changed.then(|| value.to_string().into_bytes()))
+    }
+
+    /// The same where only the answer itself can be told, as an event of a stream: what may not be told becomes an error, or
+    /// nothing.
+    pub(crate) async fn change_event(&self, message: &[u8]) -> Option<Option<Vec<u8>>> {
+        match self.change(message).await {
+            Ok(changed) => Some(changed),
+            Err(withheld) => {
+                tracing::warn!(%withheld, "an answer is withheld");
+                let value: Value = serde_json::from_slice(message).unwrap_or_default();
+                let id = value.get("id").filter(|id| id.is_string() || id.is_number())?;
+                let error = json!({ "code": INTERNAL, "message": "no decision can be made now" });
+                let error = json!({ "jsonrpc": "2.0", "id": id, "error": error });
+                Some(Some(error.to_string().into_bytes()))
+            }
+        }
+    }
+
+    /// Whether there may be something to change, without reading it all.
+    fn may_concern(&self, message: &[u8]) -> bool {
+        let holds = |what: &str| memchr::memmem::find(message, what.as_bytes()).is_some();
+        let lists = !self.plan.lists.is_empty() || self.plan.any_list;
+        // An escape could spell a member's name.
+        (lists && holds("result")) || (self.plan.tasks.is_some() && holds("task")) || holds("\\u")
+    }
+
+    async fn change_one(&self, message: &mut Value) -> Result<bool, Withheld> {
+        let cut = self.cut(message).await?;
+        let bound = self.bind(message).await?;
+        Ok(cut || bound)
+    }
+
+    /// Cuts a list to what its reader may see.
+    async fn cut(&self, message: &mut Value) -> Result<bool, Withheld> {
+        let id = message.get("id").map(Value::to_string).unwrap_or_default();
+        let Some(result) = message.get_mut("result") else { return Ok(false) };
+        let known = self.plan.lists.get(&id).copied();
+        let listing = known.or_else(|| self.plan.any_list.then(|| Listing::in_result(result)).flatten());
+        let Some(listing) = listing else { return Ok(false) };
+        let Some((entries, named)) = entries(listing, result) else { return Ok(false) };
+        let list = List::new(self.resource.clone(), self.request.clone(), listing.method(), entries);
+        match self.point.list(&list).await.map_err(Withheld::NoAnswer)? {
+            Listed::Refused(told) => Err(Withheld::Told(Box::new(told))),
+            Listed::Shown(shown) => {
+                let mut shown = shown.into_iter();
+                let of_named = |named: bool| named && shown.next().unwrap_or(false);
+                listing.keep(result, named.into_iter().map(of_named).collect::<Vec<_>>());
+                Ok(true)
+            }
+        }
+    }
+
+    /// Binds the handles of tasks in a message.
+    async fn bind(&self, message: &mut Value) -> Result<bool, Withheld> {
+        let Some(tool) = &self.plan.tasks else { return Ok(false) };
+        let mut changed = false;
+        for part in ["result", "params"] {
+            let Some(part) = message.get_mut(part).and_then(Value::as_object_mut) else { continue };
+            // Whose they are is not known: nobody's tasks are told.
+            if let Some(Value::Array(tasks)) = part.get_mut("tasks") {
+                changed |= !tasks.is_empty();
+                tasks.clear();
+            }
+            changed |= self.bind_in(part, tool).await?;
+            if let Some(Value::Object(task)) = part.get_mut("task") {
+                changed |= self.bind_in(task, tool).await?;
+            }
+            let meta = part.get_mut("_meta").and_then(|meta| meta.get_mut(RELATED_TASK));
+            if let Some(Value::Object(related)) = meta {
+                changed |= self.bind_in(related, tool).await?;
+            }
+        }
+        Ok(changed)
+    }
+
+    async fn bind_in(&self, members: &mut Map<String, Value>, tool: &str) -> Result<bool, Withheld> {
+        let Some(Value::String(id)) = members.get_mut("taskId") else { return Ok(false) };
+        let bind = Bind::task(self.resource.clone(), self.subject.clone(), tool, id.clone());
+        *id = self.point.bind(&bind).await.map_err(Withheld::NoAnswer)?.ok_or(Withheld::Unbound)?;
+        Ok(true)
+    }
+}
+
+/// The names of a list, and for each entry whether it has one.
+fn entries(listing: Listing, result: &Value) -> Option<(Vec<String>, Vec<bool>)> {
+    let names = listing.names(result)?;
+    let named = names.iter().map(Option::is_some).collect();
+    Some((names.into_iter().flatten().map(str::to_owned).collect(), named))
+}

@@ -1,0 +1,345 @@
+//! The layer: a request in, a decision, the server's answer out.
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts};
+use http_body::Body as HttpBody;
+use palisade_client::{Bind, Check, Checked, Describe, GatewayPoint, Incoming, Passage};
+use palisade_model::DecisionId;
+use tokio::time::timeout;
+use tower::{Layer, Service};
+
+use crate::{
+    Body, BoxError, answer,
+    change::{Change, Withheld},
+    plan::Plan,
+    stream::{self, InForce, Lease},
+};
+
+/// What paths of metadata documents begin with (RFC 9728 section 3).
+const METADATA: &str = "/.well-known/oauth-protected-resource";
+/// The header of a session (MCP 2025-11-25, Streamable HTTP).
+const SESSION: &str = "mcp-session-id";
+
+/// Puts the decision point in front of a service.
+#[derive(Debug, Clone)]
+pub struct PalisadeLayer {
+    gate: Arc<Gate>,
+}
+
+/// How much is taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// The largest body of a request that is taken in, in bytes. `limits.body` of the service bounds what is decided on.
+    pub body: usize,
+    /// How long a body may take to come.
+    pub body_time: Duration,
+    /// The largest answer, or event of a stream, that is taken in where it may have to be changed. What has not to be changed
+    /// goes by as it comes.
+    pub answer: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { body: 1024 * 1024, body_time: Duration::from_secs(30), answer: 16 * 1024 * 1024 }
+    }
+}
+
+/// The address of the client, as whoever took in the connection has found it: to be put among a request's extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
+/// Whom a permitted request is for: among its extensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Whose authority is used, as records name it: `User::"corp/alice"`.
+    pub subject: String,
+    /// The id of the decision and of its record.
+    pub decision: DecisionId,
+}
+
+#[derive(Debug)]
+struct Gate {
+    point: Arc<dyn GatewayPoint>,
+    resource: String,
+    settings: Settings,
+    in_force: Arc<InForce>,
+}
+
+impl PalisadeLayer {
+    /// A layer that asks this decision point about this resource of its configuration.
+    #[must_use]
+    pub fn new(point: impl GatewayPoint + 'static, resource: impl Into<String>) -> Self {
+        Self::with(Arc::new(point), resource, Settings::default())
+    }
+
+    /// The same with other bounds.
+    #[must_use]
+    pub fn with(point: Arc<dyn GatewayPoint>, resource: impl Into<String>, settings: Settings) -> Self {
+        let (resource, in_force) = (resource.into(), Arc::default());
+        Self { gate: Arc::new(Gate { point, resource, settings, in_force }) }
+    }
+}
+
+impl<S> Layer<S> for PalisadeLayer {
+    type Service = Guarded<S>;
+
+    fn layer(&self, inner: S) -> Guarded<S> {
+        Guarded { inner, gate: Arc::clone(&self.gate) }
+    }
+}
+
+/// A service that gets only what is permitted.
+#[derive(Debug, Clone)]
+pub struct Guarded<S> {
+    inner: S,
+    gate: Arc<Gate>,
+}
+
+impl<S, B, R> Service<Request<B>> for Guarded<S>
+where
+    S: Service<Request<Body>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    R: HttpBody<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response<Body>, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let gate = Arc::clone(&self.gate);
+        // The clone that was asked whether it is ready is the one to call.
+        let next = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, next);
+        let request = request.map(Body::new);
+        Box::pin(async move {
+            let (request, pass) = match gate.admit(request).await {
+                Admission::Answer(response) => return Ok(*response),
+                Admission::Pass(request, pass) => (*request, *pass),
+            };
+            let response = inner.call(request).await?;
+            Ok(gate.release(response.map(Body::new), pass).await)
+        })
+    }
+}
+
+/// Whether a request goes on to the server.
+enum Admission {
+    Answer(Box<Response<Body>>),
+    Pass(Box<Request<Body>>, Box<Pass>),
+}
+
+/// What is needed of a request that went on when its answer comes.
+struct Pass {
+    passage: Passage,
+    check: Check,
+    plan: Plan,
+}
+
+impl Gate {
+    async fn admit(&self, request: Request<Body>) -> Admission {
+        let (parts, body) = request.into_parts();
+        if parts.uri.path().starts_with(METADATA) {
+            return Admission::Answer(Box::new(self.metadata(&parts).await));
+        }
+        let incoming = incoming(&parts);
+        let check = match self.take_in(body).await {
+            Some(body) => Check::new(self.resource.clone(), incoming, body),
+            None => Check::truncated(self.resource.clone(), incoming),
+        };
+        match self.point.check(&check).await {
+            Ok(Checked::Answer(told)) => Admission::Answer(Box::new(answer::told(told))),
+            Ok(Checked::Pass(passage)) => {
+                let pass = Pass { passage: *passage, plan: plan(&check), check };
+                Admission::Pass(Box::new(forwarded(parts, &pass)), Box::new(pass))
+            }
+            Err(no_answer) => {
+                tracing::warn!(%no_answer, "a request is refused");
+                Admission::Answer(Box::new(answer::outage()))
+            }
+        }
+    }
+
+    /// The whole body, if it keeps the bounds.
+    async fn take_in(&self, body: Body) -> Option<Bytes> {
+        timeout(self.settings.body_time, body.whole(self.settings.body)).await.ok()?.ok()
+    }
+
+    async fn metadata(&self, parts: &Parts) -> Response<Body> {
+        match self.point.describe(&Describe::new(self.resource.clone())).await {
+            Ok(resource) => answer::metadata(&parts.method, parts.uri.path(), resource.as_ref()),
+            Err(no_answer) => {
+                tracing::warn!(%no_answer, "the metadata document is not told");
+                answer::outage()
+            }
+        }
+    }
+
+    /// The server's answer, as its client may have it.
+    async fn release(&self, mut response: Response<Body>, pass: Pass) -> Response<Body> {
+        let Pass { passage, check, plan } = pass;
+        passage.change_response(response.headers_mut());
+        if self.bind_session(response.headers_mut(), &passage, &check).await.is_none() {
+            return answer::outage();
+        }
+        let (is_stream, is_json) = (is(&response, "text/event-stream"), is(&response, "application/json"));
+        let lists = !plan.lists.is_empty();
+        if lists && response.status().is_success() && !is_stream && !is_json {
+            tracing::warn!("the server answers a list in neither of the protocol's forms");
+            return answer::unreadable();
+        }
+        let change = (!plan.is_empty()).then(|| Change {
+            point: Arc::clone(&self.point),
+            resource: self.resource.clone(),
+            request: check.request.clone(),
+            subject: passage.subject().to_owned(),
+            plan,
+        });
+        if change.is_some()
+            && (is_stream || is_json)
+            && response.headers().contains_key(header::CONTENT_ENCODING)
+        {
+            tracing::warn!("the server encodes an answer although it was asked not to");
+            return answer::unreadable();
+        }
+        if lists {
+            make_private(response.headers_mut());
+        }
+        match change {
+            Some(change) if is_json && !change.plan.any_list => self.change_whole(response, &change).await,
+            change if is_stream => {
+                response.headers_mut().remove(header::CONTENT_LENGTH);
+                let lease = Lease {
+                    point: Arc::clone(&self.point),
+                    in_force: Arc::clone(&self.in_force),
+                    revision: passage.policy_revision().cloned(),
+                    expires_at: passage.expires_at(),
+                    check,
+                };
+                let change = change.map(|change| (change, self.settings.answer));
+                response.map(|body| stream::body(body, lease, change))
+            }
+            // Nothing that a client would read as a message of the protocol, or nothing to change.
+            Some(_) | None => response,
+        }
+    }
+
+    async fn change_whole(&self, response: Response<Body>, change: &Change) -> Response<Body> {
+        let (mut parts, body) = response.into_parts();
+        let body = match body.whole(self.settings.answer).await {
+            Ok(body) => body,
+            Err(error) => {
+                tracing::warn!(%error, "an answer of the server cannot be taken in");
+                return answer::unreadable();
+            }
+        };
+        match change.change(&body).await {
+            Ok(None) => Response::from_parts(parts, Body::full(body)),
+            Ok(Some(changed)) => {
+                parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(changed.len()));
+                Response::from_parts(parts, Body::full(changed))
+            }
+            Err(Withheld::Told(told)) => answer::told(*told),
+            Err(withheld @ (Withheld::NoAnswer(_) | Withheld::Unbound)) => {
+                tracing::warn!(%withheld, "an answer is withheld");
+                answer::outage()
+            }
+        }
+    }
+
+    /// Puts in place of a session's id the one that is bound to its subject. Nothing where that cannot be.
+    async fn bind_session(&self, headers: &mut HeaderMap, passage: &Passage, check: &Check) -> Option<()> {
+        let values: Vec<HeaderValue> = headers.get_all(SESSION).iter().cloned().collect();
+        let value = match values.as_slice() {
+            [] => return Some(()),
+            [value] => value.to_str().ok()?,
+            _ => return None,
+        };
+        let bind = Bind::session(self.resource.clone(), passage.subject(), value);
+        let bound = match self.point.bind(&bind).await {
+            Ok(bound) => bound?,
+            Err(no_answer) => {
+                tracing::warn!(%no_answer, path = check.request.path.split('?').next(), "a session is not begun");
+                return None;
+            }
+        };
+        headers.insert(SESSION, HeaderValue::from_str(&bound).ok()?);
+        Some(())
+    }
+}
+
+/// The request as it came.
+fn incoming(parts: &Parts) -> Incoming {
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+    Incoming {
+        method: parts.method.clone(),
+        scheme: if parts.uri.scheme_str() == Some("http") { "http" } else { "https" },
+        host: authority.or(host).unwrap_or_default().to_owned(),
+        path: parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+        headers: parts.headers.clone(),
+        client: parts.extensions.get::<ClientAddress>().map(|address| address.0),
+    }
+}
+
+/// What may have to be changed of the answer.
+fn plan(check: &Check) -> Plan {
+    match check.request.method {
+        Method::POST => Plan::of_post(&check.body),
+        Method::GET if accepts_events(&check.request.headers) => Plan::of_stream(),
+        _ => Plan::default(),
+    }
+}
+
+/// The request as the server may have it.
+fn forwarded(parts: Parts, pass: &Pass) -> Request<Body> {
+    let body = pass.passage.body().unwrap_or(&pass.check.body).clone();
+    let mut request = Request::from_parts(parts, Body::full(body.clone()));
+    let caller = Caller { subject: pass.passage.subject().to_owned(), decision: pass.passage.id() };
+    request.extensions_mut().insert(caller);
+    let headers = request.headers_mut();
+    pass.passage.change(headers);
+    headers.remove(header::TRANSFER_ENCODING);
+    if headers.contains_key(header::CONTENT_LENGTH) || !body.is_empty() {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
+    if !pass.plan.is_empty() {
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+    request
+}
+
+/// Whether a client asks for a stream of events.
+fn accepts_events(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT).iter();
+    values.filter_map(|value| value.to_str().ok()).any(|value| value.contains("text/event-stream"))
+}
+
+/// Whether an answer is of this media type, whatever its parameters.
+fn is(response: &Response<Body>, kind: &str) -> bool {
+    let value = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|value| value.trim().eq_ignore_ascii_case(kind))
+}
+
+/// A list is its reader's own.
+fn make_private(headers: &mut HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    headers.append(header::VARY, HeaderValue::from_static("Authorization"));
+}

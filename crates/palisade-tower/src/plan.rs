@@ -1,0 +1,105 @@
+//! What of an answer has to be changed on its way to the client, by what was asked.
+//!
+//! A request has been decided on before it is looked at here, and has one reading only. Where nothing has to be changed an
+//! answer goes by as it comes, whatever its size.
+
+use std::collections::HashMap;
+
+use palisade_mcp::Listing;
+use serde_json::Value;
+
+/// The extension of clients that take tasks (MCP 2026-07-28).
+const TASKS: &str = "io.modelcontextprotocol/tasks";
+/// Where a request says what its client can do (MCP 2026-07-28).
+const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+
+/// What may have to be changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Plan {
+    /// The answers to requests of these ids (as JSON) are lists.
+    pub(crate) lists: HashMap<String, Listing>,
+    /// Any result that looks like a list is one: of a stream that repeats answers to requests that are not known.
+    pub(crate) any_list: bool,
+    /// Where an answer may hold handles of tasks: the tool that makes them, or nothing where it is not known.
+    pub(crate) tasks: Option<String>,
+}
+
+impl Plan {
+    /// What may have to be changed in the answers to the messages of a body.
+    pub(crate) fn of_post(body: &[u8]) -> Self {
+        let mut plan = Self::default();
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        for message in body.as_array().map_or(std::slice::from_ref(&body), Vec::as_slice) {
+            plan.add(message);
+        }
+        plan
+    }
+
+    /// The same for a stream that a client opens beside its requests.
+    pub(crate) fn of_stream() -> Self {
+        Self { lists: HashMap::new(), any_list: true, tasks: Some(String::new()) }
+    }
+
+    fn add(&mut self, message: &Value) {
+        let Some(method) = message.get("method").and_then(Value::as_str) else { return };
+        let params = message.get("params").unwrap_or(&Value::Null);
+        if let (Some(listing), Some(id)) = (Listing::of(method), message.get("id")) {
+            self.lists.insert(id.to_string(), listing);
+        }
+        let tool = || params.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        match method {
+            "tools/call" if takes_tasks(params) => self.tasks = Some(tool()),
+            "subscriptions/listen" => self.tasks = Some(String::new()),
+            _ if method.starts_with("tasks/") => {
+                // The handle that the client has says it, and was proven.
+                let bound = params.get("taskId").and_then(Value::as_str).unwrap_or_default();
+                let handle = palisade_model::Handle::parse(palisade_model::HandleKind::Task, bound);
+                self.tasks = Some(handle.map(|handle| handle.tool).unwrap_or_default());
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether nothing has to be changed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lists.is_empty() && !self.any_list && self.tasks.is_none()
+    }
+}
+
+/// Whether a call may be answered with a task: its client says that it takes them.
+fn takes_tasks(params: &Value) -> bool {
+    let says = |meta: &Value| {
+        let extensions = meta.get(CAPABILITIES)?.get("extensions")?;
+        extensions.get(TASKS).map(|_| ())
+    };
+    params.get("task").is_some() || params.get("_meta").and_then(says).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn plan(body: &Value) -> Plan {
+        Plan::of_post(body.to_string().as_bytes())
+    }
+
+    #[test]
+    fn a_call_is_left_alone_and_a_list_is_not() {
+        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "t" } });
+        assert!(plan(&call).is_empty());
+        let list = json!({ "jsonrpc": "2.0", "id": "a", "method": "tools/list" });
+        assert_eq!(plan(&list).lists, HashMap::from([("\"a\"".to_owned(), Listing::Tools)]));
+        assert_eq!(plan(&json!([call, list])).lists.len(), 1);
+    }
+
+    #[test]
+    fn a_call_whose_client_takes_tasks_may_be_answered_with_one() {
+        let call = |params: Value| plan(&json!({ "id": 1, "method": "tools/call", "params": params }));
+        assert_eq!(call(json!({ "name": "t", "task": {} })).tasks.as_deref(), Some("t"));
+        let meta = json!({ CAPABILITIES: { "extensions": { TASKS: {} } } });
+        assert_eq!(call(json!({ "name": "t", "_meta": meta })).tasks.as_deref(), Some("t"));
+        assert_eq!(call(json!({ "name": "t", "_meta": {} })).tasks, None);
+    }
+}
