@@ -23,7 +23,9 @@ async fn the_printed_commands_show_a_permit_a_denial_and_a_step_up() {
     dev.wait_for_line("audit query").await.unwrap();
     let guide = dev.log().unwrap();
     let commands: Vec<&str> = guide.lines().filter(|line| line.starts_with("curl ")).collect();
-    let [permit, denial, step_up, exchange] = commands.as_slice() else { panic!("four commands: {guide}") };
+    let [permit, denial, step_up, list, exchange] = commands.as_slice() else {
+        panic!("five commands: {guide}")
+    };
     assert!(shell(permit).starts_with("HTTP/1.1 200"), "{permit}");
     assert!(shell(denial).starts_with("HTTP/1.1 403"), "{denial}");
     let stronger = shell(step_up);
@@ -32,6 +34,12 @@ async fn the_printed_commands_show_a_permit_a_denial_and_a_step_up() {
         stronger.contains(r#"error="insufficient_scope""#) && stronger.contains(r#"scope="files:delete""#),
         "{stronger}"
     );
+
+    // Through the gateway a client sees what its user may call.
+    let listed: serde_json::Value = serde_json::from_str(&shell(list)).unwrap();
+    let tools = listed["result"]["tools"].as_array().unwrap();
+    let names: Vec<&str> = tools.iter().filter_map(|tool| tool["name"].as_str()).collect();
+    assert_eq!(names, ["echo", "get_user_info", "list_files"], "{listed}");
 
     // The token service has a key that was made on the first start, and gives no more than was there.
     let issued: serde_json::Value = serde_json::from_str(&shell(exchange)).unwrap();

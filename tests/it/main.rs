@@ -15,6 +15,7 @@ mod envoy;
 mod exchange;
 mod exchange_cache;
 mod failures;
+mod gateway;
 mod http_routes;
 mod import;
 mod own_api;

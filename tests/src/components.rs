@@ -62,7 +62,10 @@ pub fn free_port() -> Result<u16> {
 }
 
 /// The Node program and the arguments under which a script of `tests/components` finds its packages.
-fn node_script(script: &str) -> Result<std::process::Command> {
+///
+/// # Errors
+/// If the components are not installed.
+pub fn node_script(script: &str) -> Result<std::process::Command> {
     let npm = components_dir()?.join("npm");
     let mut command = std::process::Command::new(npm.join("node"));
     command.args(["--preserve-symlinks", "--preserve-symlinks-main"]);

@@ -114,6 +114,11 @@ impl Palisade {
         Ok(())
     }
 
+    /// The id of the process; 0 where it does not run.
+    pub fn process_id(&self) -> u32 {
+        self.process.as_ref().map_or(0, Process::pid)
+    }
+
     /// The process.
     ///
     /// # Errors

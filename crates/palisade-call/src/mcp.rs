@@ -1,7 +1,7 @@
 //! What a request to an MCP server asks for (MCP, Streamable HTTP): POST, GET and DELETE, each an action.
 
 use palisade_mcp::{Mirrors, Post, Unread, read, session_delete, stream_open};
-use palisade_model::{Asked, Reason, Refusal, ResourceName};
+use palisade_model::{Asked, Reason, Refusal, ResourceName, Surface};
 
 use crate::{
     call::{Body, Headers, HttpCall},
@@ -30,7 +30,7 @@ fn posted(call: &HttpCall, believed: &Believed<'_>, resource: &ResourceName) -> 
         Some(attributes) if believed.mcp_metadata() => Some(attributes.as_ref().map_err(Clone::clone)?),
         Some(_) | None => None,
     };
-    let mirrors = mirrors(&call.headers);
+    let mirrors = Mirrors { required: call.surface == Surface::Gateway, ..mirrors(&call.headers) };
     let refused = |reason, why: &str| Err(Refusal::new(reason, why).into());
     let asked = match &call.body {
         Body::Truncated => return refused(Reason::RequestTruncated, "the body did not come whole"),
@@ -59,9 +59,11 @@ fn mirrors(headers: &Headers) -> Mirrors<'_> {
     Mirrors {
         method: texts("mcp-method"),
         name: texts("mcp-name"),
+        version: texts("mcp-protocol-version"),
         params: params
             .flat_map(|(name, values)| values.iter().map(move |value| (name, value.as_str())))
             .collect(),
+        required: false,
     }
 }
 

@@ -144,6 +144,7 @@ pub enum Checked {
 pub struct Passage {
     pub(crate) id: DecisionId,
     pub(crate) subject: String,
+    pub(crate) ticket: String,
     pub(crate) reason: ReasonCode,
     pub(crate) observed: bool,
     pub(crate) expires_at: Option<Timestamp>,
@@ -294,35 +295,35 @@ pub enum Handle {
 pub struct Bind {
     /// The resource's name in the configuration. Empty: the only resource that the caller may ask about.
     pub resource: String,
-    /// The subject, as [`Passage::subject`] names it.
-    pub subject: String,
     /// What the handle stands for.
     pub handle: Handle,
     /// The handle, as the server has issued it.
     pub id: String,
     /// The tool that made the task; empty for none.
     pub tool: String,
+    /// What proves whom it may be bound to.
+    pub(crate) ticket: String,
     pub(crate) beside: Beside,
 }
 crate::question::beside!(Bind);
 
 impl Bind {
-    /// The id of a session.
+    /// The id of a session, for the subject of a request that went on.
     #[must_use]
-    pub fn session(resource: impl Into<String>, subject: impl Into<String>, id: impl Into<String>) -> Self {
-        let (resource, subject, id) = (resource.into(), subject.into(), id.into());
+    pub fn session(resource: impl Into<String>, passage: &Passage, id: impl Into<String>) -> Self {
+        let (resource, ticket, id) = (resource.into(), passage.ticket.clone(), id.into());
         let (handle, tool, beside) = (Handle::Session, String::new(), Beside::default());
-        Self { resource, subject, handle, id, tool, beside }
+        Self { resource, ticket, handle, id, tool, beside }
     }
 
-    /// The id of a task that a tool has made.
+    /// The id of a task that a tool has made, for the same.
     #[must_use]
     pub fn task(
         resource: impl Into<String>,
-        subject: impl Into<String>,
+        passage: &Passage,
         tool: impl Into<String>,
         id: impl Into<String>,
     ) -> Self {
-        Self { handle: Handle::Task, tool: tool.into(), ..Self::session(resource, subject, id) }
+        Self { handle: Handle::Task, tool: tool.into(), ..Self::session(resource, passage, id) }
     }
 }

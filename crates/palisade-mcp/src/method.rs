@@ -37,6 +37,8 @@ fn subject(method: &str) -> Option<Subject> {
         | "logging/setLevel"
         | "subscriptions/listen"
         | "tasks/get"
+        | "tasks/list"
+        | "tasks/result"
         | "tasks/update"
         | "tasks/cancel" => Subject::Server,
         _ => return None,

@@ -1,7 +1,7 @@
 //! Headers that mirror the body (MCP 2026-07-28, Streamable HTTP): `Mcp-Method`, `Mcp-Name`, `Mcp-Param-*`.
 //!
 //! Something before us may have acted on the header and something behind us will act on the body, so a mirror that is
-//! there must agree. Whether one must be there is for the server to say. Without the tools' schemas a parameter's header
+//! there must agree. Whether one must be there, the revision says (`are_there`), where every header of the request is known; else it is for the server to say. Without the tools' schemas a parameter's header
 //! is compared with the top-level argument of its name.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -19,7 +19,16 @@ pub struct Mirrors<'a> {
     pub name: Vec<&'a str>,
     /// `Mcp-Param-<name>`: the name behind the prefix, and a value.
     pub params: Vec<(&'a str, &'a str)>,
+    /// `MCP-Protocol-Version`.
+    pub version: Vec<&'a str>,
+    /// Whether what a revision demands must be there. Only who has every header of the request can say that one is not.
+    pub required: bool,
 }
+
+/// The revision that began to demand the mirrors.
+const DEMANDING: &str = "2026-07-28";
+/// Where a request says its revision.
+const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 
 impl Mirrors<'_> {
     fn is_empty(&self) -> bool {
@@ -29,6 +38,9 @@ impl Mirrors<'_> {
 
 /// Compares the mirrors with the messages of a body. They mirror one message, never a batch.
 pub(crate) fn check(mirrors: &Mirrors<'_>, messages: &[Value], batch: bool) -> Result<(), Refusal> {
+    if mirrors.required {
+        messages.iter().try_for_each(|message| are_there(mirrors, message))?;
+    }
     if mirrors.is_empty() {
         return Ok(());
     }
@@ -42,6 +54,43 @@ pub(crate) fn check(mirrors: &Mirrors<'_>, messages: &[Value], batch: bool) -> R
     check_names(mirrors, method, params)?;
     let arguments = params.get("arguments").and_then(Value::as_object).unwrap_or(&empty);
     mirrors.params.iter().try_for_each(|(name, header)| parameter(&mirrors.params, name, header, arguments))
+}
+
+/// What a revision demands of a request is there: its version, which is the body's, its method, and what it names.
+fn are_there(mirrors: &Mirrors<'_>, message: &Value) -> Result<(), Refusal> {
+    let method = message.get("method").and_then(Value::as_str).filter(|_| message.get("id").is_some());
+    // The handshake belongs to the revisions before.
+    let Some(method) = method.filter(|method| *method != "initialize") else { return Ok(()) };
+    let params = message.get("params").and_then(Value::as_object);
+    let said = params.and_then(|params| params.get("_meta")?.get(VERSION)?.as_str());
+    let demanding = |version: &&str| is_revision(version) && **version >= *DEMANDING;
+    if said.is_none() && !mirrors.version.iter().any(demanding) {
+        return Ok(());
+    }
+    let missing = |what: &str| Refusal::new(Reason::HeaderMismatch, format!("{what} is missing"));
+    match (mirrors.version.as_slice(), said) {
+        ([], _) => return Err(missing("`mcp-protocol-version`")),
+        ([version], Some(said)) if *version != said => return Err(mismatch("`mcp-protocol-version`")),
+        ([_], _) => {}
+        (_, _) => return Err(mismatch("`mcp-protocol-version`")),
+    }
+    if mirrors.method.is_empty() {
+        return Err(missing("`mcp-method`"));
+    }
+    let names = params.and_then(|params| method::mirrored_name(method, params)).is_some();
+    if names && mirrors.name.is_empty() && method != "completion/complete" {
+        return Err(missing("`mcp-name`"));
+    }
+    Ok(())
+}
+
+/// Whether a text is a date, as revisions are named.
+fn is_revision(text: &str) -> bool {
+    let bytes = text.bytes().enumerate();
+    text.len() == DEMANDING.len()
+        && bytes
+            .into_iter()
+            .all(|(at, byte)| if matches!(at, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() })
 }
 
 /// Compares the mirrors with what a proxy says of a body that did not come. The arguments are not known then, and a

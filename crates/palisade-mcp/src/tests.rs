@@ -368,7 +368,12 @@ fn mirrors_agree_with_the_body_or_are_a_mismatch() {
         (&response, &["ping"], &[], &[], false),
     ];
     for (body, method, name, params, agree) in cases {
-        let mirrors = Mirrors { method: method.to_vec(), name: name.to_vec(), params: params.to_vec() };
+        let mirrors = Mirrors {
+            method: method.to_vec(),
+            name: name.to_vec(),
+            params: params.to_vec(),
+            ..Mirrors::default()
+        };
         let read = read_with(body.to_string().as_bytes(), &mirrors);
         assert_eq!(read.is_ok(), *agree, "{mirrors:?} {body}");
         if !agree {
@@ -377,6 +382,50 @@ fn mirrors_agree_with_the_body_or_are_a_mismatch() {
     }
     let mirrors = Mirrors { method: vec!["tools/list"], ..Mirrors::default() };
     assert_eq!(reason(read_with(json!([list]).to_string().as_bytes(), &mirrors)), Reason::HeaderMismatch);
+}
+
+#[test]
+fn where_every_header_is_known_those_that_the_revision_demands_must_be_there() {
+    const NEW: &str = "2026-07-28";
+    let meta = json!({ "_meta": { "io.modelcontextprotocol/protocolVersion": NEW } });
+    let mut call = json!({ "name": "t" });
+    call["_meta"] = meta["_meta"].clone();
+    let (call, list) = (request("tools/call", &call), request("tools/list", &meta));
+    let old = request("tools/list", &json!({}));
+    let hello = request("initialize", &json!({ "protocolVersion": "2025-11-25" }));
+    type Case<'a> = (&'a Value, &'a [&'a str], &'a [&'a str], &'a [&'a str], bool);
+    let cases: &[Case<'_>] = &[
+        (&call, &[NEW], &["tools/call"], &["t"], true),
+        (&call, &[NEW], &["tools/call"], &[], false),
+        (&call, &[NEW], &[], &["t"], false),
+        (&call, &[], &["tools/call"], &["t"], false),
+        (&call, &["2025-11-25"], &["tools/call"], &["t"], false),
+        (&call, &[NEW, NEW], &["tools/call"], &["t"], false),
+        (&list, &[NEW], &["tools/list"], &[], true),
+        (&list, &[NEW], &[], &[], false),
+        (&old, &[], &[], &[], true),
+        (&old, &["2025-11-25"], &[], &[], true),
+        (&old, &[NEW], &[], &[], false),
+        (&old, &["latest"], &[], &[], true),
+        (&hello, &[], &[], &[], true),
+        (&hello, &[NEW], &[], &[], true),
+    ];
+    for (body, version, method, name, agree) in cases {
+        let mirrors = Mirrors {
+            version: version.to_vec(),
+            method: method.to_vec(),
+            name: name.to_vec(),
+            required: true,
+            ..Mirrors::default()
+        };
+        let text = body.to_string();
+        assert_eq!(read_with(text.as_bytes(), &mirrors).is_ok(), *agree, "{mirrors:?} {body}");
+        // Who does not know every header cannot miss one.
+        let known = Mirrors { required: false, ..mirrors };
+        if name.len() == 1 || !agree {
+            assert!(read_with(text.as_bytes(), &known).is_ok(), "{known:?} {body}");
+        }
+    }
 }
 
 #[test]
@@ -416,7 +465,7 @@ fn attributes_are_compared_with_the_headers_too() {
     let attributes =
         Attributes { method: "tools/call".to_owned(), id: None, params: json!({ "name": "list_files" }) };
     let read = |method: &str, name: &str| {
-        let mirrors = Mirrors { method: vec![method], name: vec![name], params: Vec::new() };
+        let mirrors = Mirrors { method: vec![method], name: vec![name], ..Mirrors::default() };
         attributes.read(&mirrors, &files()).map_err(|refusal| refusal.reason)
     };
     assert!(read("tools/call", "list_files").is_ok());

@@ -58,9 +58,17 @@ fn own_seal(audit: &AuditLog, text: &str) -> String {
     code.rsplit(':').next().and_then(|hex| hex.get(..palisade_model::SEAL)).unwrap_or_default().to_owned()
 }
 
-/// What a seal is over. No two handles have the same text: every part but the last has its length before it.
+/// What a seal is over. No two handles have the same text: every part has its length before it.
 fn sealed(kind: HandleKind, resource: &ResourceName, subject: &str, tool: &str, id: &str) -> String {
-    let parts = [kind.as_str(), resource.as_str(), subject, tool, id];
+    text_of(&[kind.as_str(), resource.as_str(), subject, tool, id])
+}
+
+/// What the seal of a ticket is over.
+fn ticket_text(resource: &ResourceName, subject: &str) -> String {
+    text_of(&["ticket", resource.as_str(), subject])
+}
+
+fn text_of(parts: &[&str]) -> String {
     let mut text = "bound handle".to_owned();
     for part in parts {
         text.push_str(&format!("\n{}:{part}", part.len()));
@@ -88,7 +96,15 @@ pub(crate) fn are_of(
 }
 
 impl Pdp {
-    /// Binds a server's handle to a subject of a resource; nothing where the caller may not, or the handle cannot be bound.
+    /// What proves that somebody was decided on as this subject of a resource: without it nobody gets a handle bound to them.
+    #[must_use]
+    pub fn ticket(&self, snapshot: &Snapshot, resource: &ResourceName, subject: &str) -> String {
+        let seal = snapshot.handle_keys.bind(self.audit(), &ticket_text(resource, subject));
+        format!("{seal}.{subject}")
+    }
+
+    /// Binds a server's handle to the subject of a ticket; nothing where the caller may not ask, the ticket is none of this
+    /// resource, or the handle cannot be bound.
     #[must_use]
     pub fn bind(
         &self,
@@ -96,10 +112,12 @@ impl Pdp {
         caller: &Caller,
         (kind, id, tool): (HandleKind, &str, &str),
         resource: Option<&ResourceName>,
-        subject: &str,
+        ticket: &str,
     ) -> Option<Handle> {
         let resource = question::permitted(snapshot, caller.0.as_ref(), resource, Surface::Gateway).ok()?;
-        if !Handle::may_be_bound(id, tool) || subject.is_empty() {
+        let (claimed, subject) = ticket.split_once('.')?;
+        let known = snapshot.handle_keys.prove(self.audit(), &ticket_text(&resource.name, subject), claimed);
+        if !known || !Handle::may_be_bound(id, tool) {
             return None;
         }
         let text = sealed(kind, &resource.name, subject, tool, id);

@@ -120,6 +120,15 @@ impl Pep {
         }
     }
 
+    /// The name of the MCP gateway of this process, which no other caller has.
+    pub const GATEWAY: &str = "mcp-gateway";
+
+    /// The MCP gateway of this process: it asks about every resource, and hands tokens on to upstreams.
+    #[must_use]
+    pub fn gateway(name: PepName, client_ip: ClientIp) -> Self {
+        Self { surfaces: BTreeSet::from([Surface::Gateway]), client_ip, ..Self::local(name) }
+    }
+
     /// Whether it is that one.
     pub(crate) fn is_local(&self) -> bool {
         self.name.as_str() == LOCAL
@@ -168,6 +177,8 @@ pub enum PepAuth {
     Token(TokenClient, Audience),
     /// Nothing beside its place on loopback: the caller `local`.
     Loopback,
+    /// Nothing, since it is in this process: nobody from outside can be it.
+    Inside,
 }
 
 impl Peps {
@@ -189,7 +200,7 @@ impl Peps {
                 PepAuth::Token(client, audience) => {
                     peps.by_client.insert(client, (pep.name.clone(), audience));
                 }
-                PepAuth::Loopback => {}
+                PepAuth::Loopback | PepAuth::Inside => {}
             }
             peps.by_name.insert(pep.name.clone(), pep);
         }

@@ -94,6 +94,14 @@ impl Resource {
         self.identifier.get(..path.map_or(self.identifier.len(), |at| scheme + at)).unwrap_or_default()
     }
 
+    /// The path of its identifier, without a slash at its end: where clients find it at their host.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        let path = self.identifier.get(self.origin().len()..).unwrap_or_default();
+        let end = path.find(['?', '#']).unwrap_or(path.len());
+        path.get(..end).unwrap_or_default().trim_end_matches('/')
+    }
+
     /// A request of an HTTP service as an item. The path is one that [`crate::location::Location`] has accepted.
     ///
     /// # Errors

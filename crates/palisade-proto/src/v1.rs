@@ -916,6 +916,9 @@ pub struct CheckResponse {
     /// What the client is told. Present where it does not.
     #[prost(message, optional, tag = "8")]
     pub answer: ::core::option::Option<Answer>,
+    /// Proves to `Bind` whom handles may be bound to. Present where the request goes on.
+    #[prost(string, tag = "9")]
+    pub ticket: ::prost::alloc::string::String,
 }
 /// What to change of a request that goes on.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -992,9 +995,9 @@ pub struct BindRequest {
     /// The resource's name in the configuration. Empty: the only resource that the caller may ask about.
     #[prost(string, tag = "1")]
     pub resource: ::prost::alloc::string::String,
-    /// The subject, as `Check` has named it.
+    /// The ticket of the subject, as `Check` has given it.
     #[prost(string, tag = "2")]
-    pub subject: ::prost::alloc::string::String,
+    pub ticket: ::prost::alloc::string::String,
     /// What the handle stands for.
     #[prost(enumeration = "Handle", tag = "3")]
     pub handle: i32,

@@ -4,10 +4,11 @@
 //! `palisade serve` has no way to name it. The key is kept in a file that only its owner may read, so that `palisade
 //! token mint` can make more tokens while the service runs.
 
+pub mod demo;
 pub mod token_service;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -19,7 +20,8 @@ use aws_lc_rs::{
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use palisade_model::{IssuerName, Scope, Timestamp};
+use palisade_gateway::Upstream;
+use palisade_model::{IssuerName, ResourceName, Scope, Timestamp};
 use palisade_policy::{SourceFile, Sources};
 use palisade_token::{IssuerSettings, KeySource};
 use serde::{Deserialize, Serialize};
@@ -37,8 +39,10 @@ pub const ISSUER: &str = "https://issuer.palisade.invalid";
 pub const NAME: &str = "dev";
 /// Where the public listener is.
 pub const PUBLIC: &str = "http://127.0.0.1:7255";
+/// The name of the sample resource.
+pub const SAMPLE: &str = "demo";
 /// The identifier of the sample resource.
-pub const RESOURCE: &str = "http://127.0.0.1:7255/demo";
+pub const RESOURCE: &str = "http://127.0.0.1:7257/demo";
 
 /// The key of a development issuer.
 #[derive(Serialize, Deserialize)]
@@ -76,6 +80,9 @@ pub enum DevError {
     /// The token cannot be signed.
     #[error("the token cannot be signed")]
     Sign(#[from] jsonwebtoken::errors::Error),
+    /// The sample catalogue cannot be read.
+    #[error("the sample catalogue cannot be read: this is a defect")]
+    Catalog,
     /// The embedded configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -194,6 +201,7 @@ impl DevIssuer {
         Ok(Embedded {
             issuers: vec![issuer],
             sources: Some(sample_policies()),
+            upstreams: upstreams()?,
             catalog: Some(sample_catalog()),
         })
     }
@@ -260,8 +268,10 @@ pub fn configuration(state: &Path) -> Result<Loaded, DevError> {
     loaded.config.audit.path = state.join("audit");
     token_service::complete(&mut loaded.config, state)?;
     let listen = &loaded.config.listen;
-    let addresses: [&ListenAddress; 3] =
-        [&listen.decision.address, &listen.public.address, &listen.admin.address];
+    let gateway = loaded.config.gateway.iter().map(|gateway| &gateway.address);
+    let mut addresses: Vec<&ListenAddress> =
+        vec![&listen.decision.address, &listen.public.address, &listen.admin.address];
+    addresses.extend(gateway);
     if addresses.iter().all(|address| address.is_local()) { Ok(loaded) } else { Err(DevError::NotLoopback) }
 }
 
@@ -281,6 +291,13 @@ fn sample_policies() -> Sources {
         )],
         ..Sources::default()
     }
+}
+
+/// The server behind the gateway.
+fn upstreams() -> Result<BTreeMap<ResourceName, Upstream>, DevError> {
+    let name: ResourceName = SAMPLE.parse().map_err(|_| DevError::Key)?;
+    let server = demo::server(&sample_catalog().text).ok_or(DevError::Catalog)?;
+    Ok(BTreeMap::from([(name, server)]))
 }
 
 fn sample_catalog() -> SourceFile {

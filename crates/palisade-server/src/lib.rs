@@ -8,6 +8,7 @@ mod callers;
 pub mod config;
 pub mod dev;
 pub mod environment;
+mod gateway;
 mod listeners;
 mod reload;
 mod service;

@@ -7,7 +7,7 @@ use palisade_front::{
     InProcess,
     admin::{Admin, Readiness},
 };
-use palisade_model::{Clock, PepName};
+use palisade_model::{Clock, PepName, ResourceName};
 use palisade_pdp::{Pdp, PdpSettings};
 use serde_json::json;
 use thiserror::Error;
@@ -22,6 +22,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use crate::{
     callers::{self, Callers},
     config::{self, build::Embedded, load::Loaded, types::Config, types::MetricsAccess},
+    gateway::GatewayListener,
     listeners::{BindError, Socket},
     reload::{self, ReloadStatus, Reloader},
     telemetry::Telemetry,
@@ -50,6 +51,9 @@ pub enum StartError {
     /// A listener cannot listen.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A server behind the gateway cannot be one.
+    #[error("gateway.upstreams.{0}")]
+    Upstream(ResourceName, #[source] palisade_gateway::UpstreamError),
     /// The decision log cannot be opened.
     #[error("the decision log cannot be opened")]
     Audit(#[from] palisade_audit::AuditError),
@@ -76,6 +80,8 @@ pub struct Addresses {
     pub public: String,
     /// For operators.
     pub admin: String,
+    /// The MCP gateway, where there is one.
+    pub gateway: Option<String>,
 }
 
 /// A running service.
@@ -108,7 +114,8 @@ impl Service {
     /// # Errors
     /// When the configuration is wrong, an address is taken, or the decision log cannot be opened.
     pub async fn start(settings: StartSettings) -> Result<Self, StartError> {
-        let StartSettings { loaded, embedded, clock, telemetry } = settings;
+        let StartSettings { loaded, mut embedded, clock, telemetry } = settings;
+        let inside = std::mem::take(&mut embedded.upstreams);
         let config = loaded.config.clone();
         // From here on a SIGHUP asks for a reload, and a change of the files is one.
         let hangup = signal(SignalKind::hangup()).map_err(StartError::Signal)?;
@@ -119,8 +126,13 @@ impl Service {
         let decision = Socket::bind("decision", &config.listen.decision.address).await?;
         let public = Socket::bind("public", &config.listen.public.address).await?;
         let admin = Socket::bind("admin", &config.listen.admin.address).await?;
-        let addresses =
-            Addresses { decision: decision.address(), public: public.address(), admin: admin.address() };
+        let gateway = GatewayListener::bind(config.gateway.as_ref(), inside).await?;
+        let addresses = Addresses {
+            decision: decision.address(),
+            public: public.address(),
+            admin: admin.address(),
+            gateway: gateway.as_ref().map(GatewayListener::address),
+        };
         let audit = AuditLog::open(audit_settings(&config), Arc::clone(&clock))?;
         announce(&audit, &built, clock.as_ref()).await;
 
@@ -164,11 +176,12 @@ impl Service {
         observe_gauges(&config);
         let for_clients = palisade_front::metadata::router(Arc::clone(&pdp));
         let for_clients = for_clients.merge(palisade_sts::router(Arc::clone(&pdp)));
-        let listeners = vec![
+        let mut listeners = vec![
             decision
                 .serve(decision_router(&pdp, &config, clock_of_callers, stop.clone()).await?, stop.clone()),
             public.serve_strangers(for_clients, stop.clone()),
         ];
+        listeners.extend(gateway.and_then(|gateway| gateway.serve(&pdp, stop.clone())));
         // The admin listener outlives the others: `/readyz` says that the service is stopping while it does.
         let stop_admin = CancellationToken::new();
         let router = admin_router(&pdp, &config, telemetry, reload_status, stop.clone());

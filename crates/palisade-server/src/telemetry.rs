@@ -93,7 +93,7 @@ impl Telemetry {
 
 /// Log lines for people go to standard error, at `RUST_LOG` or `info`. Spans go to the tracer.
 fn log_to_stderr(tracers: Option<&SdkTracerProvider>) {
-    let filter = environment::variable("RUST_LOG").unwrap_or_else(|| "info".to_owned());
+    let filter = environment::variable("RUST_LOG").unwrap_or_else(|| "info,rmcp=warn".to_owned());
     let lines =
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(EnvFilter::new(filter));
     let spans = tracers.map(|tracers| {

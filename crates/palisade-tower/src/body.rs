@@ -14,16 +14,25 @@ use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of a request on its way to the server, and of its answer.
-pub struct Body(UnsyncBoxBody<Bytes, BoxError>);
+pub struct Body(UnsyncBoxBody<Bytes, BoxError>, Option<Box<dyn Send>>);
 
 impl Body {
+    /// The same, which holds something until it is over.
+    #[must_use]
+    pub fn holding(self, held: impl Send + 'static) -> Self {
+        match self.1 {
+            None => Self(self.0, Some(Box::new(held))),
+            Some(before) => Self(self.0, Some(Box::new((before, held)))),
+        }
+    }
+
     /// Any body.
     pub fn new<B>(body: B) -> Self
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        Self(body.map_err(|error| error.into()).boxed_unsync())
+        Self(body.map_err(|error| error.into()).boxed_unsync(), None)
     }
 
     /// A body that is whole.
@@ -32,7 +41,10 @@ impl Body {
     }
 
     /// All of it, where that is at most so many bytes.
-    pub(crate) async fn whole(mut self, most: usize) -> Result<Bytes, BoxError> {
+    ///
+    /// # Errors
+    /// When it is larger, or fails.
+    pub async fn whole(mut self, most: usize) -> Result<Bytes, BoxError> {
         let mut taken = BytesMut::new();
         while let Some(frame) = self.0.frame().await {
             if let Ok(data) = frame?.into_data() {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use palisade_client::{Bind, GatewayPoint, Incoming, List, Listed, NoAnswer, Told};
+use palisade_client::{Bind, GatewayPoint, Incoming, List, Listed, NoAnswer, Passage, Told};
 use palisade_mcp::Listing;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -23,8 +23,8 @@ pub(crate) struct Change {
     pub(crate) point: Arc<dyn GatewayPoint>,
     pub(crate) resource: String,
     pub(crate) request: Incoming,
-    /// Whose answers they are.
-    pub(crate) subject: String,
+    /// What let the request by: whose answers they are.
+    pub(crate) passage: Passage,
     pub(crate) plan: Plan,
 }
 
@@ -136,7 +136,7 @@ impl Change {
 
     async fn bind_in(&self, members: &mut Map<String, Value>, tool: &str) -> Result<bool, Withheld> {
         let Some(Value::String(id)) = members.get_mut("taskId") else { return Ok(false) };
-        let bind = Bind::task(self.resource.clone(), self.subject.clone(), tool, id.clone());
+        let bind = Bind::task(self.resource.clone(), &self.passage, tool, id.clone());
         *id = self.point.bind(&bind).await.map_err(Withheld::NoAnswer)?.ok_or(Withheld::Unbound)?;
         Ok(true)
     }

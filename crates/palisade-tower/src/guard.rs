@@ -207,7 +207,7 @@ impl Gate {
             point: Arc::clone(&self.point),
             resource: self.resource.clone(),
             request: check.request.clone(),
-            subject: passage.subject().to_owned(),
+            passage: passage.clone(),
             plan,
         });
         if change.is_some()
@@ -270,7 +270,7 @@ impl Gate {
             [value] => value.to_str().ok()?,
             _ => return None,
         };
-        let bind = Bind::session(self.resource.clone(), passage.subject(), value);
+        let bind = Bind::session(self.resource.clone(), passage, value);
         let bound = match self.point.bind(&bind).await {
             Ok(bound) => bound?,
             Err(no_answer) => {

@@ -29,6 +29,7 @@ struct Cli {
 enum Command {
     Dev(commands::dev::Dev),
     Serve(commands::serve::Serve),
+    Mcp(commands::mcp::Mcp),
     Decide(commands::decide::Decide),
     Why(commands::why::Why),
     Config(commands::config::Config),
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Dev(command) => command.run().or_else(Outcome::refused),
         Command::Serve(command) => command.run().or_else(Outcome::refused),
+        Command::Mcp(command) => command.run().or_else(Outcome::refused),
         Command::Decide(command) => command.run(),
         Command::Why(command) => command.run().or_else(Outcome::refused),
         Command::Config(command) => command.run().or_else(Outcome::refused),

@@ -59,6 +59,16 @@ impl McpServer {
         Ok(Self { process, port, _files: TempDir::new()? })
     }
 
+    /// The command of the reference server on standard input and output, as it would be written in a shell.
+    ///
+    /// # Errors
+    /// If the components are not installed.
+    pub fn everything_on_stdio() -> Result<String> {
+        let npm = components_dir()?.join("npm");
+        let script = npm.join("node_modules/@modelcontextprotocol/server-everything/dist/index.js");
+        Ok(format!("{} {} stdio", npm.join("node").display(), script.display()))
+    }
+
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port

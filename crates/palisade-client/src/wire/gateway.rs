@@ -60,6 +60,7 @@ impl Asked for Check {
             (Some(passage), None) if goes_on => Ok(Checked::Pass(Box::new(Passage {
                 id: id.ok_or(Unreadable("a permit has no record"))?,
                 subject: reply.subject.ok_or(Unreadable("a permit has no subject"))?,
+                ticket: reply.ticket,
                 reason: ReasonCode(reply.reason),
                 observed: outcome == v1::Outcome::Observed,
                 expires_at: reply.expires_at.map(timestamp),
@@ -129,7 +130,7 @@ impl Asked for Bind {
         };
         v1::BindRequest {
             resource: self.resource.clone(),
-            subject: self.subject.clone(),
+            ticket: self.ticket.clone(),
             handle: handle.into(),
             id: self.id.clone(),
             tool: self.tool.clone(),

@@ -71,7 +71,7 @@ impl Gateways for Api {
         let bound = kind.and_then(|kind| {
             let handle = (kind, asked.id.as_str(), asked.tool.as_str());
             let name = resource.as_ref().map(|resource| &resource.name);
-            self.pdp.bind(&snapshot, &call.caller, handle, name, &asked.subject)
+            self.pdp.bind(&snapshot, &call.caller, handle, name, &asked.ticket)
         });
         Ok(Response::new(BindResponse { id: bound.map(|handle| handle.text()).unwrap_or_default() }))
     }
@@ -110,13 +110,19 @@ async fn check(pdp: &Pdp, call: &Call, asked: CheckRequest) -> CheckResponse {
         policy_revision: snapshot.revision.as_str().to_owned(),
         ..CheckResponse::default()
     };
+    let ticket = |subject: &str| {
+        let resource = decoded.resource.as_ref();
+        resource.map(|resource| pdp.ticket(&snapshot, &resource.name, subject)).unwrap_or_default()
+    };
     match &decision {
         Decision::Permit(permit) => {
+            response.ticket = ticket(&permit.subject().entity());
             response.subject = Some(permit.subject().entity());
             response.expires_at = encode::expires_at(permit.authority());
             response.passage = Some(changes(&Passage::from(permit), &http, &decoded));
         }
         Decision::Observed(observed) => {
+            response.ticket = ticket(&observed.subject().entity());
             response.subject = Some(observed.subject().entity());
             response.expires_at = encode::expires_at(observed.authority());
             response.passage = Some(changes(&Passage::from(observed), &http, &decoded));

@@ -322,7 +322,11 @@ fn the_vocabulary_holds_every_row_of_the_contract() {
         ("Mcp", &["prompts/get"], &["Mcp::Prompt"]),
         ("Mcp", &["resources/read", "resources/subscribe", "resources/unsubscribe"], &["Mcp::Resource"]),
         ("Mcp", &["completion/complete"], &["Mcp::Prompt", "Mcp::Resource"]),
-        ("Mcp", &["tasks/get", "tasks/update", "tasks/cancel"], &["Mcp::Server", "Mcp::Tool"]),
+        (
+            "Mcp",
+            &["tasks/get", "tasks/list", "tasks/result", "tasks/update", "tasks/cancel"],
+            &["Mcp::Server", "Mcp::Tool"],
+        ),
         ("Mcp", &["initialize", "server/discover", "ping", "logging/setLevel"], server),
         ("Mcp", &["tools/list", "prompts/list", "resources/list"], server),
         (

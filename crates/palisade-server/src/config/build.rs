@@ -3,7 +3,9 @@
 //! Every problem is collected before anything is refused, so that an author mends them in one go. Nothing is
 //! fetched: issuers get their keys later, in the background.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use palisade_gateway::Upstream;
 
 use palisade_model::{Clock, PolicyRevision, ResourceName, Timestamp};
 use palisade_pdp::{Askers, Limits, Resources, Snapshot};
@@ -51,6 +53,8 @@ pub struct Embedded {
     pub sources: Option<Sources>,
     /// A catalogue for every MCP resource that names none.
     pub catalog: Option<SourceFile>,
+    /// Servers behind the gateway that are in this process.
+    pub upstreams: BTreeMap<ResourceName, Upstream>,
 }
 
 /// Builds a snapshot. With a snapshot before it, issuers that did not change keep their keys.
@@ -77,6 +81,7 @@ pub fn snapshot(
     let handle_keys = builder.handle_keys();
     let (resources, world) = builder.resources();
     builder.listeners();
+    builder.gateway();
     builder.audit();
     let policies = builder.policies(&world);
     policies.iter().for_each(|policies| builder.asserted_types(policies));

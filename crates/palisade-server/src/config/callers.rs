@@ -21,6 +21,9 @@ impl Builder<'_> {
             if name.as_str() == "local" {
                 self.problem("peps.local: the name is reserved for unnamed callers on loopback");
             }
+            if name.as_str() == Pep::GATEWAY {
+                self.problem("peps.mcp-gateway: the name is reserved for the MCP gateway of this process");
+            }
             let auth = match self.pep_auth(&pep.auth) {
                 Ok(auth) => auth,
                 Err(why) => {
@@ -31,7 +34,11 @@ impl Builder<'_> {
             // A token says which client it is; for another audience it would still be that client's.
             let proof = match &auth {
                 PepAuth::Token(client, _audience) => format!("{client:?}"),
-                PepAuth::Key(_) | PepAuth::Uid(_) | PepAuth::Secret { .. } | PepAuth::Loopback => {
+                PepAuth::Key(_)
+                | PepAuth::Uid(_)
+                | PepAuth::Secret { .. }
+                | PepAuth::Loopback
+                | PepAuth::Inside => {
                     format!("{auth:?}")
                 }
             };
@@ -42,6 +49,14 @@ impl Builder<'_> {
         }
         if let Ok(local) = "local".parse() {
             all.push((Pep::local(local), PepAuth::Loopback));
+        }
+        if let Ok(gateway) = Pep::GATEWAY.parse() {
+            let client_ip =
+                self.config.gateway.as_ref().map_or(ClientIp::Source, |gateway| gateway.client_ip);
+            if client_ip == ClientIp::XForwardedFor(0) {
+                self.problem("gateway.client_ip: `x_forwarded_for` counts from 1");
+            }
+            all.push((Pep::gateway(gateway, client_ip), PepAuth::Inside));
         }
         Peps::new(all)
     }

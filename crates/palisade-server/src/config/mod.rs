@@ -8,6 +8,7 @@ pub mod build;
 mod callers;
 mod exchange_cache;
 mod exchanges;
+pub(crate) mod gateway;
 mod handles;
 mod issuers;
 pub mod load;

@@ -59,6 +59,9 @@ pub struct Config {
     /// What binds sessions and tasks to their subjects.
     #[serde(default)]
     pub handles: Handles,
+    /// The MCP gateway; off unless it is here or its command is run.
+    #[serde(default)]
+    pub gateway: Option<Gateway>,
     /// The policies.
     #[serde(default)]
     pub policies: Policies,
@@ -77,6 +80,44 @@ pub struct Handles {
     /// 32 random bytes each, in base64 or hex: the first binds, both prove. Replicas share them; default: a key of this
     /// installation, which no other replica has.
     pub keys: Vec<Secret>,
+}
+
+/// The MCP gateway: a reverse proxy in front of servers in any language.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gateway {
+    /// `host:port`.
+    pub address: ListenAddress,
+    /// Where a client's address is read: `source`, or `{x_forwarded_for: N}`, the N-th from the right.
+    pub client_ip: ClientIp,
+    /// The server behind each resource. A resource is served at the path of its identifier.
+    pub upstreams: BTreeMap<ResourceName, Upstream>,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            address: ListenAddress::loopback(7257),
+            client_ip: ClientIp::Source,
+            upstreams: BTreeMap::new(),
+        }
+    }
+}
+
+/// A server behind the gateway: `{url: http://host:port/path}` or `{stdio: "command"}`.
+#[derive(Debug, Clone, Deserialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Upstream {
+    /// Its URL.
+    pub url: Option<String>,
+    /// A command: a process that speaks MCP over its standard input and output, one for each session.
+    pub stdio: Option<String>,
+    /// Variables of the environment that the process gets, beside the few that every program needs.
+    pub environment: Vec<String>,
+    /// The most processes at once.
+    pub processes: Option<usize>,
+    /// How long a process may be unused before it is ended.
+    pub idle: Option<Period>,
 }
 
 /// A file named by `include`.

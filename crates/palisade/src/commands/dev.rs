@@ -86,7 +86,9 @@ const EXAMPLES: [Example; 3] = [
 
 fn print_guide(issuer: &DevIssuer, decision: &str, state: &Path) -> anyhow::Result<()> {
     println!(
-        "palisade dev is listening: decisions on {decision}, metadata on 127.0.0.1:7255, health on 127.0.0.1:7256"
+        "palisade dev is listening: decisions on {decision}, metadata on 127.0.0.1:7255, health on 127.0.0.1:7256, an MCP server \
+         behind the gateway at {}",
+        dev::RESOURCE
     );
     println!("Paste these into another terminal:\n");
     for example in &EXAMPLES {
@@ -108,10 +110,37 @@ fn print_guide(issuer: &DevIssuer, decision: &str, state: &Path) -> anyhow::Resu
             "curl -si http://{decision}/authz/demo -H 'content-type: application/json' -H 'authorization: Bearer {token}' -d '{body}'\n"
         );
     }
+    print_list(issuer)?;
     print_exchange(issuer, state)?;
     println!("# The records of these decisions");
     let program = std::env::args().next().unwrap_or_else(|| "palisade".to_owned());
     println!("{program} audit query --path {}", state.join("audit").display());
+    Ok(())
+}
+
+/// What an MCP client sees through the gateway: the tools that its user may call, and no others.
+fn print_list(issuer: &DevIssuer) -> anyhow::Result<()> {
+    let claims = Claims {
+        user: "alice".to_owned(),
+        scopes: Vec::new(),
+        roles: Vec::new(),
+        audience: dev::RESOURCE.to_owned(),
+        ttl: Duration::from_secs(60 * 60),
+    };
+    let token = issuer.mint(&claims, SystemClock.now())?;
+    let version = "2026-07-28";
+    let meta = format!(
+        r#"{{"io.modelcontextprotocol/protocolVersion":"{version}","io.modelcontextprotocol/clientCapabilities":{{}}}}"#
+    );
+    let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{{"_meta":{meta}}}}}"#);
+    println!(
+        "# A list through the gateway: of five tools alice sees those that she may call, or could with more scopes"
+    );
+    println!(
+        "curl -s {} -H 'content-type: application/json' -H 'accept: application/json, text/event-stream' \
+         -H 'mcp-protocol-version: {version}' -H 'mcp-method: tools/list' -H 'authorization: Bearer {token}' -d '{body}'\n",
+        dev::RESOURCE
+    );
     Ok(())
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod decide;
 pub(crate) mod dev;
 pub(crate) mod explanation;
 pub(crate) mod import;
+pub(crate) mod mcp;
 pub(crate) mod policy;
 pub(crate) mod serve;
 pub(crate) mod terminal;

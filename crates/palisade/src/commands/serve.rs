@@ -21,30 +21,35 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) fn run(self) -> anyhow::Result<Outcome> {
-        let loaded = config::load::read(&self.config)?;
-        runtime()?.block_on(async {
-            let telemetry = Arc::new(Telemetry::install(&loaded.config.telemetry)?);
-            let service = Service::start(StartSettings {
-                loaded,
-                embedded: config::build::Embedded::default(),
-                clock: Arc::new(SystemClock),
-                telemetry: Arc::clone(&telemetry),
-            })
-            .await?;
-            let addresses = service.addresses();
-            tracing::info!(
-                decision = addresses.decision,
-                public = addresses.public,
-                admin = addresses.admin,
-                "palisade is listening"
-            );
-            asked_to_stop().await?;
-            tracing::info!("stopping: requests under way end, the decision log is flushed");
-            service.stop().await;
-            tokio::task::spawn_blocking(move || telemetry.shutdown()).await.context("telemetry")?;
-            Ok(Outcome::Yes)
-        })
+        run(config::load::read(&self.config)?)
     }
+}
+
+/// Runs a service until it is asked to stop.
+pub(crate) fn run(loaded: config::Loaded) -> anyhow::Result<Outcome> {
+    runtime()?.block_on(async {
+        let telemetry = Arc::new(Telemetry::install(&loaded.config.telemetry)?);
+        let service = Service::start(StartSettings {
+            loaded,
+            embedded: config::build::Embedded::default(),
+            clock: Arc::new(SystemClock),
+            telemetry: Arc::clone(&telemetry),
+        })
+        .await?;
+        let addresses = service.addresses();
+        tracing::info!(
+            decision = addresses.decision,
+            public = addresses.public,
+            admin = addresses.admin,
+            gateway = addresses.gateway,
+            "palisade is listening"
+        );
+        asked_to_stop().await?;
+        tracing::info!("stopping: requests under way end, the decision log is flushed");
+        service.stop().await;
+        tokio::task::spawn_blocking(move || telemetry.shutdown()).await.context("telemetry")?;
+        Ok(Outcome::Yes)
+    })
 }
 
 /// The runtime of a command that serves or fetches.
