@@ -112,10 +112,8 @@ impl StdioServer {
         let Ok(body) = serde_json::from_slice::<Value>(body) else {
             return answer::error(StatusCode::BAD_REQUEST, "invalid_request", "the body is not JSON");
         };
-        let (messages, batch) = match body {
-            Value::Array(messages) => (messages, true),
-            one => (vec![one], false),
-        };
+        let batch = body.is_array();
+        let messages = if let Value::Array(messages) = body { messages } else { vec![body] };
         let begins = messages
             .iter()
             .any(|message| message.get("method").and_then(Value::as_str) == Some("initialize"));

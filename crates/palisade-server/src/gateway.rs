@@ -11,8 +11,8 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{gateway::upstream, types::Gateway, values::ListenAddress},
-    listeners::BindError,
+    config::{gateway::upstream, types::Gateway},
+    listeners::{BindError, Socket},
     service::StartError,
 };
 
@@ -35,15 +35,15 @@ impl GatewayListener {
             let Ok(built) = upstream(own) else { continue };
             upstreams.insert(name.clone(), built.map_err(|error| StartError::Upstream(name.clone(), error))?);
         }
-        let address = gateway.address.clone();
-        let bound = match &address {
-            ListenAddress::Tcp(address) => TcpListener::bind(address).await,
-            ListenAddress::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        let address = &gateway.address;
+        let listener = match Socket::bind("gateway", address).await? {
+            Socket::Tcp(listener) => listener,
+            Socket::Unix(_) => {
+                let (listener, address) = ("gateway", address.clone());
+                let source = io::ErrorKind::Unsupported.into();
+                return Err(BindError::Other { listener, address, source }.into());
+            }
         };
-        let listener = bound.map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => BindError::Taken { listener: "gateway", address },
-            _ => BindError::Other { listener: "gateway", address, source },
-        })?;
         Ok(Some(Self { listener, upstreams }))
     }
 

@@ -39,18 +39,18 @@ pub(crate) enum Socket {
 pub enum BindError {
     /// Somebody else listens there.
     #[error(
-        "listen.{listener}: {address} is taken by another program: stop that one, or set `listen.{listener}.address` to another address"
+        "{listener}: {address} is taken by another program: stop that one, or set `{listener}.address` to another address"
     )]
     Taken {
-        /// The listener.
+        /// Its key in the configuration.
         listener: &'static str,
         /// The address.
         address: ListenAddress,
     },
     /// Anything else.
-    #[error("listen.{listener}: cannot listen on {address}")]
+    #[error("{listener}: cannot listen on {address}")]
     Other {
-        /// The listener.
+        /// Its key in the configuration.
         listener: &'static str,
         /// The address.
         address: ListenAddress,

@@ -123,9 +123,9 @@ impl Service {
         let in_force = path.as_deref().map(reload::fingerprint);
         let workshop = Workshop::open().map_err(StartError::Thread)?;
         let (loaded, built) = first_snapshot(&workshop, loaded, embedded, &clock).await?;
-        let decision = Socket::bind("decision", &config.listen.decision.address).await?;
-        let public = Socket::bind("public", &config.listen.public.address).await?;
-        let admin = Socket::bind("admin", &config.listen.admin.address).await?;
+        let decision = Socket::bind("listen.decision", &config.listen.decision.address).await?;
+        let public = Socket::bind("listen.public", &config.listen.public.address).await?;
+        let admin = Socket::bind("listen.admin", &config.listen.admin.address).await?;
         let gateway = GatewayListener::bind(config.gateway.as_ref(), inside).await?;
         let addresses = Addresses {
             decision: decision.address(),
@@ -174,12 +174,10 @@ impl Service {
             }));
         }
         observe_gauges(&config);
-        let for_clients = palisade_front::metadata::router(Arc::clone(&pdp));
-        let for_clients = for_clients.merge(palisade_sts::router(Arc::clone(&pdp)));
         let mut listeners = vec![
             decision
                 .serve(decision_router(&pdp, &config, clock_of_callers, stop.clone()).await?, stop.clone()),
-            public.serve_strangers(for_clients, stop.clone()),
+            public.serve_strangers(public_router(&pdp), stop.clone()),
         ];
         listeners.extend(gateway.and_then(|gateway| gateway.serve(&pdp, stop.clone())));
         // The admin listener outlives the others: `/readyz` says that the service is stopping while it does.
@@ -225,6 +223,10 @@ impl Service {
             tracing::warn!("the admin listener still had callers when the time to drain was over");
         }
     }
+}
+
+fn public_router(pdp: &Arc<Pdp>) -> axum::Router {
+    palisade_front::metadata::router(Arc::clone(pdp)).merge(palisade_sts::router(Arc::clone(pdp)))
 }
 
 async fn decision_router(

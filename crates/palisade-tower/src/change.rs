@@ -50,13 +50,12 @@ impl Change {
         }
         let Ok(mut value) = serde_json::from_slice::<Value>(message) else { return Ok(None) };
         let mut changed = false;
-        match &mut value {
-            Value::Array(messages) => {
-                for message in messages {
-                    changed |= self.change_one(message).await?;
-                }
+        if let Value::Array(messages) = &mut value {
+            for message in messages {
+                changed |= self.change_one(message).await?;
             }
-            one => changed = self.change_one(one).await?,
+        } else {
+            changed = self.change_one(&mut value).await?;
         }
         Ok(changed.then(|| value.to_string().into_bytes()))
     }
