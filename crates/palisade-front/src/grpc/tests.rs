@@ -3,4 +3,5 @@
 mod answers;
 mod batch;
 pub(crate) mod fixture;
+mod gateways;
 mod nothing_else_permits;

@@ -13,7 +13,7 @@ use palisade_audit::{AuditLog, AuditSettings, DecisionRecord, Durability, OnFull
 use palisade_model::{Audience, Clock, Issuer, ManualClock, PolicyRevision, Surface, Timestamp};
 use palisade_pdp::{
     Askers, Caller, ClientIp, DenialForm, Kind, Limits, Metadata, Pdp, PdpSettings, Pep, PepAuth, Peps,
-    RequestFrom, Resource, ResourceFrom, Resources, Routes, ScopeSettings, Snapshot, UpstreamToken,
+    Place, RequestFrom, Resource, ResourceFrom, Resources, Routes, ScopeSettings, Snapshot, UpstreamToken,
 };
 use palisade_policy::{OnError, Policies, SourceFile, Sources, Tool, World, WorldResource};
 use palisade_proto::v1::{
@@ -44,6 +44,8 @@ when { resource.name == "pay" && context.args.number.hasTag("/n") && context.arg
 @id("hello") permit (principal, action in Mcp::Action::"session", resource);
 @id("orders") permit (principal is User, action in Http::Action::"read", resource == Http::Route::"orders/v1/orders/{id}")
 unless { context has path && context.path like "/v1/orders/7*" };
+@id("lists") permit (principal is User, action in Mcp::Action::"list", resource);
+@id("tasks") permit (principal is User, action == Mcp::Action::"tasks/get", resource is Mcp::Tool) when { resource.name == "list_files" };
 "#;
 const TOOLS: [&str; 5] = ["list_files", "delete_file", "wipe", "old_tool", "pay"];
 
@@ -73,7 +75,7 @@ impl Fixture {
                 policies: Arc::new(policies()),
                 shadow: None,
                 resources: Resources::new(
-                    ["files", "watched", "orders"].map(|name| (resource(name), Vec::new())),
+                    ["files", "watched", "orders"].map(|name| (resource(name), vec![place(name)])),
                 )
                 .unwrap(),
                 peps: peps(),
@@ -89,6 +91,11 @@ impl Fixture {
             most_concurrent: 100,
         });
         Self { api: Api::new(Arc::new(pdp)), folder }
+    }
+
+    /// The API.
+    pub(crate) fn api(&self) -> &Api {
+        &self.api
     }
 
     /// The decision point.
@@ -137,8 +144,12 @@ impl Fixture {
     }
 }
 
+fn place(resource: &str) -> Place {
+    Place { host: format!("{resource}.example.com"), path: "/mcp".to_owned() }
+}
+
 /// A call of this PEP; of nobody for an empty name.
-fn call<T>(by: &str, message: T) -> Request<T> {
+pub(crate) fn call<T>(by: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.extensions_mut().insert(Caller(by.parse().ok()));
     request
@@ -254,6 +265,7 @@ fn peps() -> Peps {
             ..pep("narrow", &[Surface::Decide, Surface::Verify])
         },
         pep("proxy", &[Surface::ExtAuthz]),
+        pep("gate", &[Surface::Gateway]),
         Pep::local("local".parse().unwrap()),
     ];
     Peps::new(all.map(|pep| (pep, PepAuth::Loopback)))
