@@ -343,3 +343,6 @@ fn make_private(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     headers.append(header::VARY, HeaderValue::from_static("Authorization"));
 }
+
+#[cfg(test)]
+mod tests;

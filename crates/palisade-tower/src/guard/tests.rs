@@ -1,0 +1,285 @@
+//! The layer around a server that says what it is told to, before a decision point that does the same.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex},
+};
+
+use futures::future::BoxFuture;
+use http::{Request, Response, StatusCode};
+use palisade_client::wire;
+use palisade_client::{
+    Answering, Bind, Check, Checked, Describe, Description, GatewayPoint, List, Listed, NoAnswer, wire::Asked,
+};
+use palisade_model::{DecisionId, Timestamp};
+use palisade_proto::v1;
+use serde_json::{Value, json};
+use tower::{Layer, ServiceExt, service_fn};
+
+use super::*;
+
+/// What a decision point answers.
+#[derive(Debug, Default)]
+struct Point {
+    /// Whether it answers at all.
+    silent: bool,
+    /// Whether requests go on.
+    denies: bool,
+    /// Whether it answers for lists.
+    no_lists: bool,
+    /// The lists that it was asked about.
+    lists: Mutex<Vec<(String, Vec<String>)>>,
+}
+
+fn silent<T>() -> Result<T, NoAnswer> {
+    Err(NoAnswer::Unreadable { endpoint: "test".to_owned(), what: "it is silent" })
+}
+
+fn header(name: &str, value: &str) -> v1::Header {
+    v1::Header { name: name.to_owned(), value: value.as_bytes().to_vec() }
+}
+
+fn id() -> String {
+    DecisionId::new(Timestamp::from_unix_seconds(1_000)).to_string()
+}
+
+impl GatewayPoint for Point {
+    fn describe<'a>(&'a self, _describe: &'a Describe) -> Answering<'a, Option<Description>> {
+        Box::pin(async move {
+            if self.silent {
+                return silent();
+            }
+            Ok(Some(Description {
+                resource: "files".to_owned(),
+                identifier: "https://mcp.example.com/files".to_owned(),
+                metadata_path: "/.well-known/oauth-protected-resource/files".to_owned(),
+                metadata: "{}".to_owned(),
+                origins: Vec::new(),
+                policy_revision: None,
+            }))
+        })
+    }
+
+    fn check<'a>(&'a self, check: &'a Check) -> Answering<'a, Checked> {
+        let reply = if self.denies || check.truncated {
+            v1::CheckResponse {
+                outcome: v1::Outcome::Deny.into(),
+                reason: "no_permit".to_owned(),
+                answer: Some(v1::Answer { status: 403, headers: Vec::new(), body: b"no".to_vec() }),
+                ..v1::CheckResponse::default()
+            }
+        } else {
+            v1::CheckResponse {
+                decision_id: id(),
+                outcome: v1::Outcome::Permit.into(),
+                subject: Some("User::\"corp/alice\"".to_owned()),
+                passage: Some(v1::Passage {
+                    remove: vec!["authorization".to_owned()],
+                    set: vec![header("x-palisade-subject", "alice")],
+                    response: vec![header("x-palisade-decision-id", "d"), header("vary", "Origin")],
+                    body: None,
+                }),
+                ..v1::CheckResponse::default()
+            }
+        };
+        let answer = check.read(reply).map_err(|unreadable: wire::Unreadable| unreadable.of("test"));
+        Box::pin(async move { if self.silent { silent() } else { answer } })
+    }
+
+    /// Shows what begins with `a`.
+    fn list<'a>(&'a self, list: &'a List) -> Answering<'a, Listed> {
+        self.lists.lock().unwrap().push((list.list.clone(), list.entries.clone()));
+        let shown = list.entries.iter().map(|entry| entry.starts_with('a')).collect();
+        Box::pin(async move { if self.no_lists { silent() } else { Ok(Listed::Shown(shown)) } })
+    }
+
+    fn bind<'a>(&'a self, bind: &'a Bind) -> Answering<'a, Option<String>> {
+        let bound = format!("bound.{}.{}", bind.tool, bind.id);
+        Box::pin(async move { Ok((bind.id != "unbindable").then_some(bound)) })
+    }
+}
+
+/// What a server answers: media type, body, and more headers.
+#[derive(Debug, Clone)]
+struct Says(&'static str, String, Vec<(&'static str, &'static str)>);
+
+type Server = tower::util::BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+
+fn server(says: Says, seen: Arc<Mutex<Vec<Request<()>>>>) -> Server {
+    let answer = move |request: Request<Body>| -> BoxFuture<'static, Result<Response<Body>, Infallible>> {
+        let (parts, _body) = request.into_parts();
+        seen.lock().unwrap().push(Request::from_parts(parts, ()));
+        let Says(kind, body, headers) = says.clone();
+        Box::pin(async move {
+            let mut response = Response::new(Body::full(body));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            for (name, value) in headers {
+                response.headers_mut().append(name, HeaderValue::from_static(value));
+            }
+            Ok(response)
+        })
+    };
+    Server::new(service_fn(answer))
+}
+
+/// A request through the layer: the answer with its body, and what reached the server.
+async fn ask(point: &Arc<Point>, says: Says, request: Request<Body>) -> (Response<String>, Vec<Request<()>>) {
+    let seen = Arc::default();
+    let guarded =
+        PalisadeLayer::with(Arc::clone(point) as Arc<dyn GatewayPoint>, "files", Settings::default())
+            .layer(server(says, Arc::clone(&seen)));
+    let response = guarded.oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = body.whole(1 << 20).await.unwrap_or_default();
+    let seen = std::mem::take(&mut *seen.lock().unwrap());
+    (Response::from_parts(parts, String::from_utf8(body.to_vec()).unwrap()), seen)
+}
+
+fn post(body: &Value) -> Request<Body> {
+    let request = Request::post("https://mcp.example.com/files").header("authorization", "Bearer secret");
+    request.body(Body::full(body.to_string())).unwrap()
+}
+
+fn rpc(id: Value, method: &str) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": {} })
+}
+
+fn tools(id: Value) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id, "result": { "tools": [{ "name": "a1" }, { "name": "b" }, {}, { "name": "a2" }] } })
+}
+
+fn json_of(says: &Value) -> Says {
+    Says("application/json", says.to_string(), Vec::new())
+}
+
+#[tokio::test]
+async fn a_request_goes_on_as_it_is_permitted_and_else_not_at_all() {
+    let point = Arc::new(Point::default());
+    let call = rpc(json!(1), "ping");
+    let (answer, seen) = ask(&point, json_of(&json!({ "result": {} })), post(&call)).await;
+    assert_eq!((answer.status(), seen.len()), (StatusCode::OK, 1));
+    assert!(seen[0].headers().get("authorization").is_none());
+    assert_eq!(seen[0].headers()["x-palisade-subject"], "alice");
+    assert_eq!(seen[0].extensions().get::<Caller>().unwrap().subject, "User::\"corp/alice\"");
+    assert_eq!(
+        (&answer.headers()["x-palisade-decision-id"], &answer.headers()["vary"]),
+        (&"d".parse().unwrap(), &"Origin".parse().unwrap())
+    );
+    for (point, status) in [
+        (Point { denies: true, ..Point::default() }, StatusCode::FORBIDDEN),
+        (Point { silent: true, ..Point::default() }, StatusCode::SERVICE_UNAVAILABLE),
+    ] {
+        let (answer, seen) = ask(&Arc::new(point), json_of(&json!({})), post(&call)).await;
+        assert_eq!((answer.status(), seen.len()), (status, 0));
+    }
+    let large = Request::post("https://mcp.example.com/files").body(Body::full(vec![b' '; 2 << 20])).unwrap();
+    assert_eq!(ask(&point, json_of(&json!({})), large).await.0.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn lists_are_cut_in_json_in_batches_and_in_streams() {
+    let point = Arc::new(Point::default());
+    let (answer, _) = ask(&point, json_of(&tools(json!(1))), post(&rpc(json!(1), "tools/list"))).await;
+    let cut: Value = serde_json::from_str(answer.body()).unwrap();
+    assert_eq!(cut["result"]["tools"], json!([{ "name": "a1" }, { "name": "a2" }]));
+    assert_eq!(answer.headers()["content-length"], answer.body().len().to_string());
+    assert_eq!(answer.headers()["cache-control"], "private, no-store");
+    assert_eq!(
+        *point.lists.lock().unwrap(),
+        [("tools/list".to_owned(), vec!["a1".to_owned(), "b".to_owned(), "a2".to_owned()])]
+    );
+
+    let batch = json!([rpc(json!("x"), "tools/list"), rpc(json!(2), "ping")]);
+    let says =
+        json!([{ "jsonrpc": "2.0", "id": 2, "result": { "tools": [{ "name": "b" }] } }, tools(json!("x"))]);
+    let (answer, _) = ask(&point, json_of(&says), post(&batch)).await;
+    let cut: Value = serde_json::from_str(answer.body()).unwrap();
+    assert_eq!(cut[1]["result"]["tools"], json!([{ "name": "a1" }, { "name": "a2" }]));
+    assert_eq!(cut[0]["result"]["tools"], json!([{ "name": "b" }]));
+
+    let events = format!(
+        ": ping\n\nid: 1\nevent: message\ndata: {}\n\ndata: {{\"method\":\"x\"}}\n\n",
+        tools(json!(1))
+    );
+    let (answer, _) =
+        ask(&point, Says("text/event-stream", events, Vec::new()), post(&rpc(json!(1), "tools/list"))).await;
+    assert!(answer.body().starts_with(": ping\n\nid: 1\nevent: message\ndata: {"), "{}", answer.body());
+    assert!(answer.body().ends_with("data: {\"method\":\"x\"}\n\n"));
+    assert!(!answer.body().contains("\"b\"") && answer.body().contains("a2"));
+
+    // A stream beside may repeat answers to whatever was asked.
+    let get = Request::get("https://mcp.example.com/files").header("accept", "text/event-stream");
+    let replay = format!("data: {}\n\n", tools(json!(77)));
+    let (answer, seen) =
+        ask(&point, Says("text/event-stream", replay, Vec::new()), get.body(Body::full("")).unwrap()).await;
+    assert!(!answer.body().contains("\"b\"") && answer.body().contains("a2"));
+    assert_eq!(seen[0].headers()["accept-encoding"], "identity");
+}
+
+#[tokio::test]
+async fn a_list_that_cannot_be_cut_is_withheld() {
+    let list = rpc(json!(1), "tools/list");
+    let whole = tools(json!(1)).to_string();
+    let point = Arc::new(Point::default());
+    for says in [
+        Says("text/plain", whole.clone(), Vec::new()),
+        Says("application/json", whole.clone(), vec![("content-encoding", "gzip")]),
+    ] {
+        let (answer, _) = ask(&point, says, post(&list)).await;
+        assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+        assert!(!answer.body().contains("a1"));
+    }
+    let mute = Arc::new(Point { no_lists: true, ..Point::default() });
+    let (answer, _) = ask(&mute, json_of(&tools(json!(1))), post(&list)).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let events = format!("data: {whole}\n\n");
+    let (answer, _) = ask(&mute, Says("text/event-stream", events, Vec::new()), post(&list)).await;
+    assert!(answer.body().contains("-32603") && !answer.body().contains("a1"), "{}", answer.body());
+    // An escape hides no member.
+    let escaped = whole.replace("result", "re\\u0073ult").replace("tools", "t\\u006fols");
+    let (answer, _) = ask(&point, Says("application/json", escaped, Vec::new()), post(&list)).await;
+    assert!(!answer.body().contains("\"b\"") && answer.body().contains("a1"), "{}", answer.body());
+}
+
+#[tokio::test]
+async fn sessions_and_tasks_are_bound_on_their_way_out() {
+    let point = Arc::new(Point::default());
+    let says = |body: Value, session: &'static str| {
+        Says("application/json", body.to_string(), vec![("mcp-session-id", session)])
+    };
+    let call =
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "t", "task": {} } });
+    let made = json!({ "jsonrpc": "2.0", "id": 1, "result": { "task": { "taskId": "7" },
+        "_meta": { "io.modelcontextprotocol/related-task": { "taskId": "7" } } } });
+    let (answer, _) = ask(&point, says(made.clone(), "s"), post(&call)).await;
+    assert_eq!(answer.headers()["mcp-session-id"], "bound..s");
+    let bound: Value = serde_json::from_str(answer.body()).unwrap();
+    assert_eq!(bound["result"]["task"]["taskId"], "bound.t.7");
+    assert_eq!(bound["result"]["_meta"]["io.modelcontextprotocol/related-task"]["taskId"], "bound.t.7");
+    let (answer, _) = ask(&point, says(made, "unbindable"), post(&call)).await;
+    assert_eq!(
+        (answer.status(), answer.headers().get("mcp-session-id")),
+        (StatusCode::SERVICE_UNAVAILABLE, None)
+    );
+    let unbindable =
+        json!({ "jsonrpc": "2.0", "id": 1, "result": { "resultType": "task", "taskId": "unbindable" } });
+    let (answer, _) = ask(&point, json_of(&unbindable), post(&call)).await;
+    assert!(answer.status() == StatusCode::SERVICE_UNAVAILABLE && !answer.body().contains("unbindable"));
+    // Whose tasks they are, nobody knows.
+    let listed = json!({ "jsonrpc": "2.0", "id": 1, "result": { "tasks": [{ "taskId": "7" }] } });
+    let (answer, _) = ask(&point, json_of(&listed), post(&rpc(json!(1), "tasks/list"))).await;
+    let listed: Value = serde_json::from_str(answer.body()).unwrap();
+    assert_eq!(listed["result"]["tasks"], json!([]));
+}
+
+#[tokio::test]
+async fn the_metadata_document_is_told_at_its_path_and_nowhere_else() {
+    let point = Arc::new(Point::default());
+    let get = |path: &str| Request::get(path.to_owned()).body(Body::full("")).unwrap();
+    let (answer, seen) =
+        ask(&point, json_of(&json!({})), get("/.well-known/oauth-protected-resource/files")).await;
+    assert_eq!((answer.status(), answer.body().as_str(), seen.len()), (StatusCode::OK, "{}", 0));
+    assert_eq!(answer.headers()["access-control-allow-origin"], "*");
+    let (answer, _) = ask(&point, json_of(&json!({})), get("/.well-known/oauth-protected-resource")).await;
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+}
