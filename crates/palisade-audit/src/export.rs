@@ -43,6 +43,9 @@ const BATCH: usize = 512;
 const BATCH_BYTES: u64 = 1024 * 1024;
 /// How long a call may take.
 const CALL: Duration = Duration::from_secs(5);
+/// How long records gather before they are sent: a call and a checkpoint for each of them would cost more than the
+/// decisions do.
+const GATHER: Duration = Duration::from_millis(100);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -78,6 +81,8 @@ struct Lane<'a> {
     failures: u32,
     /// Whether the checkpoint could not be written the last time.
     unsaved: bool,
+    /// What was read last, kept for its room.
+    content: Vec<u8>,
 }
 
 /// What a step of a lane came to.
@@ -143,6 +148,7 @@ impl Exporter {
             batch: BATCH,
             failures: 0,
             unsaved: false,
+            content: Vec::new(),
         };
         let decisions = lane(SeriesName::Decisions).run(phases.clone());
         let refusals = lane(SeriesName::Refusals).run(phases);
@@ -171,10 +177,10 @@ impl Lane<'_> {
                 return;
             }
             let wake = async {
-                match pause {
-                    Some(pause) => sleep(pause).await,
-                    None => self.series.written.notified().await,
+                if pause.is_none() {
+                    self.series.written.notified().await;
                 }
+                sleep(pause.unwrap_or(GATHER)).await;
             };
             select! {
                 () = wake => {}
@@ -281,14 +287,16 @@ impl Lane<'_> {
     }
 
     /// Reads the next records, as far as they are committed.
-    fn next(&self) -> io::Result<Option<Batch>> {
+    fn next(&mut self) -> io::Result<Option<Batch>> {
         let shared = &self.exporter.shared;
         let position = shared.acknowledged(self.name);
         let segments = shared.segments(self.name).clone();
         let Some((segment, offset)) = start(position, &segments) else { return Ok(None) };
-        let mut content = vec![0; usize::try_from((segment.length - offset).min(BATCH_BYTES)).unwrap_or(0)];
+        let wanted = usize::try_from((segment.length - offset).min(BATCH_BYTES)).unwrap_or(0);
+        let content = &mut self.content;
+        content.resize(wanted, 0);
         match File::open(self.name.path(&self.exporter.folder, segment.sequence))
-            .and_then(|file| file.read_exact_at(&mut content, offset))
+            .and_then(|file| file.read_exact_at(content, offset))
         {
             Ok(()) => {}
             // The quota deleted it meanwhile: the next round begins behind it.

@@ -190,6 +190,23 @@ async fn a_receiver_that_is_down_then_up_then_fails_once_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn records_gather_before_they_are_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = free_address().await;
+    let receiver = Arc::new(Receiver::default());
+    let _server = listen(&receiver, address).await;
+    let log = open(folder.path(), address);
+    let begun = Instant::now();
+    record(&log, 300).await;
+    wait_for("all is exported", || log.status().exported == 300).await;
+    // A moment at least lies between two calls, however long the records took.
+    let most = begun.elapsed().as_millis() / GATHER.as_millis() + 1;
+    let calls = receiver.calls.lock().unwrap().len();
+    assert!(u128::try_from(calls).unwrap() <= most, "{calls} calls, and at most {most}");
+    log.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_sends_what_is_there() {
     let folder = tempfile::tempdir().unwrap();
     let address = free_address().await;
