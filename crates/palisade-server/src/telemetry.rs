@@ -9,7 +9,12 @@ use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider, trace::SdkTracerProvider};
 use prometheus::{Encoder, Registry, TextEncoder};
 use thiserror::Error;
-use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, LevelFilter, filter_fn},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use crate::{config::types, environment};
 
@@ -91,14 +96,20 @@ impl Telemetry {
     }
 }
 
-/// Log lines for people go to standard error, at `RUST_LOG` or `info`. Spans go to the tracer.
+/// Log lines for people go to standard error, at `RUST_LOG` or `info`. Spans go to the tracer alone: to write the fields of
+/// each decision's span for lines that hardly ever come costs every decision.
 fn log_to_stderr(tracers: Option<&SdkTracerProvider>) {
     let filter = environment::variable("RUST_LOG").unwrap_or_else(|| "info,rmcp=warn".to_owned());
-    let lines =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(EnvFilter::new(filter));
+    // With the hint, what nobody listens to still costs a comparison only.
+    let events = filter_fn(|metadata| metadata.is_event()).with_max_level_hint(LevelFilter::TRACE);
+    let filter = EnvFilter::new(filter).and(events);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
     let spans = tracers.map(|tracers| {
         tracing_opentelemetry::layer()
             .with_tracer(tracers.tracer("palisade"))
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
             .with_filter(EnvFilter::new("off,palisade=info,palisade_pdp=info,palisade_token=info"))
     });
     if tracing_subscriber::registry().with(lines).with(spans).try_init().is_err() {
