@@ -8,6 +8,7 @@
 )]
 
 mod authzen;
+mod bench;
 mod client;
 mod dev;
 mod egress;

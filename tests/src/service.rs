@@ -127,6 +127,11 @@ impl Palisade {
         self.process.as_mut().context("it does not run")
     }
 
+    /// The id of the process, where it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
+    }
+
     /// Waits until `/readyz` answers with this status.
     ///
     /// # Errors

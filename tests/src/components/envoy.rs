@@ -189,6 +189,11 @@ impl Envoy {
         Ok(self.process.log()?.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
     }
 
+    /// The id of the process.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// The process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process

@@ -1,0 +1,173 @@
+//! The servers that are compared: each a process of its own on the servers' processor.
+
+use std::{process::Command, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{
+    answer::Reading,
+    calls::Form,
+    cores::Cores,
+    load::{self, Call},
+    matrix::Matrix,
+    peers::Peer,
+    roles::Role,
+    usage::{Memory, ProcessorTime},
+    world::World,
+};
+use crate::{
+    components::{Envoy, Process},
+    service::Palisade,
+};
+
+/// How long a reading of a server's processor time waits between two looks, and what counts as idle between them.
+const PAUSE: Duration = Duration::from_millis(50);
+const IDLE: Duration = Duration::from_millis(4);
+/// How many looks it takes at most.
+const LOOKS: usize = 200;
+
+/// One running server.
+#[derive(Debug)]
+pub(crate) struct Side {
+    pub(crate) name: String,
+    pub(crate) port: u16,
+    pub(crate) form: Form,
+    /// It answers without having decided.
+    is_null: bool,
+    server: Server,
+}
+
+#[derive(Debug)]
+enum Server {
+    Process(Process),
+    Palisade(Palisade),
+    Envoy(Envoy),
+}
+
+/// How Palisade records.
+#[derive(Debug, Clone)]
+pub(crate) enum Recording<'a> {
+    /// Every decision is written before it is answered; records, traces and metrics go to this receiver.
+    Full { otlp: &'a str },
+    /// Every decision is queued for writing, and nothing is exported: the least that can be configured.
+    Least,
+}
+
+/// A server of this program as a process of its own, and its port.
+pub(crate) async fn own(role: Role, name: &str) -> Result<(Process, u16)> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["--role", name]);
+    debug_assert!(
+        matches!((role, name), (Role::Null, "null") | (Role::Sink, "sink")),
+        "one name for one role"
+    );
+    let mut process = Process::start(&format!("bench-{name}"), command)?;
+    let line = process.wait_for_line("ready ").await?;
+    let port = line.split_whitespace().last().context("no port")?.parse()?;
+    Ok((process, port))
+}
+
+impl Side {
+    /// The floor.
+    pub(crate) async fn null(cores: &Cores) -> Result<Self> {
+        let _held = cores.for_server()?;
+        let (process, port) = own(Role::Null, "null").await?;
+        let server = Server::Process(process);
+        Ok(Self { name: "null".to_owned(), port, form: Form::ExtAuthz, is_null: true, server })
+    }
+
+    /// Palisade with these rules.
+    pub(crate) async fn palisade(
+        cores: &Cores,
+        name: &str,
+        world: &World,
+        (matrix, entities): (&Matrix, usize),
+        recording: Recording<'_>,
+    ) -> Result<Self> {
+        let policies = world.policies(matrix, entities)?;
+        let (configuration, audit) = match recording {
+            Recording::Full { otlp } => (
+                world.configuration(&policies, Some(otlp)),
+                format!("durability: written, otlp: {{endpoint: \"{otlp}\"}}"),
+            ),
+            Recording::Least => (world.configuration(&policies, None), "durability: queued".to_owned()),
+        };
+        let _held = cores.for_server()?;
+        let palisade = Palisade::start(&configuration, &audit).await?;
+        palisade.wait_for_readiness(200).await?;
+        let (port, server) = (palisade.decision, Server::Palisade(palisade));
+        Ok(Self { name: name.to_owned(), port, form: Form::ExtAuthz, is_null: false, server })
+    }
+
+    /// A peer.
+    pub(crate) fn peer(name: &str, form: Form, peer: Peer) -> Self {
+        let Peer { process, port } = peer;
+        Self { name: name.to_owned(), port, form, is_null: false, server: Server::Process(process) }
+    }
+
+    /// An Envoy of this configuration.
+    pub(crate) async fn envoy(cores: &Cores, name: &str, configuration: &str, decides: bool) -> Result<Self> {
+        let _held = cores.for_server()?;
+        let envoy = Envoy::start(configuration).await?;
+        let (port, server) = (envoy.port(), Server::Envoy(envoy));
+        Ok(Self { name: name.to_owned(), port, form: Form::Proxy, is_null: !decides, server })
+    }
+
+    pub(crate) fn reading(&self) -> Reading {
+        match self.form {
+            Form::ExtAuthz => Reading::ExtAuthz,
+            Form::Cerbos => Reading::Cerbos,
+            Form::Proxy => Reading::Status,
+        }
+    }
+
+    pub(crate) fn pid(&self) -> Result<u32> {
+        match &self.server {
+            Server::Process(process) => Ok(process.pid()),
+            Server::Palisade(palisade) => palisade.pid().context("it does not run"),
+            Server::Envoy(envoy) => Ok(envoy.pid()),
+        }
+    }
+
+    pub(crate) fn processor_time(&self) -> Result<ProcessorTime> {
+        ProcessorTime::of(self.pid()?)
+    }
+
+    pub(crate) fn memory(&self) -> Result<Memory> {
+        Memory::of(self.pid()?)
+    }
+
+    /// Waits until the server does nothing any more: what it still owes when the answers are there is a part of them.
+    pub(crate) fn settled(&self) -> Result<ProcessorTime> {
+        let mut before = self.processor_time()?;
+        for _ in 0..LOOKS {
+            std::thread::sleep(PAUSE);
+            let now = self.processor_time()?;
+            if now.since(&before).total() < IDLE {
+                return Ok(now);
+            }
+            before = now;
+        }
+        Ok(before)
+    }
+
+    /// The right answers of this side to calls.
+    pub(crate) fn expecting(&self, calls: Vec<Call>) -> Arc<[Call]> {
+        let expect = |call: Call| if self.is_null { Call { permitted: Some(true), ..call } } else { call };
+        calls.into_iter().map(expect).collect()
+    }
+
+    /// Asks everything, and holds every answer against the right one.
+    pub(crate) async fn compare(&self, world: &World, matrix: &Matrix) -> Result<usize> {
+        let questions = matrix.questions(0..COMPARED);
+        let calls = self.form.warm(&world.issuer, matrix, &questions)?;
+        let answers = load::answers(self.port, &calls, self.reading()).await?;
+        for (question, answer) in questions.iter().zip(answers).filter(|_| !self.is_null) {
+            ensure!(answer == question.permitted, "{} answers {answer} to {question:?}", self.name);
+        }
+        Ok(questions.len())
+    }
+}
+
+/// How many subjects' questions are compared.
+const COMPARED: usize = 60;
