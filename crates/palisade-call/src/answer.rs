@@ -40,7 +40,7 @@ fn is_told_in_jsonrpc(reason: Reason) -> bool {
 /// Whether an answer with HTTP status 200 can be a denial at this entry: over HTTP it would be an allow.
 const fn may_deny_with_200(surface: Surface) -> bool {
     match surface {
-        Surface::ExtAuthz | Surface::Gateway => true,
+        Surface::ExtAuthz | Surface::ExtProc | Surface::ExtMcp | Surface::Gateway => true,
         Surface::HttpAuthz
         | Surface::Decide
         | Surface::Verify

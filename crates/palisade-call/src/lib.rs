@@ -3,7 +3,8 @@
 //! Every entry that decides on HTTP requests builds one [`HttpCall`] from what its protocol sent. [`decode()`] makes it an
 //! access request; it is total: what cannot be read is in the request, as the reason for a recorded denial. On the way
 //! back [`Passage`] says what the upstream learns of a call that is let by, and must not get from the client, and
-//! [`denial_answer`] what the client is told. So no two entries can read a request, or tell a denial, differently.
+//! [`denial_answer`] what the client is told. [`list_question`] asks about the
+//! entries of a list that a server has answered as their own calls would be asked about. So no two entries can read a request, or tell a denial, differently.
 //!
 //! There is no I/O here, no decision, and no wire format of a proxy.
 
@@ -13,6 +14,7 @@ mod credential;
 mod decode;
 mod handles;
 mod identity;
+mod lists;
 mod mcp;
 
 pub use answer::{denial_answer, outage, response_headers};
@@ -20,3 +22,4 @@ pub use call::{Body, Headers, HttpCall, Named};
 pub use decode::{Believed, Decoded, decode};
 pub use handles::unbound_body;
 pub use identity::{Passage, subject_text};
+pub use lists::list_question;

@@ -3,7 +3,8 @@
 //! A POST goes through [`read`]: its headers say that it is plain JSON, its body is one JSON-RPC message or a batch in
 //! one possible reading (`message`), no member of it could be taken for another (`lookalikes`), every message names a
 //! method of the protocol (`method`), and the headers that mirror the body agree with it (`mirrors`). A GET is [`stream_open`], a DELETE is [`session_delete`]. What a proxy
-//! has read from the body itself comes as [`Attributes`]. [`denial()`] is the way back.
+//! has read from the body itself comes as [`Attributes`]. [`denial()`] is the way back. What a server answers is cut to its reader
+//! by [`Listing`], in event streams with the help of [`sse`].
 //!
 //! There is no I/O here, and no decision. Nothing is repaired: what two readers could take differently is refused.
 
@@ -14,6 +15,7 @@ mod lookalikes;
 mod message;
 mod method;
 mod mirrors;
+pub mod sse;
 
 use palisade_model::{Action, Asked, Item, Properties, Reason, Refusal, ResourceName, Target};
 

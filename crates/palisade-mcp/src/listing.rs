@@ -93,22 +93,24 @@ impl Listing {
         Self::ALL.into_iter().find(|listing| result.get(listing.member()).is_some_and(Value::is_array))
     }
 
-    /// The names of the entries of a result, in order: nothing for an entry that has none. Nothing at all where the result
-    /// holds no such list.
+    /// The names of the entries of a result that have one, in order. Nothing at all where the result holds no such list.
     #[must_use]
-    pub fn names(self, result: &Value) -> Option<Vec<Option<&str>>> {
+    pub fn names(self, result: &Value) -> Option<Vec<&str>> {
         let entries = result.get(self.member())?.as_array()?;
-        let name = |entry| -> Option<&str> { Value::get(entry, self.name())?.as_str() };
-        Some(entries.iter().map(name).collect())
+        Some(entries.iter().filter_map(|entry| self.name_of(entry)).collect())
     }
 
-    /// Leaves in a result the entries that are shown, and marks it as its reader's own. Entries beyond what is told are left
-    /// out.
+    fn name_of(self, entry: &Value) -> Option<&str> {
+        entry.get(self.name())?.as_str()
+    }
+
+    /// Leaves in a result the entries that are shown, and marks it as its reader's own. `shown` is of those that have a
+    /// [name](Self::names), in their order. What is beyond it, and what has no name, is left out.
     pub fn keep(self, result: &mut Value, shown: impl IntoIterator<Item = bool>) {
         let Some(members) = result.as_object_mut() else { return };
         if let Some(Value::Array(entries)) = members.get_mut(self.member()) {
             let mut shown = shown.into_iter();
-            entries.retain(|_| shown.next().unwrap_or(false));
+            entries.retain(|entry| self.name_of(entry).is_some() && shown.next().unwrap_or(false));
         }
         make_private(members);
     }
@@ -132,8 +134,8 @@ mod tests {
     fn what_is_not_shown_is_left_out_and_the_rest_keeps_its_order() {
         let mut result = json!({ "tools": [{ "name": "a" }, { "x": 1 }, { "name": "b" }], "nextCursor": "n",
             "ttlMs": 5, "cacheScope": "public" });
-        assert_eq!(Listing::Tools.names(&result), Some(vec![Some("a"), None, Some("b")]));
-        Listing::Tools.keep(&mut result, [false, false, true]);
+        assert_eq!(Listing::Tools.names(&result), Some(vec!["a", "b"]));
+        Listing::Tools.keep(&mut result, [false, true]);
         let kept =
             json!({ "tools": [{ "name": "b" }], "nextCursor": "n", "ttlMs": 5, "cacheScope": "private" });
         assert_eq!(result, kept);
@@ -149,7 +151,7 @@ mod tests {
         ] {
             assert_eq!(Listing::of(listing.method()), Some(listing));
             assert_eq!(Listing::in_result(&result), Some(listing));
-            assert_eq!(listing.names(&result), Some(vec![Some("n")]));
+            assert_eq!(listing.names(&result), Some(vec!["n"]));
         }
         assert_eq!(Listing::of("tools/call"), None);
         assert_eq!(Listing::Tools.names(&json!({ "tools": {} })), None);
@@ -165,7 +167,7 @@ mod tests {
             let expected: Vec<&String> =
                 names.iter().zip(&shown).filter(|(_, shown)| **shown).map(|(name, _)| name).collect();
             let kept = Listing::Tools.names(&result).unwrap();
-            prop_assert_eq!(kept, expected.into_iter().map(|name| Some(name.as_str())).collect::<Vec<_>>());
+            prop_assert_eq!(kept, expected.into_iter().map(String::as_str).collect::<Vec<_>>());
         }
     }
 }

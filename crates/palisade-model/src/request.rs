@@ -284,6 +284,10 @@ pub struct Circumstances {
 pub enum Surface {
     /// Envoy `ext_authz` over gRPC.
     ExtAuthz,
+    /// Envoy `ext_proc`: the lists of MCP servers behind it.
+    ExtProc,
+    /// agentgateway's `ExtMcp`.
+    ExtMcp,
     /// The HTTP check: `/authz/{resource}/...`.
     HttpAuthz,
     /// HTTP requests by our own API: adapters and the MCP gateway.
@@ -312,6 +316,8 @@ impl Surface {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ExtAuthz => "ext_authz",
+            Self::ExtProc => "ext_proc",
+            Self::ExtMcp => "ext_mcp",
             Self::HttpAuthz => "http_authz",
             Self::Gateway => "gateway",
             Self::Decide => "decide",

@@ -105,6 +105,8 @@ impl Pep {
             name,
             surfaces: BTreeSet::from([
                 Surface::ExtAuthz,
+                Surface::ExtProc,
+                Surface::ExtMcp,
                 Surface::HttpAuthz,
                 Surface::Gateway,
                 Surface::Decide,

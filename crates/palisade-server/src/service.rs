@@ -237,18 +237,27 @@ async fn decision_router(
 ) -> Result<axum::Router, StartError> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let check = palisade_ext_authz::grpc::server(Arc::clone(pdp));
+    let lists = palisade_ext_authz::ext_proc::server(Arc::clone(pdp));
     let decisions = palisade_front::grpc::decisions(Arc::clone(pdp));
     let tokens = palisade_front::grpc::tokens(Arc::clone(pdp));
     let gateways = palisade_front::grpc::gateways(Arc::clone(pdp));
-    let services = ["", name_of(&check), name_of(&decisions), name_of(&tokens), name_of(&gateways)];
+    let services = [
+        "",
+        name_of(&check),
+        name_of(&lists),
+        name_of(&decisions),
+        name_of(&tokens),
+        name_of(&gateways),
+    ];
     set_health(&reporter, services, ServingStatus::Serving).await;
     tokio::spawn(report_stop(reporter, services, stop));
-    // Envoy's own service is not described: the crate that has its messages has no descriptors of them.
+    // Envoy's own services are not described: the crate that has their messages has no descriptors of them.
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(palisade_proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     let grpc = tonic::service::Routes::new(check)
+        .add_service(lists)
         .add_service(decisions)
         .add_service(tokens)
         .add_service(gateways)
@@ -268,11 +277,14 @@ async fn decision_router(
     Ok(callers::with_callers(grpc.merge(http), callers))
 }
 
+/// How many gRPC services tell their health, with the server itself.
+const SERVICES: usize = 6;
+
 const fn name_of<S: tonic::server::NamedService>(_service: &S) -> &'static str {
     S::NAME
 }
 
-async fn set_health(reporter: &HealthReporter, services: [&str; 5], status: ServingStatus) {
+async fn set_health(reporter: &HealthReporter, services: [&str; SERVICES], status: ServingStatus) {
     for service in services {
         reporter.set_service_status(service, status).await;
     }
@@ -280,7 +292,7 @@ async fn set_health(reporter: &HealthReporter, services: [&str; 5], status: Serv
 
 /// Tells whoever checks or watches that the service stops. Streams that watch end soon after, since they would keep
 /// the service from ending.
-async fn report_stop(mut reporter: HealthReporter, services: [&'static str; 5], stop: CancellationToken) {
+async fn report_stop(mut reporter: HealthReporter, services: [&'static str; SERVICES], stop: CancellationToken) {
     stop.cancelled().await;
     set_health(&reporter, services, ServingStatus::NotServing).await;
     tokio::time::sleep(LAST_WATCH).await;

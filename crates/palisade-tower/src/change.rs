@@ -97,14 +97,13 @@ impl Change {
         let known = self.plan.lists.get(&id).copied();
         let listing = known.or_else(|| self.plan.any_list.then(|| Listing::in_result(result)).flatten());
         let Some(listing) = listing else { return Ok(false) };
-        let Some((entries, named)) = entries(listing, result) else { return Ok(false) };
+        let Some(names) = listing.names(result) else { return Ok(false) };
+        let entries = names.into_iter().map(str::to_owned).collect();
         let list = List::new(self.resource.clone(), self.request.clone(), listing.method(), entries);
         match self.point.list(&list).await.map_err(Withheld::NoAnswer)? {
             Listed::Refused(told) => Err(Withheld::Told(Box::new(told))),
             Listed::Shown(shown) => {
-                let mut shown = shown.into_iter();
-                let of_named = |named: bool| named && shown.next().unwrap_or(false);
-                listing.keep(result, named.into_iter().map(of_named).collect::<Vec<_>>());
+                listing.keep(result, shown);
                 Ok(true)
             }
         }
@@ -139,11 +138,4 @@ impl Change {
         *id = self.point.bind(&bind).await.map_err(Withheld::NoAnswer)?.ok_or(Withheld::Unbound)?;
         Ok(true)
     }
-}
-
-/// The names of a list, and for each entry whether it has one.
-fn entries(listing: Listing, result: &Value) -> Option<(Vec<String>, Vec<bool>)> {
-    let names = listing.names(result)?;
-    let named = names.iter().map(Option::is_some).collect();
-    Some((names.into_iter().flatten().map(str::to_owned).collect(), named))
 }

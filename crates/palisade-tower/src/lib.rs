@@ -30,7 +30,6 @@ mod body;
 mod change;
 mod guard;
 mod plan;
-mod sse;
 mod stream;
 
 pub use body::{Body, BoxError};

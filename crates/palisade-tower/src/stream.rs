@@ -13,14 +13,11 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use http_body_util::BodyExt;
 use palisade_client::{Check, Checked, Describe, GatewayPoint};
+use palisade_mcp::sse::{self, Events};
 use palisade_model::{Clock, PolicyRevision, SystemClock, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
-use crate::{
-    Body, BoxError,
-    change::Change,
-    sse::{self, Events},
-};
+use crate::{Body, BoxError, change::Change};
 
 /// How often it is asked which policies are in force, while streams are open.
 const RECHECK: Duration = Duration::from_secs(5);
@@ -124,7 +121,7 @@ fn changed(
     let state = (frames, Events::new(most), Arc::new(change), false);
     stream::unfold(state, |(mut frames, mut events, change, mut ended)| async move {
         loop {
-            if let Some(event) = events.next() {
+            if let Some(event) = events.take() {
                 match changed_event(&change, event).await {
                     Some(event) => return Some((Ok(event), (frames, events, change, ended))),
                     None => continue,

@@ -29,6 +29,8 @@ pub enum EnvoySample {
     ExtAuthz,
     /// `envoy-mcp.yaml`: Envoy's MCP filter before it.
     Mcp,
+    /// `envoy-ext-proc.yaml`: ext_authz, and ext_proc for lists.
+    ExtProc,
     /// `envoy.yaml` with the route that its comment gives for `kind: http`.
     Http,
     /// `envoy-http.yaml`: ext_authz over HTTP.
@@ -60,6 +62,7 @@ impl EnvoySample {
         let (file, named, name) = match self {
             Self::ExtAuthz | Self::Http => ("envoy.yaml", "palisade.resource: files", by_route),
             Self::Mcp => ("envoy-mcp.yaml", "palisade.resource: files", by_route),
+            Self::ExtProc => ("envoy-ext-proc.yaml", "palisade.resource: files", by_route),
             Self::OverHttp | Self::HttpOverHttp => ("envoy-http.yaml", "path_prefix: /authz/files", by_path),
         };
         let mut text = fs::read_to_string(repository().join("deploy").join(file))?;
@@ -81,6 +84,11 @@ impl EnvoySample {
         }
         match self {
             Self::Http | Self::HttpOverHttp => as_its_comment_says(&text, resource),
+            Self::ExtProc => {
+                const NAMED: &str = "key: palisade-resource, value: files}";
+                ensure!(text.matches(NAMED).count() == 1, "deploy/{file} should name the resource to ext_proc");
+                Ok(text.replace(NAMED, &format!("key: palisade-resource, value: {resource}}}")))
+            }
             Self::ExtAuthz | Self::Mcp | Self::OverHttp => Ok(text),
         }
     }

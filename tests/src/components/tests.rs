@@ -8,7 +8,7 @@ const RESOURCE: &str = "https://mcp.example.com/files";
 
 #[tokio::test]
 async fn envoy_refuses_with_503_when_nobody_decides() {
-    for sample in [EnvoySample::ExtAuthz, EnvoySample::Mcp, EnvoySample::OverHttp] {
+    for sample in [EnvoySample::ExtAuthz, EnvoySample::Mcp, EnvoySample::ExtProc, EnvoySample::OverHttp] {
         let upstream = McpServer::start_with_sample_tools().await.unwrap();
         let ports =
             EnvoyPorts { decision: free_port().unwrap(), public: upstream.port(), upstream: upstream.port() };

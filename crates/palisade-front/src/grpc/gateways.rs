@@ -7,13 +7,13 @@
 use std::sync::Arc;
 
 use palisade_call::{
-    Believed, Body, Decoded, Headers, HttpCall, Named, Passage, decode, denial_answer, outage,
-    response_headers, unbound_body,
+    Believed, Body, Decoded, Headers, HttpCall, Named, Passage, decode, denial_answer,
+    list_question, outage, response_headers, unbound_body,
 };
 use palisade_mcp::Listing;
-use palisade_model::{AccessRequest, Asked, HandleKind, Reason, Surface};
+use palisade_model::{AccessRequest, HandleKind, Reason, Surface};
 use palisade_pdp::{
-    Decision, ListRequest as ListQuestion, Listed, Pdp, Resource, Snapshot,
+    Decision, Listed, Pdp, Resource, Snapshot,
     answer::{self, Answer as HttpAnswer},
     run_to_end,
 };
@@ -138,7 +138,7 @@ async fn list(pdp: &Pdp, call: &Call, asked: ListRequest) -> ListResponse {
     let ListRequest { request, list, entries, .. } = asked;
     let http = http_call(call, named(resource.as_deref(), &asked.resource), request.unwrap_or_default());
     let decoded = decode(&http, &believed(call, &snapshot));
-    let (Some(listing), Some(resource)) = (Listing::of(&list), decoded.resource.as_deref()) else {
+    let (Some(listing), Some(_known)) = (Listing::of(&list), &decoded.resource) else {
         return ListResponse {
             reason: Reason::ResourceUnknown.as_str().to_owned(),
             answer: Some(told(outage())),
@@ -146,12 +146,7 @@ async fn list(pdp: &Pdp, call: &Call, asked: ListRequest) -> ListResponse {
             ..ListResponse::default()
         };
     };
-    let asked = Ok(Asked::one(listing.item(&resource.name)));
-    let question = ListQuestion {
-        action: listing.action(),
-        entries: entries.iter().map(|name| listing.target(&resource.name, name)).collect(),
-        access: AccessRequest { asked, handles: Vec::new(), ..decoded.request.clone() },
-    };
+    let question = list_question(&decoded, listing, entries.iter().map(String::as_str), None);
     match pdp.list(&snapshot, &question, call.patience).await {
         Listed::Shown { id, shown } => ListResponse {
             decision_id: id.to_string(),

@@ -89,8 +89,9 @@ pub struct AskedExchange {
 /// Whether the call goes on to an upstream if it is permitted: a decision about it alone moves no token.
 pub(crate) const fn leaves(surface: Surface) -> bool {
     match surface {
-        Surface::ExtAuthz | Surface::HttpAuthz | Surface::Gateway => true,
-        Surface::Decide
+        Surface::ExtAuthz | Surface::HttpAuthz | Surface::Gateway | Surface::ExtMcp => true,
+        Surface::ExtProc
+        | Surface::Decide
         | Surface::Verify
         | Surface::Exchange
         | Surface::Authzen

@@ -8,11 +8,11 @@ use thiserror::Error;
 /// An event is larger than what is taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("an event is larger than {0} bytes")]
-pub(crate) struct TooLarge(usize);
+pub struct TooLarge(usize);
 
 /// What came and is no whole event yet.
 #[derive(Debug)]
-pub(crate) struct Events {
+pub struct Events {
     waiting: BytesMut,
     /// How much of it has been looked at without finding an end.
     seen: usize,
@@ -21,12 +21,16 @@ pub(crate) struct Events {
 
 impl Events {
     /// Takes in events of at most so many bytes.
-    pub(crate) fn new(most: usize) -> Self {
+    #[must_use]
+    pub fn new(most: usize) -> Self {
         Self { waiting: BytesMut::new(), seen: 0, most }
     }
 
     /// Takes in what came.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
+    ///
+    /// # Errors
+    /// When an event is too large. Nothing can be taken in after it.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
         self.waiting.extend_from_slice(bytes);
         if self.waiting.len() > self.most && self.end().is_none() {
             return Err(TooLarge(self.most));
@@ -35,14 +39,14 @@ impl Events {
     }
 
     /// The next whole event, with the empty line that ends it.
-    pub(crate) fn next(&mut self) -> Option<Bytes> {
+    pub fn take(&mut self) -> Option<Bytes> {
         let end = self.end()?;
         self.seen = 0;
         Some(self.waiting.split_to(end).freeze())
     }
 
     /// What is left when the stream has ended: an event that has no end is none, and its client drops it.
-    pub(crate) fn rest(&mut self) -> Bytes {
+    pub fn rest(&mut self) -> Bytes {
         self.seen = 0;
         self.waiting.split().freeze()
     }
@@ -79,7 +83,8 @@ fn line_end(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The data of an event: the values of its `data` fields, joined by line feeds. Nothing where it has none.
-pub(crate) fn data(event: &[u8]) -> Option<Vec<u8>> {
+#[must_use]
+pub fn data(event: &[u8]) -> Option<Vec<u8>> {
     let mut data: Option<Vec<u8>> = None;
     for line in lines(event) {
         let Some(value) = field(line, b"data") else { continue };
@@ -95,7 +100,8 @@ pub(crate) fn data(event: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The event with other data, which holds no line break. Every other field stays, in its place.
-pub(crate) fn with_data(event: &[u8], data: &[u8]) -> Bytes {
+#[must_use]
+pub fn with_data(event: &[u8], data: &[u8]) -> Bytes {
     let mut changed = BytesMut::with_capacity(event.len() + data.len());
     let mut written = false;
     for line in lines(event) {
@@ -139,7 +145,7 @@ mod tests {
         let mut out = Vec::new();
         for piece in stream.chunks(piece.max(1)) {
             events.push(piece).unwrap();
-            out.extend(std::iter::from_fn(|| events.next()).map(|event| event.to_vec()));
+            out.extend(std::iter::from_fn(|| events.take()).map(|event| event.to_vec()));
         }
         let rest = events.rest().to_vec();
         out.extend((!rest.is_empty()).then_some(rest));
@@ -180,7 +186,7 @@ mod tests {
         let mut events = Events::new(10);
         events.push(b"data: 1\n\n").unwrap();
         assert!(events.push(b"data: 2\n\n").is_ok());
-        assert!(events.next().is_some() && events.next().is_some());
+        assert!(events.take().is_some() && events.take().is_some());
         assert_eq!(events.push(b"data: 12345"), Err(TooLarge(10)));
     }
 

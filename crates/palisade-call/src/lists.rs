@@ -1,0 +1,28 @@
+//! A list in a server's answer as a question: which of its entries may its reader see?
+
+use palisade_mcp::Listing;
+use palisade_model::{AccessRequest, Asked, Item};
+use palisade_pdp::ListRequest;
+
+use crate::decode::Decoded;
+
+/// The question about the entries of a list with these names, for whoever sent the request. Without a known resource it is
+/// one that is refused.
+#[must_use]
+pub fn list_question<'n>(
+    decoded: &Decoded,
+    listing: Listing,
+    names: impl IntoIterator<Item = &'n str>,
+    reply_to: Option<String>,
+) -> ListRequest {
+    let (asked, entries) = match decoded.resource.as_deref() {
+        Some(resource) => {
+            let item = Item { reply_to, ..listing.item(&resource.name) };
+            let entries = names.into_iter().map(|name| listing.target(&resource.name, name)).collect();
+            (Ok(Asked::one(item)), entries)
+        }
+        None => (decoded.request.asked.clone(), Vec::new()),
+    };
+    let access = AccessRequest { asked, handles: Vec::new(), ..decoded.request.clone() };
+    ListRequest { access, action: listing.action(), entries }
+}
