@@ -255,10 +255,19 @@ async fn without_palisade_no_list_gets_through() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_is_withheld() {
     for (answer, expected) in [
-        ("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: br\r\nconnection: close\r\n\r\nx", 502),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: br\r\nconnection: close\r\n\r\nx",
+            502,
+        ),
         ("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n{\"result\":{}}", 502),
-        ("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"result\":{\"tools\":[", 502),
-        ("HTTP/1.1 404 Not Found\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\nno such session", 404),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"result\":{\"tools\":[",
+            502,
+        ),
+        (
+            "HTTP/1.1 404 Not Found\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\nno such session",
+            404,
+        ),
     ] {
         let (port, script) = scripted().await;
         let edge = Edge::start(port).await;
@@ -284,7 +293,13 @@ async fn a_filter_that_is_configured_otherwise_shows_no_list() {
     type Change = fn(String) -> String;
     let others: [(Change, u16); 3] = [
         // Another mode, a resource that nobody knows, and none.
-        (|sample| sample.replace("FULL_DUPLEX_STREAMED\n                response_trailer_mode: SEND", "STREAMED"), 503),
+        (
+            |sample| {
+                sample
+                    .replace("FULL_DUPLEX_STREAMED\n                response_trailer_mode: SEND", "STREAMED")
+            },
+            503,
+        ),
         (|sample| sample.replace("palisade-resource, value: demo", "palisade-resource, value: nobodys"), 404),
         (|sample| sample.replace("key: palisade-resource", "key: x-other"), 404),
     ];

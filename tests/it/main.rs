@@ -15,6 +15,7 @@ mod egress;
 mod envoy;
 mod exchange;
 mod exchange_cache;
+mod ext_mcp;
 mod ext_proc;
 mod failures;
 mod gateway;

@@ -55,6 +55,8 @@ pub enum Named {
     Segment(String),
     /// By the name in the configuration, and by the host, which must be one of its own.
     Name(ResourceName),
+    /// By the name that a gateway has for the MCP server.
+    Service(String),
 }
 
 /// The body of a request.

@@ -134,6 +134,7 @@ fn resource(
     let found = match &call.named {
         Named::Segment(name) => resources.by_name(name),
         Named::Name(name) => host.and_then(|host| resources.at_host(name, host)),
+        Named::Service(service) => resources.by_service(service).filter(|found| found.kind == Kind::Mcp),
         Named::Route(extension) => {
             let by_extension = || resources.by_name(extension.as_deref()?);
             match believed.pep.map(|pep| pep.resource_from).unwrap_or_default() {

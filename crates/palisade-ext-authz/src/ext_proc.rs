@@ -22,7 +22,8 @@ mod lists;
 mod reply;
 mod transaction;
 
-use transaction::{Step, Transaction};
+use transaction::Step;
+pub(crate) use transaction::Transaction;
 
 /// The entry of the call's metadata that names the resource.
 const RESOURCE: &str = "palisade-resource";

@@ -2,6 +2,7 @@
 
 mod answers;
 mod exchange;
+mod ext_proc;
 mod faults;
 mod fixture;
 mod forms;

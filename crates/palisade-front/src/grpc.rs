@@ -5,6 +5,8 @@
 //! and never a gRPC status; a status is left for what is no message of this API. Once begun, a decision runs to its
 //! record, whether or not somebody still waits for it.
 //!
+//! `ext_mcp` is agentgateway's protocol, on the same decision point.
+//!
 //! Nothing here evaluates a policy or looks into a token. `OUTCOME_PERMIT` is written in two places of `encode`, from a
 //! permit and from what the decision point says of an item; in `search`, where it says that a search was answered; and in `gateways`, where it says that a list was. A
 //! token is written in one place, from a permit that has one.
@@ -25,10 +27,12 @@ use tonic::{Request, Response, Status};
 mod call;
 mod decode;
 mod encode;
+mod ext_mcp;
 mod gateways;
 mod search;
 
 use call::Call;
+pub use ext_mcp::ExtMcpGate;
 
 /// The services of the API on a decision point.
 #[derive(Debug, Clone)]
@@ -52,6 +56,12 @@ pub fn decisions(pdp: Arc<Pdp>) -> DecisionsServer<Api> {
 #[must_use]
 pub fn gateways(pdp: Arc<Pdp>) -> GatewaysServer<Api> {
     GatewaysServer::new(Api::new(pdp))
+}
+
+/// agentgateway's `ExtMcp`, for a gRPC server.
+#[must_use]
+pub fn ext_mcp(pdp: Arc<Pdp>) -> ExtMcpGate {
+    ExtMcpGate::new(Api::new(pdp))
 }
 
 /// `palisade.v1.Tokens`, for a gRPC server.

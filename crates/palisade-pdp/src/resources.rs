@@ -185,13 +185,18 @@ impl fmt::Debug for StaticHeader {
     }
 }
 
-/// Where a resource is found by host and path: `{host: mcp.example.com, path: /files}`.
+/// Where a resource is found by calls that do not know its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The host, normalised.
-    pub host: String,
-    /// A prefix of whole segments; `/` is every path.
-    pub path: String,
+pub enum Place {
+    /// By host and path: `{host: mcp.example.com, path: /files}`.
+    At {
+        /// The host, normalised.
+        host: String,
+        /// A prefix of whole segments; `/` is every path.
+        path: String,
+    },
+    /// By the name that a gateway has for the server: `{service: files}`.
+    Service(String),
 }
 
 /// Two resources claim one place.
@@ -215,6 +220,16 @@ pub enum ResourcesError {
         /// The path of both.
         path: String,
     },
+    /// A service stands twice.
+    #[error("resources `{first}` and `{second}` both match service `{service}`")]
+    Service {
+        /// The resource that came first.
+        first: ResourceName,
+        /// The resource that came second.
+        second: ResourceName,
+        /// The service of both.
+        service: String,
+    },
 }
 
 /// All resources of a snapshot.
@@ -222,6 +237,7 @@ pub enum ResourcesError {
 pub struct Resources {
     by_name: BTreeMap<ResourceName, Arc<Resource>>,
     by_host: HashMap<String, Vec<(String, Arc<Resource>)>>,
+    by_service: HashMap<String, Arc<Resource>>,
 }
 
 impl Resources {
@@ -237,15 +253,8 @@ impl Resources {
                 return Err(ResourcesError::Identifier(known.name.clone(), resource.name));
             }
             let resource = Arc::new(resource);
-            for Place { host, path } in places {
-                // `/files` and `/files/` are the same prefix by whole segments.
-                let path = path.strip_suffix('/').unwrap_or(&path).to_owned();
-                let at_host = resources.by_host.entry(host.clone()).or_default();
-                if let Some((_, first)) = at_host.iter().find(|(taken, _)| *taken == path) {
-                    let (first, second) = (first.name.clone(), resource.name.clone());
-                    return Err(ResourcesError::Place { first, second, host, path });
-                }
-                at_host.push((path, Arc::clone(&resource)));
+            for place in places {
+                resources.place(&resource, place)?;
             }
             let name = resource.name.clone();
             if resources.by_name.insert(name.clone(), resource).is_some() {
@@ -256,6 +265,34 @@ impl Resources {
             at_host.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
         }
         Ok(resources)
+    }
+
+    fn place(&mut self, resource: &Arc<Resource>, place: Place) -> Result<(), ResourcesError> {
+        match place {
+            Place::At { host, path } => {
+                // `/files` and `/files/` are the same prefix by whole segments.
+                let path = path.strip_suffix('/').unwrap_or(&path).to_owned();
+                let at_host = self.by_host.entry(host.clone()).or_default();
+                if let Some((_, first)) = at_host.iter().find(|(taken, _)| *taken == path) {
+                    let (first, second) = (first.name.clone(), resource.name.clone());
+                    return Err(ResourcesError::Place { first, second, host, path });
+                }
+                at_host.push((path, Arc::clone(resource)));
+            }
+            Place::Service(service) => {
+                if let Some(first) = self.by_service.insert(service.clone(), Arc::clone(resource)) {
+                    let (first, second) = (first.name.clone(), resource.name.clone());
+                    return Err(ResourcesError::Service { first, second, service });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The resource that a gateway has this name for.
+    #[must_use]
+    pub fn by_service(&self, service: &str) -> Option<&Arc<Resource>> {
+        self.by_service.get(service)
     }
 
     /// The resource of this name.

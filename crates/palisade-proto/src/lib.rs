@@ -1,6 +1,7 @@
-//! The messages, servers and clients of `proto/palisade/v1`, as generated code that is checked in.
+//! The messages, servers and clients of `proto/palisade/v1`, and of agentgateway's `proto/agentgateway`, as generated code
+//! that is checked in.
 //!
-//! `v1.rs` and `v1.descriptors.bin` are written by a test of this crate and by nobody else: change the files below
+//! `v1.rs`, `ext_mcp.rs` and their `.descriptors.bin` are written by a test of this crate and by nobody else: change the files below
 //! `proto/`, then run `PALISADE_BLESS=1 cargo test -p palisade-proto`. A build needs no generator and no `protoc`.
 //! What a message means is decided where it is read and written, and nothing of it here. The one thing that is written
 //! by hand is [`Debug`] of what may hold a token or the values of arguments: it prints neither.
@@ -9,10 +10,16 @@ use std::fmt;
 
 #[rustfmt::skip]
 #[expect(clippy::too_many_lines, reason = "the generator writes a service as one function")]
+pub mod ext_mcp;
+#[rustfmt::skip]
+#[expect(clippy::too_many_lines, reason = "the generator writes a service as one function")]
 pub mod v1;
 
 /// The files of the API and those they import, as an encoded `google.protobuf.FileDescriptorSet`: what reflection serves.
 pub const DESCRIPTORS: &[u8] = include_bytes!("v1.descriptors.bin");
+
+/// The same of agentgateway's protocol.
+pub const EXT_MCP_DESCRIPTORS: &[u8] = include_bytes!("ext_mcp.descriptors.bin");
 
 impl fmt::Debug for v1::Item {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,6 +109,68 @@ impl fmt::Debug for v1::Answer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { status, headers, body: _ } = self;
         write!(formatter, "Answer({status}, {headers:?}, ..)")
+    }
+}
+
+impl fmt::Debug for ext_mcp::McpHeader {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, value: _ } = self;
+        write!(formatter, "McpHeader({key:?}, ..)")
+    }
+}
+
+impl fmt::Debug for ext_mcp::HeaderMutation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { set, remove } = self;
+        write!(formatter, "HeaderMutation({set:?}, {remove:?})")
+    }
+}
+
+impl fmt::Debug for ext_mcp::McpRequest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { service_names, method, metadata_context: _, mcp_request: _, headers } = self;
+        write!(formatter, "McpRequest({service_names:?}, {method:?}, {headers:?}, ..)")
+    }
+}
+
+impl fmt::Debug for ext_mcp::McpResponse {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { service_names, method, metadata_context: _, mcp_response: _ } = self;
+        write!(formatter, "McpResponse({service_names:?}, {method:?}, ..)")
+    }
+}
+
+impl fmt::Debug for ext_mcp::McpRequestResult {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { result, header_mutation, metadata: _ } = self;
+        write!(formatter, "McpRequestResult({result:?}, {header_mutation:?}, ..)")
+    }
+}
+
+impl fmt::Debug for ext_mcp::McpResponseResult {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { result } = self;
+        write!(formatter, "McpResponseResult({result:?})")
+    }
+}
+
+impl fmt::Debug for ext_mcp::mcp_request_result::Result {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pass(_) => formatter.write_str("Pass"),
+            Self::Mutated(bytes) => write!(formatter, "Mutated({} bytes)", bytes.len()),
+            Self::Error(error) => write!(formatter, "{error:?}"),
+        }
+    }
+}
+
+impl fmt::Debug for ext_mcp::mcp_response_result::Result {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pass(_) => formatter.write_str("Pass"),
+            Self::Mutated(bytes) => write!(formatter, "Mutated({} bytes)", bytes.len()),
+            Self::Error(error) => write!(formatter, "{error:?}"),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use prost_types::FileDescriptorSet;
 
+use crate::ext_mcp::{McpHeader, McpRequest};
 use crate::v1::{DecideBatchRequest, DecideRequest, ExchangeRequest, ExchangeResponse, Item, VerifyRequest};
 
 mod compatible;
@@ -63,6 +64,18 @@ fn debug_prints_no_token_and_no_argument() {
         format!("{several:?}"),
         format!("{exchange:?}"),
         format!("{exchanged:?}"),
+        format!(
+            "{:?}",
+            McpRequest {
+                service_names: vec![resource.clone()],
+                headers: vec![McpHeader {
+                    key: "authorization".to_owned(),
+                    value: token.clone().into_bytes()
+                }],
+                mcp_request: Some(token.clone().into_bytes()),
+                ..McpRequest::default()
+            }
+        ),
         format!("{:?}", VerifyRequest { resource, token }),
     ] {
         assert!(!text.contains("s3cret") && text.contains("demo"), "{text}");

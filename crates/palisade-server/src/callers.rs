@@ -26,7 +26,7 @@ use crate::listeners::Peer;
 /// The header (gRPC metadata) in which a PEP sends its key.
 const KEY_HEADER: &str = "x-palisade-key";
 /// The entries at which `Authorization` is the caller's own.
-const OWN_AUTHORIZATION: [&str; 2] = ["/access/v1/", "/palisade.v1."];
+const OWN_AUTHORIZATION: [&str; 3] = ["/access/v1/", "/palisade.v1.", "/agentgateway.dev.ext_mcp."];
 
 /// What the identification of callers needs.
 #[derive(Clone)]

@@ -241,6 +241,7 @@ async fn decision_router(
     let decisions = palisade_front::grpc::decisions(Arc::clone(pdp));
     let tokens = palisade_front::grpc::tokens(Arc::clone(pdp));
     let gateways = palisade_front::grpc::gateways(Arc::clone(pdp));
+    let ext_mcp = palisade_front::grpc::ext_mcp(Arc::clone(pdp));
     let services = [
         "",
         name_of(&check),
@@ -248,12 +249,14 @@ async fn decision_router(
         name_of(&decisions),
         name_of(&tokens),
         name_of(&gateways),
+        name_of(&ext_mcp),
     ];
     set_health(&reporter, services, ServingStatus::Serving).await;
     tokio::spawn(report_stop(reporter, services, stop));
     // Envoy's own services are not described: the crate that has their messages has no descriptors of them.
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(palisade_proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(palisade_proto::EXT_MCP_DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     let grpc = tonic::service::Routes::new(check)
@@ -261,6 +264,7 @@ async fn decision_router(
         .add_service(decisions)
         .add_service(tokens)
         .add_service(gateways)
+        .add_service(ext_mcp)
         .add_service(health)
         .add_service(reflection)
         .prepare()
@@ -278,7 +282,7 @@ async fn decision_router(
 }
 
 /// How many gRPC services tell their health, with the server itself.
-const SERVICES: usize = 6;
+const SERVICES: usize = 7;
 
 const fn name_of<S: tonic::server::NamedService>(_service: &S) -> &'static str {
     S::NAME
@@ -292,7 +296,11 @@ async fn set_health(reporter: &HealthReporter, services: [&str; SERVICES], statu
 
 /// Tells whoever checks or watches that the service stops. Streams that watch end soon after, since they would keep
 /// the service from ending.
-async fn report_stop(mut reporter: HealthReporter, services: [&'static str; SERVICES], stop: CancellationToken) {
+async fn report_stop(
+    mut reporter: HealthReporter,
+    services: [&'static str; SERVICES],
+    stop: CancellationToken,
+) {
     stop.cancelled().await;
     set_health(&reporter, services, ServingStatus::NotServing).await;
     tokio::time::sleep(LAST_WATCH).await;

@@ -164,7 +164,11 @@ fn resource(name: &str, kind: Kind) -> Resource {
 }
 
 fn resources() -> Resources {
-    let place = |name: &str, path: &str| vec![Place { host: format!("{name}.test"), path: path.to_owned() }];
+    let at = |name: &str, path: &str| Place::At { host: format!("{name}.test"), path: path.to_owned() };
+    let place = |name: &str, path: &str| match name {
+        "orders" => vec![at(name, path)],
+        server => vec![at(name, path), Place::Service(format!("{server}-srv"))],
+    };
     Resources::new([
         (resource("files", Kind::Mcp), place("files", "/mcp")),
         (Resource { denial_form: DenialForm::Jsonrpc, ..resource("chat", Kind::Mcp) }, place("chat", "/mcp")),

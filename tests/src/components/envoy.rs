@@ -86,7 +86,10 @@ impl EnvoySample {
             Self::Http | Self::HttpOverHttp => as_its_comment_says(&text, resource),
             Self::ExtProc => {
                 const NAMED: &str = "key: palisade-resource, value: files}";
-                ensure!(text.matches(NAMED).count() == 1, "deploy/{file} should name the resource to ext_proc");
+                ensure!(
+                    text.matches(NAMED).count() == 1,
+                    "deploy/{file} should name the resource to ext_proc"
+                );
                 Ok(text.replace(NAMED, &format!("key: palisade-resource, value: {resource}}}")))
             }
             Self::ExtAuthz | Self::Mcp | Self::OverHttp => Ok(text),

@@ -44,9 +44,7 @@ impl Plan {
     fn listings(&self, id: &str, result: &Value) -> Vec<Listing> {
         match self.asked.get(id) {
             Some(asked) => asked.iter().copied().collect(),
-            None => {
-                Listing::ALL.into_iter().filter(|listing| listing.names(result).is_some()).collect()
-            }
+            None => Listing::ALL.into_iter().filter(|listing| listing.names(result).is_some()).collect(),
         }
     }
 }
@@ -83,13 +81,13 @@ impl Cutter {
         }
         let mut value: Value = serde_json::from_slice(message).map_err(|_| Withheld::Unreadable)?;
         let mut changed = false;
-        match &mut value {
-            Value::Array(messages) => {
+        match value.as_array_mut() {
+            Some(messages) => {
                 for message in messages {
                     changed |= self.cut_one(message).await?;
                 }
             }
-            one => changed = self.cut_one(one).await?,
+            None => changed = self.cut_one(&mut value).await?,
         }
         Ok(changed.then(|| value.to_string().into_bytes()))
     }

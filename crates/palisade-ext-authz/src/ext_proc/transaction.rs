@@ -203,9 +203,7 @@ impl Transaction {
             Phase::Holding(..) => self.release(false).await,
             // An event that has no end is none, and is not told.
             Phase::Passing | Phase::Streaming(..) | Phase::Ended => Step::Say(Vec::new()),
-            Phase::New | Phase::Request(..) => {
-                refused(&outage(), "ext_proc needs response_header_mode SEND")
-            }
+            Phase::New | Phase::Request(..) => refused(&outage(), "ext_proc needs response_header_mode SEND"),
         };
         self.phase = Phase::Ended;
         match step {

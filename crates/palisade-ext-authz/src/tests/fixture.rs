@@ -174,8 +174,9 @@ pub(super) fn resource(name: &str, kind: Kind) -> Resource {
 }
 
 pub(super) fn resources() -> Resources {
-    let place =
-        |name: &str, path: &str| vec![Place { host: format!("{name}.example.com"), path: path.to_owned() }];
+    let place = |name: &str, path: &str| {
+        vec![Place::At { host: format!("{name}.example.com"), path: path.to_owned() }]
+    };
     Resources::new([
         (resource("files", Kind::Mcp), place("files", "/mcp")),
         (Resource { denial_form: DenialForm::Jsonrpc, ..resource("chat", Kind::Mcp) }, place("chat", "/mcp")),

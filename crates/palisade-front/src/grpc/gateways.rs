@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use palisade_call::{
-    Believed, Body, Decoded, Headers, HttpCall, Named, Passage, decode, denial_answer,
-    list_question, outage, response_headers, unbound_body,
+    Believed, Body, Decoded, Headers, HttpCall, Named, Passage, decode, denial_answer, list_question, outage,
+    response_headers, unbound_body,
 };
 use palisade_mcp::Listing;
 use palisade_model::{AccessRequest, HandleKind, Reason, Surface};

@@ -6,7 +6,10 @@ use prost::Message;
 
 use super::{compiled, folder};
 
-const HEADER: &str = "//! Generated from `proto/palisade/v1` by a test of this crate: never edited.\n";
+/// What stands before the code generated from a folder.
+fn header(folder: &str) -> String {
+    format!("//! Generated from `proto/{folder}` by a test of this crate: never edited.\n")
+}
 
 fn assert_fresh(name: &str, generated: &[u8]) {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(name);
@@ -60,14 +63,45 @@ fn the_code_is_what_the_files_say() {
         .compile_fds(compiled(&folder(), "palisade/v1"))
         .unwrap();
     let code = fs::read_to_string(written.path().join("palisade.v1.rs")).unwrap();
-    assert_fresh("v1.rs", format!("{HEADER}{}", without_allowances(&code)).as_bytes());
+    assert_fresh("v1.rs", format!("{}{}", header("palisade/v1"), without_allowances(&code)).as_bytes());
+}
+
+#[test]
+fn the_code_of_agentgateways_protocol_is_what_its_file_says() {
+    let written = tempfile::tempdir().unwrap();
+    tonic_prost_build::configure()
+        .out_dir(written.path())
+        .skip_debug(
+            [
+                "McpRequest",
+                "McpResponse",
+                "McpRequestResult",
+                "McpResponseResult",
+                "HeaderMutation",
+                "McpHeader",
+            ]
+            .map(|name| format!("agentgateway.dev.ext_mcp.{name}")),
+        )
+        // One variant holds the result of a server.
+        .skip_debug([
+            "agentgateway.dev.ext_mcp.McpRequestResult.result",
+            "agentgateway.dev.ext_mcp.McpResponseResult.result",
+        ])
+        .compile_fds(compiled(&folder(), "agentgateway"))
+        .unwrap();
+    let code = fs::read_to_string(written.path().join("agentgateway.dev.ext_mcp.rs")).unwrap();
+    assert_fresh("ext_mcp.rs", format!("{}{}", header("agentgateway"), without_allowances(&code)).as_bytes());
 }
 
 #[test]
 fn the_descriptors_are_those_of_the_files() {
-    let mut set = compiled(&folder(), "palisade/v1");
-    for file in &mut set.file {
-        file.source_code_info = None;
+    for (package, name) in
+        [("palisade/v1", "v1.descriptors.bin"), ("agentgateway", "ext_mcp.descriptors.bin")]
+    {
+        let mut set = compiled(&folder(), package);
+        for file in &mut set.file {
+            file.source_code_info = None;
+        }
+        assert_fresh(name, &set.encode_to_vec());
     }
-    assert_fresh("v1.descriptors.bin", &set.encode_to_vec());
 }

@@ -26,6 +26,9 @@ const LONGEST_OBSERVATION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
+/// The most bytes of a service's name.
+const MOST_SERVICE: usize = 256;
+
 impl Builder<'_> {
     pub(super) fn resources(&mut self) -> (Option<Resources>, World) {
         let (mut all, mut world) = (Vec::new(), Vec::new());
@@ -166,20 +169,39 @@ impl Builder<'_> {
         }
     }
 
+    /// Where calls find it: by host and path, which are the identifier's where none are written, and by service.
     fn places(&mut self, name: &ResourceName, own: &types::Resource, url: &Url) -> Vec<Place> {
-        let host_of_url = || match (url.host_str(), url.port()) {
+        let host_of_url = match (url.host_str(), url.port()) {
             (Some(host), Some(port)) => format!("{host}:{port}"),
             (Some(host), None) => host.to_owned(),
             (None, _) => String::new(),
         };
-        let written: Vec<(String, String)> = match &own.places {
-            Some(places) => places.iter().map(|place| (place.host.clone(), place.path.clone())).collect(),
-            None => vec![(host_of_url(), url.path().to_owned())],
+        let (mut by_host, mut places) = (Vec::new(), Vec::new());
+        for place in own.places.iter().flatten() {
+            match (&place.host, &place.path, &place.service) {
+                (Some(host), path, None) => {
+                    by_host.push((host.clone(), path.clone().unwrap_or_else(|| "/".to_owned())));
+                }
+                (None, None, Some(service)) if own.kind == Some(Kind::Mcp) && is_service(service) => {
+                    places.push(Place::Service(service.clone()));
+                }
+                (None, None, Some(service)) => self.problem(format!(
+                    "resources.{name}.match: service `{service}` is no name of a server, or the resource is not of kind mcp"
+                )),
+                (_, _, _) => {
+                    self.problem(format!("resources.{name}.match: `host`, perhaps with `path`, or `service` alone"));
+                }
+            }
+        }
+        let only_services = |written: &Vec<types::Place>| {
+            !written.is_empty() && written.iter().all(|place| place.service.is_some())
         };
-        let mut places = Vec::new();
-        for (host, path) in written {
+        if own.places.as_ref().is_none_or(only_services) {
+            by_host.push((host_of_url, url.path().to_owned()));
+        }
+        for (host, path) in by_host {
             match (location::host(&host, url.scheme()), location::Location::parse(&path)) {
-                (Ok(host), Ok(location)) if location.path == path => places.push(Place { host, path }),
+                (Ok(host), Ok(location)) if location.path == path => places.push(Place::At { host, path }),
                 (Err(refusal), _) | (_, Err(refusal)) => {
                     self.problem(format!("resources.{name}.match: {}", refusal.detail));
                 }
@@ -320,6 +342,11 @@ fn scope_settings(own: &types::Resource) -> ScopeSettings {
         implies: scopes.implies,
         request_prefix: scopes.request_prefix,
     }
+}
+
+/// Whether a gateway can have this name for a server.
+fn is_service(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MOST_SERVICE && !name.chars().any(char::is_control)
 }
 
 /// A resource's own keys, and those of `defaults` where it has none.

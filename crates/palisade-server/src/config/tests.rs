@@ -400,3 +400,29 @@ async fn the_cache_is_a_part_of_an_exchange_and_the_place_of_its_files_is_none()
         assert_ne!(with, digest(with_cache(other).unwrap()), "{other}");
     }
 }
+
+#[tokio::test]
+async fn a_service_is_a_place_beside_the_identifiers_own_and_nobody_elses() {
+    let at = |places: &str| SAMPLE.replacen("kind: mcp", &format!("kind: mcp, match: [{places}]"), 1);
+    let built = check(&at("{service: files-srv}, {service: other}")).unwrap();
+    let resources = &built.snapshot.resources;
+    for service in ["files-srv", "other"] {
+        assert_eq!(resources.by_service(service).unwrap().name.as_str(), "files");
+    }
+    assert!(resources.by_service("files").is_none());
+    assert!(resources.at("mcp.example.com", "/files").is_some());
+    let built = check(&at("{service: s}, {host: other.example.com}")).unwrap();
+    assert!(built.snapshot.resources.at("mcp.example.com", "/files").is_none());
+    assert!(built.snapshot.resources.at("other.example.com", "/x").is_some());
+
+    let second = "  mail: {identifier: \"https://mcp.example.com/mail\", kind: mcp, issuers: [corp], match: [{service: s}]}\n";
+    let twice = check(&format!("{}{second}", at("{service: s}"))).err().unwrap();
+    assert!(twice.contains("both match service `s`"), "{twice}");
+    for places in
+        ["{service: \"\"}", "{service: s, host: x.example.com}", "{service: s, path: /x}", "{path: /x}", "{}"]
+    {
+        assert!(check(&at(places)).is_err(), "{places}");
+    }
+    let http = SAMPLE.replacen("kind: mcp", "kind: http, match: [{service: s}]", 1);
+    assert!(check(&http).err().unwrap().contains("not of kind mcp"));
+}

@@ -423,7 +423,7 @@ pub struct Resource {
     pub acr_values: Option<Vec<String>>,
     /// Ages of an authentication to offer in a step-up, laxest first.
     pub max_age: Option<Vec<Period>>,
-    /// Where it is found by host and path; default: from the identifier.
+    /// Where it is found by host and path, by default those of the identifier; and by the names that agentgateway has for it.
     #[serde(rename = "match")]
     pub places: Option<Vec<Place>>,
     /// Route templates; kind http.
@@ -652,19 +652,16 @@ pub struct Scopes {
     pub request_prefix: String,
 }
 
-/// A host and a path prefix of whole segments.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// A host and a path prefix of whole segments; or the name of a service.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct Place {
     /// The host, with its port where it is not the scheme's default.
-    pub host: String,
-    /// The path prefix.
-    #[serde(default = "root")]
-    pub path: String,
-}
-
-fn root() -> String {
-    "/".to_owned()
+    pub host: Option<String>,
+    /// The path prefix; default: `/`.
+    pub path: Option<String>,
+    /// Instead of both: the name that agentgateway has for the server.
+    pub service: Option<String>,
 }
 
 /// The tools of an MCP server.

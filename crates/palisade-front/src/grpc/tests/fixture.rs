@@ -13,7 +13,8 @@ use palisade_audit::{AuditLog, AuditSettings, DecisionRecord, Durability, OnFull
 use palisade_model::{Audience, Clock, Issuer, ManualClock, PolicyRevision, Surface, Timestamp};
 use palisade_pdp::{
     Askers, Caller, ClientIp, DenialForm, Kind, Limits, Metadata, Pdp, PdpSettings, Pep, PepAuth, Peps,
-    Place, RequestFrom, Resource, ResourceFrom, Resources, Routes, ScopeSettings, Snapshot, UpstreamToken,
+    Place, RequestFrom, Resource, ResourceFrom, Resources, Routes, ScopeSettings, Snapshot, StaticHeader,
+    UpstreamToken,
 };
 use palisade_policy::{OnError, Policies, SourceFile, Sources, Tool, World, WorldResource};
 use palisade_proto::v1::{
@@ -42,11 +43,13 @@ when { resource.name == "old_tool" };
 @id("small") permit (principal is User, action in Mcp::Action::"tools/call", resource)
 when { resource.name == "pay" && context.args.number.hasTag("/n") && context.args.number.getTag("/n") == 9007199254740993 };
 @id("hello") permit (principal, action in Mcp::Action::"session", resource);
+@id("list") permit (principal is User, action in Mcp::Action::"list", resource);
 @id("orders") permit (principal is User, action in Http::Action::"read", resource == Http::Route::"orders/v1/orders/{id}")
 unless { context has path && context.path like "/v1/orders/7*" };
 @id("lists") permit (principal is User, action in Mcp::Action::"list", resource);
 @id("tasks") permit (principal is User, action == Mcp::Action::"tasks/get", resource is Mcp::Tool) when { resource.name == "list_files" };
 "#;
+const RESOURCES: [&str; 4] = ["files", "watched", "orders", "keyed"];
 const TOOLS: [&str; 5] = ["list_files", "delete_file", "wipe", "old_tool", "pay"];
 
 static KEY: LazyLock<Ed25519KeyPair> = LazyLock::new(|| Ed25519KeyPair::generate().unwrap());
@@ -74,10 +77,7 @@ impl Fixture {
                 source: "test".to_owned(),
                 policies: Arc::new(policies()),
                 shadow: None,
-                resources: Resources::new(
-                    ["files", "watched", "orders"].map(|name| (resource(name), vec![place(name)])),
-                )
-                .unwrap(),
+                resources: Resources::new(RESOURCES.map(|name| (resource(name), places(name)))).unwrap(),
                 peps: peps(),
                 verifier: Arc::new(verifier(Arc::clone(&clock))),
                 limits: Limits { deadline: Duration::from_secs(20), ..Limits::default() },
@@ -144,10 +144,6 @@ impl Fixture {
     }
 }
 
-fn place(resource: &str) -> Place {
-    Place { host: format!("{resource}.example.com"), path: "/mcp".to_owned() }
-}
-
 /// A call of this PEP; of nobody for an empty name.
 pub(crate) fn call<T>(by: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
@@ -198,13 +194,25 @@ pub(crate) fn identifier(resource: &str) -> String {
     format!("https://{resource}.example.com/mcp")
 }
 
+/// Where gateways find it.
+fn places(resource: &str) -> Vec<Place> {
+    let at = Place::At { host: format!("{resource}.example.com"), path: "/mcp".to_owned() };
+    let service = (kind(resource) == Kind::Mcp).then(|| Place::Service(format!("{resource}-srv")));
+    std::iter::once(at).chain(service).collect()
+}
+
+fn upstream_token(resource: &str) -> UpstreamToken {
+    let header = StaticHeader { name: "x-api-key".to_owned(), value: "s3cret".to_owned().into() };
+    if resource == "keyed" { UpstreamToken::Static(Arc::new(header)) } else { UpstreamToken::Strip }
+}
+
 fn kind(resource: &str) -> Kind {
     if resource == "orders" { Kind::Http } else { Kind::Mcp }
 }
 
 fn policies() -> Policies {
     let tools = || TOOLS.map(|name| Tool { name: name.to_owned(), ..Tool::default() }).to_vec();
-    let world = ["files", "watched", "orders"].map(|name| WorldResource {
+    let world = RESOURCES.map(|name| WorldResource {
         name: name.parse().unwrap(),
         kind: kind(name),
         identifier: identifier(name),
@@ -239,12 +247,12 @@ pub(crate) fn resource(name: &str) -> Resource {
         list: Default::default(),
         denial_form: DenialForm::Http,
         cors_origins: BTreeSet::new(),
-        upstream_token: UpstreamToken::Strip,
+        upstream_token: upstream_token(name),
         observe_until: (name == "watched").then(|| Timestamp::from_unix_seconds(NOW + 60)),
     }
 }
 
-/// `app` may do everything here, `narrow` only with `files`, `proxy` has another entry, `local` is the unnamed one.
+/// `app` may do everything here, `narrow` only with `files`, `proxy` and `gateway` have other entries, `local` is the unnamed one.
 fn peps() -> Peps {
     let pep = |name: &str, surfaces: &[Surface]| Pep {
         name: name.parse().unwrap(),
@@ -266,6 +274,7 @@ fn peps() -> Peps {
         },
         pep("proxy", &[Surface::ExtAuthz]),
         pep("gate", &[Surface::Gateway]),
+        pep("gateway", &[Surface::ExtMcp]),
         Pep::local("local".parse().unwrap()),
     ];
     Peps::new(all.map(|pep| (pep, PepAuth::Loopback)))
