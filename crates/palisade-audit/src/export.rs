@@ -89,6 +89,8 @@ struct Lane<'a> {
 enum Step {
     /// There may be more to send.
     Moved,
+    /// What there was is sent, for all that is known. More gathers.
+    Few,
     /// All is sent.
     Idle,
     /// The next step has to wait.
@@ -170,6 +172,8 @@ impl Lane<'_> {
             };
             let pause = match step {
                 Step::Moved => continue,
+                Step::Few if phase != Phase::Running => continue,
+                Step::Few => Some(GATHER),
                 Step::Idle => None,
                 Step::Pause(pause) => Some(pause),
             };
@@ -196,7 +200,7 @@ impl Lane<'_> {
             Ok(None) => return Step::Idle,
             Err(error) => return self.back_off(&format!("cannot read the segments: {error}")),
         };
-        let records = batch.records.len();
+        let (records, limit) = (batch.records.len(), self.batch);
         if records == 0 {
             self.acknowledge(batch.end, 0, 0);
             return Step::Moved;
@@ -207,7 +211,7 @@ impl Lane<'_> {
                 self.batch = records.saturating_mul(2).clamp(self.batch, BATCH);
                 self.note_success();
                 self.acknowledge(batch.end, records as u64, rejected);
-                Step::Moved
+                if records < limit { Step::Few } else { Step::Moved }
             }
             Err(Failure::Passing(error)) => self.back_off(&error),
             Err(Failure::Refused(error)) => {

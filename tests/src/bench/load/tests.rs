@@ -1,3 +1,5 @@
+//! The load counts what a stalling server makes wait, and lets nothing wrong by.
+
 use super::*;
 
 /// A server that answers each request after the first one at once, and the first one after a stall in which nothing is read.
