@@ -117,6 +117,11 @@ impl Runs {
         Rounds::of(self.throughput.iter().copied())
     }
 
+    /// The part of the answers that were denials for want of time, for a table.
+    pub(crate) fn late(&self) -> String {
+        format!("{:.2} %", 100.0 * float(self.late) / float(self.answered.max(1)))
+    }
+
     pub(crate) fn cost(&self) -> Rounds {
         Rounds::of(self.cost.iter().copied())
     }

@@ -72,8 +72,17 @@ fn print(
     run.report.line(&format!(
         "latencies at {rate:.0} a second for all; `added` is against no filter, round by round"
     ))?;
-    let mut table =
-        Table::new(["", "peak per s", "rounds", "of no filter", "p50 us", "added", "p99 us", "added"]);
+    let mut table = Table::new([
+        "",
+        "peak per s",
+        "rounds",
+        "of no filter",
+        "p50 us",
+        "added",
+        "p99 us",
+        "added",
+        "late",
+    ]);
     let mut rows = Vec::new();
     for ((contender, runs), at) in contenders.iter().zip(peaks).zip(level) {
         let (peak, ratio) = (runs.peak(), runs.throughput_ratio(bare));
@@ -87,6 +96,7 @@ fn print(
             format!("{:+.0}", added(500).median),
             format!("{:.0}", at.latency(990).median),
             format!("{:+.0}", added(990).median),
+            runs.late(),
         ]);
         rows.push(json!({
             "what": contender.name, "peak_per_s": peak.report(), "of_no_filter": ratio.report(),

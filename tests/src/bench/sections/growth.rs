@@ -117,7 +117,7 @@ fn measure(run: &mut Run, what: &str, contenders: &[Contender<'_>]) -> Result<Ve
     let peaks = compare::peaks(contenders, effort, &run.cores, &progress)?;
     drop(progress);
     run.report.line("")?;
-    let mut table = Table::new([what, "per s", "rounds", "of the first", "us CPU", "p99 us", "MiB"]);
+    let mut table = Table::new([what, "per s", "rounds", "of the first", "us CPU", "p99 us", "MiB", "late"]);
     let Some(first) = peaks.first() else { return Ok(peaks) };
     let mut rows = Vec::new();
     for (contender, runs) in contenders.iter().zip(&peaks) {
@@ -131,6 +131,7 @@ fn measure(run: &mut Run, what: &str, contenders: &[Contender<'_>]) -> Result<Ve
             format!("{:.1}", cost.median),
             format!("{:.0}", runs.latency(990).median),
             format!("{resident:.0}"),
+            runs.late(),
         ]);
         rows.push(json!({
             "what": contender.name, "peak_per_s": peak.report(), "of_first": ratio.report(),

@@ -205,7 +205,7 @@ fn print_peaks(contenders: &[Contender<'_>], peaks: &[Runs]) -> Result<()> {
             format!("{:.1}", cost.median),
             format!("{:.2}", cost.median / null.cost().median),
             format!("{:.0}", contender.side.memory()?.resident),
-            format!("{:.2} %", 100.0 * float(runs.late) / float(runs.answered.max(1))),
+            runs.late(),
             format!("{:.0} %", Rounds::of(runs.generator.iter().copied()).median * 100.0),
         ]);
     }
