@@ -118,6 +118,8 @@ fn forwarded(headers: &HeaderMap) -> HeaderMap {
         !NOT_FORWARDED.contains(name)
             && *name != header::HOST
             && !text.starts_with("x-forwarded-")
+            // Some servers take `_` for `-`: `mcp_session_id` would be a second session.
+            && !text.contains('_')
             && !matches!(text, "keep-alive" | "proxy-connection")
             && !named.iter().any(|option| option.eq_ignore_ascii_case(text))
     };
@@ -210,6 +212,7 @@ mod tests {
             ("host", "gateway"),
             ("origin", "https://page"),
             ("x-forwarded-for", "1.2.3.4"),
+            ("mcp_session_id", "x"),
             ("transfer-encoding", "chunked"),
             ("accept", "text/event-stream"),
             ("mcp-method", "tools/list"),

@@ -313,6 +313,7 @@ fn forwarded(parts: Parts, pass: &Pass) -> Request<Body> {
     let caller = Caller { subject: pass.passage.subject().to_owned(), decision: pass.passage.id() };
     request.extensions_mut().insert(caller);
     let headers = request.headers_mut();
+    end_connection(headers);
     pass.passage.change(headers);
     headers.remove(header::TRANSFER_ENCODING);
     if headers.contains_key(header::CONTENT_LENGTH) || !body.is_empty() {
@@ -322,6 +323,18 @@ fn forwarded(parts: Parts, pass: &Pass) -> Request<Body> {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     request
+}
+
+/// Takes away what belongs to the client's connection (RFC 9110 section 7.6.1): before anything is set that the server must
+/// get, so that no client can name that as its connection's own.
+fn end_connection(headers: &mut HeaderMap) {
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named: Vec<String> =
+        values.flat_map(|value| value.split(',')).map(|name| name.trim().to_owned()).collect();
+    for name in named {
+        headers.remove(&name);
+    }
+    headers.remove(header::CONNECTION);
 }
 
 /// Whether a client asks for a stream of events.

@@ -172,6 +172,13 @@ async fn a_request_goes_on_as_it_is_permitted_and_else_not_at_all() {
         let (answer, seen) = ask(&Arc::new(point), json_of(&json!({})), post(&call)).await;
         assert_eq!((answer.status(), seen.len()), (status, 0));
     }
+    // No client can name what the server must get as its connection's own.
+    let mut named = post(&call);
+    named.headers_mut().insert("connection", HeaderValue::from_static("close, X-Palisade-Subject, x-own"));
+    named.headers_mut().insert("x-own", HeaderValue::from_static("1"));
+    let (_, seen) = ask(&point, json_of(&json!({ "result": {} })), named).await;
+    assert_eq!(seen[0].headers()["x-palisade-subject"], "alice");
+    assert!(!seen[0].headers().contains_key("connection") && !seen[0].headers().contains_key("x-own"));
     let large = Request::post("https://mcp.example.com/files").body(Body::full(vec![b' '; 2 << 20])).unwrap();
     assert_eq!(ask(&point, json_of(&json!({})), large).await.0.status(), StatusCode::FORBIDDEN);
 }
