@@ -22,6 +22,7 @@ mod tests;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -52,14 +53,29 @@ pub fn components_dir() -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// A TCP port of 127.0.0.1 that nobody listened on a moment ago, for components that cannot choose one.
+/// A TCP port of 127.0.0.1 that nobody listened on a moment ago, for components that cannot choose one. None is given twice, and
+/// none is of the range that the system takes the ports of outgoing connections from: so a component that is killed can
+/// be started again at its own.
 ///
 /// # Errors
 /// If the system has no port left.
 pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?;
-    Ok(listener.local_addr()?.port())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Another process begins elsewhere.
+    let first = std::process::id().wrapping_mul(97);
+    for _ in 0..PORTS {
+        let offset = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        let port = u16::try_from(LOWEST_PORT + offset)?;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    anyhow::bail!("no free port on 127.0.0.1")
 }
+
+/// The ports that [`free_port`] gives out: Linux takes those of connections from 32768 on.
+const LOWEST_PORT: u32 = 20_000;
+const PORTS: u32 = 12_000;
 
 /// The Node program and the arguments under which a script of `tests/components` finds its packages.
 ///
