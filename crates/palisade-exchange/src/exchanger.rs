@@ -2,10 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::BoxFuture;
 use palisade_audit::ExchangeSource;
 use palisade_model::{Reason, SubjectKind, Timestamp};
-use palisade_pdp::{ExchangeFailure, Exchanged, Exchanger, FailureKind, Issued, Order};
+use palisade_pdp::{ExchangeFailure, Exchanged, Exchanger, Exchanging, FailureKind, Issued, Order};
 use palisade_token::network::{self, Fetcher};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
@@ -17,8 +16,8 @@ use crate::{
     check,
     endpoint::Endpoint,
     failure::{Failed, failure},
-    flights::{Boarded, Flights, Outcome},
-    key::Key,
+    flights::{Boarded, Flight, Flights, Outcome},
+    key::{Beginning, Key},
     metrics::{Answered, Metrics},
     provider::{AssertionAudience, Dialect},
     response::{self, Answer, Granted},
@@ -40,6 +39,7 @@ struct Inner {
     endpoint: Endpoint,
     /// Of the second step of an ID-JAG.
     next: Option<(Endpoint, ClientSettings)>,
+    keys: Beginning,
     store: Store,
     flights: Flights,
     breaker: Breaker,
@@ -68,6 +68,7 @@ impl ProviderExchanger {
             fetcher: Fetcher::new(&settings.route).map_err(SetupError::Client)?,
             endpoint: endpoint(&settings.issuer, &settings.token_endpoint),
             next: next.map(|next| (endpoint(&next.issuer, &next.token_endpoint), next.client.clone())),
+            keys: Beginning::of(&settings),
             store: Store::new(),
             flights: Flights::default(),
             breaker: Breaker::default(),
@@ -82,58 +83,65 @@ impl ProviderExchanger {
         self.0.settings.fingerprint
     }
 
-    async fn carry_out(&self, order: Order) -> Exchanged {
+    /// Answers at once, or boards a flight.
+    fn carry_out(&self, order: Order) -> Exchanging<'_> {
         let inner = &self.0;
         if inner.settings.provider.is_for_users() && order.subject().kind != SubjectKind::User {
             let why = "the provider exchanges the tokens of users alone";
             return inner.withheld(failure(FailureKind::Refused, why));
         }
-        let key = Key::of(&inner.settings, &order);
+        let key = inner.keys.key(&order);
         if let Some(answer) = inner.store.get(&key, order.now()) {
             return inner.stored(answer);
         }
-        let until = order.until();
+        let (now, until) = (order.now(), order.until());
         let work = {
-            let (inner, order) = (Arc::clone(inner), order.clone());
+            let inner = Arc::clone(inner);
             move |leave| async move { inner.fly(key, order, leave).await }
         };
-        let answered = || inner.store.get(&key, order.now());
-        let (flight, how) = match inner.flights.board(key, answered, || inner.may_begin(), work) {
-            Boarded::Joined(flight) => (flight, Answered::Joined),
-            Boarded::Began(flight) => (flight, Answered::Miss),
-            Boarded::Withheld(failure) => return inner.withheld(failure),
-            Boarded::Answered(answer) => return inner.stored(answer),
-        };
-        let Exchanged { source, result } = timeout_at(until, flight).await.unwrap_or_else(|_elapsed| {
-            let pending = failure(FailureKind::Pending, "the provider has not answered yet");
-            Exchanged { source: ExchangeSource::Provider, result: Err(pending) }
-        });
-        let how = match (how, source) {
-            (Answered::Miss, ExchangeSource::Cache) => Answered::Shared,
-            (Answered::Miss, ExchangeSource::Withheld) => Answered::Withheld,
-            (how, _) => how,
-        };
-        inner.metrics.answered(how, reason(&result));
-        Exchanged { source, result }
+        let answered = || inner.store.get(&key, now);
+        match inner.flights.board(key, answered, || inner.may_begin(), work) {
+            Boarded::Joined(flight) => inner.wait(flight, Answered::Joined, until),
+            Boarded::Began(flight) => inner.wait(flight, Answered::Miss, until),
+            Boarded::Withheld(failure) => inner.withheld(failure),
+            Boarded::Answered(answer) => inner.stored(answer),
+        }
     }
 }
 
 impl Exchanger for ProviderExchanger {
-    fn exchange(&self, order: Order) -> BoxFuture<'_, Exchanged> {
-        Box::pin(self.carry_out(order))
+    fn exchange(&self, order: Order) -> Exchanging<'_> {
+        self.carry_out(order)
     }
 }
 
 impl Inner {
-    fn stored(&self, answer: Outcome) -> Exchanged {
-        let how = if answer.is_ok() { Answered::Hit } else { Answered::Refusal };
-        self.metrics.answered(how, reason(&answer));
-        Exchanged { source: ExchangeSource::Cache, result: answer }
+    /// For a flight, and no longer than until then.
+    fn wait(&self, flight: Flight, how: Answered, until: Instant) -> Exchanging<'_> {
+        Exchanging::Waiting(Box::pin(async move {
+            let Exchanged { source, result } = timeout_at(until, flight).await.unwrap_or_else(|_elapsed| {
+                let pending = failure(FailureKind::Pending, "the provider has not answered yet");
+                Exchanged { source: ExchangeSource::Provider, result: Err(pending) }
+            });
+            let how = match (how, source) {
+                (Answered::Miss, ExchangeSource::Cache) => Answered::Shared,
+                (Answered::Miss, ExchangeSource::Withheld) => Answered::Withheld,
+                (how, _) => how,
+            };
+            self.metrics.answered(how, reason(&result));
+            Exchanged { source, result }
+        }))
     }
 
-    fn withheld(&self, failure: ExchangeFailure) -> Exchanged {
+    fn stored(&self, answer: Outcome) -> Exchanging<'static> {
+        let how = if answer.is_ok() { Answered::Hit } else { Answered::Refusal };
+        self.metrics.answered(how, reason(&answer));
+        Exchanging::Done(Exchanged { source: ExchangeSource::Cache, result: answer })
+    }
+
+    fn withheld(&self, failure: ExchangeFailure) -> Exchanging<'static> {
         self.metrics.answered(Answered::Withheld, failure.kind.reason().as_str());
-        Exchanged { source: ExchangeSource::Withheld, result: Err(failure) }
+        Exchanging::Done(Exchanged { source: ExchangeSource::Withheld, result: Err(failure) })
     }
 
     /// Where replicas share tokens, that is asked first, also about a provider that is left alone.

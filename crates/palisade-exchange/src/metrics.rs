@@ -1,6 +1,6 @@
 //! What is counted of exchanges, by the names of the configuration.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use opentelemetry::{
     KeyValue,
@@ -76,7 +76,7 @@ impl Metrics {
     pub(crate) fn new(exchange: &str) -> Self {
         let meter = opentelemetry::global::meter("palisade");
         Self {
-            exchange: KeyValue::new("exchange", exchange.to_owned()),
+            exchange: KeyValue::new("exchange", Arc::<str>::from(exchange)),
             latency: meter
                 .f64_histogram("mcp_obo_exchange_latency_ms")
                 .with_description("How long providers take for an exchange, the check of the result included")

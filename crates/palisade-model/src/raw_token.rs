@@ -1,19 +1,19 @@
 //! A credential as it came, before anything is known of it.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use zeroize::Zeroizing;
 
-/// The text of an access token. Nothing prints it, and its memory is overwritten when it is dropped; only the token
-/// crate turns it into something with claims.
+/// The text of an access token. Nothing prints it, and its memory is overwritten when the last clone is dropped; only the
+/// token crate turns it into something with claims.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RawToken(Zeroizing<String>);
+pub struct RawToken(Arc<Zeroizing<String>>);
 
 impl RawToken {
     /// Wraps the text of a token.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
-        Self(Zeroizing::new(text.into()))
+        Self(Arc::new(Zeroizing::new(text.into())))
     }
 
     /// The text, for the validator and for forwarding; never for a log.

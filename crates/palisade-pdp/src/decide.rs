@@ -19,7 +19,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures::FutureExt;
-use palisade_audit::{AuditLog, AuditReceipt, DecisionRecord};
+use palisade_audit::{AuditLog, AuditReceipt, DecisionRecord, ExchangeRecord};
 use palisade_model::{
     AccessRequest, Asked, Clock, Credential, DecisionId, Item, Reason, Refusal, Scopes, Surface, Timestamp,
 };
@@ -34,7 +34,7 @@ use crate::{
     AskedExchange, Decision, Denial, Findings, Observed, Permit, Remedy, Reply, Resource, Snapshot, Upstream,
     UpstreamToken,
     decision::Grant,
-    exchange::{Asking, Exchanging, Step, leaves},
+    exchange::{Asking, Outcome as Issuing, Step, leaves},
     handles,
     metrics::Metrics,
     principal::{self, Principal},
@@ -94,8 +94,10 @@ pub(crate) struct Judgement {
     /// The permits that came nearest to permitting the first denied item.
     pub(crate) nearest: Vec<NearPermit>,
     pub(crate) remedy: Remedy,
-    /// The exchange that the call leaves by, or that was asked for.
-    pub(crate) exchange: Option<Exchanging>,
+    /// What came of the exchange that the call leaves by, or that was asked for, if it came to one.
+    pub(crate) exchange: Option<Issuing>,
+    /// What is to be recorded of it. The record of the decision takes it.
+    pub(crate) exchange_record: Option<Box<ExchangeRecord>>,
     /// Whether the steps came to their end before the deadline.
     pub(crate) in_time: bool,
 }
@@ -394,13 +396,13 @@ impl Pdp {
         &self,
         snapshot: &Arc<Snapshot>,
         request: &AccessRequest,
-        judgement: Judgement,
+        mut judgement: Judgement,
         started: Timestamp,
         deadline: Instant,
     ) -> (Decision, Findings) {
         let id = DecisionId::new(started);
         let duration = self.clock.now().since(started);
-        let record = record::of(id, snapshot, request, &judgement, &self.audit, started, duration);
+        let record = record::of(id, snapshot, request, &mut judgement, &self.audit, started, duration);
         let receipt = self.record_by(record, deadline).await;
         let recorded = receipt.is_some();
         // A refusal that is counted stands in the record of the first of its kind: that is the id to tell.
@@ -508,7 +510,7 @@ fn decision(
 /// INVARIANT: whatever leaves by an exchange, or asks for one, has what was issued for it. A call without a credential
 /// has nothing that could be exchanged, and leaves with nothing.
 fn upstream(request: &AccessRequest, resource: &Resource, judgement: &Judgement) -> Option<Upstream> {
-    let issued = judgement.exchange.as_ref().and_then(|exchange| exchange.issued.clone());
+    let issued = judgement.exchange.as_ref().and_then(|issued| issued.as_ref().ok()).map(Arc::clone);
     if request.surface == Surface::Exchange {
         return issued.map(Upstream::Exchanged);
     }
@@ -524,7 +526,7 @@ fn upstream(request: &AccessRequest, resource: &Resource, judgement: &Judgement)
 
 fn denial(id: DecisionId, reason: Reason, request: &AccessRequest, judgement: &Judgement) -> Denial {
     let asked = request.asked.as_ref().ok();
-    let failure = judgement.exchange.as_ref().and_then(|exchange| exchange.failure.as_ref());
+    let failure = judgement.exchange.as_ref().and_then(|issued| issued.as_ref().err());
     let claims = failure.and_then(|failure| failure.claims.as_ref());
     let reply = |item: &Item| Reply { action: item.action.name.clone(), id: item.reply_to.clone() };
     Denial {
@@ -574,6 +576,7 @@ impl Judgement {
             nearest: Vec::new(),
             remedy: Remedy::None,
             exchange: None,
+            exchange_record: None,
             in_time: false,
         }
     }

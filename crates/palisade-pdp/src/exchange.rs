@@ -7,12 +7,12 @@
 //!
 //! How a provider is asked, and what is kept of its answers, is not known here: that is what an exchanger is for.
 
-use std::{collections::BTreeMap, fmt, pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use futures::future::{BoxFuture, poll_immediate};
+use futures::future::BoxFuture;
 use palisade_audit::{ExchangeRecord, ExchangeSource, ProviderErrorRecord};
 use palisade_model::{
-    AccessRequest, Authority, Credential, ExchangeName, IssuerName, RawToken, Reason, Refusal, Scope, Scopes,
+    AccessRequest, Authority, Credential, ExchangeName, IssuerName, RawToken, Reason, Refusal, Scopes,
     Subject, Timestamp,
 };
 use palisade_token::Verifier;
@@ -23,7 +23,7 @@ use crate::{
     Snapshot,
     decide::Judgement,
     question::Question,
-    record::{add_exchange_policies, add_issued, begun},
+    record::{add_exchange_policies, add_result, begun},
 };
 
 pub(crate) mod terms;
@@ -42,7 +42,7 @@ pub struct Exchange {
     /// What the tokens are for.
     pub audience: String,
     /// The scopes to ask for; nobody can ask for others.
-    pub scopes: Vec<Scope>,
+    pub scopes: Arc<Scopes>,
     /// For how long a token is handed out after it was issued.
     pub lifetime: Duration,
     /// How long a call may take that waits for the provider.
@@ -60,8 +60,28 @@ pub type Exchanges = BTreeMap<ExchangeName, Arc<Exchange>>;
 
 /// Gets tokens for orders. Implemented by what asks providers over the network, and by what tests put in its place.
 pub trait Exchanger: fmt::Debug + Send + Sync {
-    /// Carries out an order, and answers no later than it says. What takes longer may go on, for the next order like it.
-    fn exchange(&self, order: Order) -> BoxFuture<'_, Exchanged>;
+    /// Carries out an order. What is in store is there at once; who waits is answered no later than the order says. What
+    /// takes longer may go on, for the next order like it.
+    fn exchange(&self, order: Order) -> Exchanging<'_>;
+}
+
+/// An order that is carried out.
+#[expect(missing_debug_implementations, reason = "a future says nothing of itself")]
+pub enum Exchanging<'a> {
+    /// It was answered at once: from store, or because nobody is asked now.
+    Done(Exchanged),
+    /// Somebody is asked.
+    Waiting(BoxFuture<'a, Exchanged>),
+}
+
+impl Exchanging<'_> {
+    /// What comes of it.
+    pub async fn done(self) -> Exchanged {
+        match self {
+            Self::Done(exchanged) => exchanged,
+            Self::Waiting(work) => work.await,
+        }
+    }
 }
 
 /// What the policies permit to be asked of a provider.
@@ -73,7 +93,7 @@ pub struct Order {
     subject: Arc<Subject>,
     authority: Arc<Authority>,
     verifier: Arc<Verifier>,
-    scopes: Scopes,
+    scopes: Arc<Scopes>,
     lifetime: Duration,
     now: Timestamp,
     until: Instant,
@@ -139,10 +159,13 @@ impl Order {
         now: Timestamp,
         patience: Duration,
     ) -> Self {
-        let until = Instant::now() + patience;
+        let (scopes, until) = (Arc::new(scopes), Instant::now() + patience);
         Self { token, subject, authority, verifier, scopes, lifetime, now, until }
     }
 }
+
+/// A token, or why there is none.
+pub(crate) type Outcome = Result<Arc<Issued>, ExchangeFailure>;
 
 /// What came of an order.
 #[derive(Debug, Clone)]
@@ -150,7 +173,7 @@ pub struct Exchanged {
     /// Where the answer came from.
     pub source: ExchangeSource,
     /// The token, or why there is none.
-    pub result: Result<Arc<Issued>, ExchangeFailure>,
+    pub result: Outcome,
 }
 
 /// A token that a provider has issued and its exchanger has checked. Nothing prints it, and its memory is overwritten when
@@ -219,15 +242,6 @@ impl FailureKind {
     }
 }
 
-/// What became of an exchange.
-#[derive(Debug)]
-pub(crate) struct Exchanging {
-    pub(crate) record: ExchangeRecord,
-    pub(crate) issued: Option<Arc<Issued>>,
-    /// Why nothing was issued.
-    pub(crate) failure: Option<ExchangeFailure>,
-}
-
 /// What is left of the time for the decision itself once the provider was waited for.
 const LAST_STEPS: Duration = Duration::from_millis(50);
 
@@ -247,33 +261,30 @@ impl Step<'_> {
     /// Asks the policies, then the exchanger, and notes in the judgement what came of it.
     pub(crate) async fn run(&self, judgement: &mut Judgement) -> Result<(), Refusal> {
         let exchange = &self.wanted.exchange;
-        let mut record = begun(&exchange.name, &exchange.audience);
-        let order = match self.order(judgement, &mut record) {
-            Ok(order) => order,
+        let mut record = Box::new(begun(&exchange.name, &exchange.audience));
+        let done = match self.order(judgement, &mut record) {
+            Ok(order) => {
+                let began = Instant::now();
+                let done = self.carry_out(order).await;
+                record.duration_us = u64::try_from(began.elapsed().as_micros()).ok();
+                Ok(done)
+            }
+            Err(refusal) => Err(refusal),
+        };
+        let outcome = match done {
+            Ok(Exchanged { source, result }) => {
+                record.source = Some(source);
+                let outcome = add_result(&mut record, &result);
+                judgement.exchange = Some(result);
+                outcome
+            }
             Err(refusal) => {
                 record.reason = refusal.reason;
-                judgement.exchange = Some(Exchanging { record, issued: None, failure: None });
-                return Err(self.told(refusal));
+                Err(self.told(refusal))
             }
         };
-        let began = Instant::now();
-        let Exchanged { source, result } = self.carry_out(order).await;
-        record.duration_us = u64::try_from(began.elapsed().as_micros()).ok();
-        record.source = Some(source);
-        match result {
-            Ok(issued) => {
-                add_issued(&mut record, &issued);
-                judgement.exchange = Some(Exchanging { record, issued: Some(issued), failure: None });
-                Ok(())
-            }
-            Err(failure) => {
-                record.reason = failure.kind.reason();
-                record.provider_error = failure.said.as_deref().cloned();
-                let refusal = Refusal::new(record.reason, failure.detail.clone());
-                judgement.exchange = Some(Exchanging { record, issued: None, failure: Some(failure) });
-                Err(refusal)
-            }
-        }
+        judgement.exchange_record = Some(record);
+        outcome
     }
 
     /// What may be asked for, if anything.
@@ -297,7 +308,7 @@ impl Step<'_> {
             judgement.verdicts.push(verdict);
         }
         let Some(terms) = terms.filter(|_| permitted) else { return Err(refusal) };
-        record.requested_scopes.clone_from(&terms.scopes);
+        record.requested_scopes = terms.scopes.as_ref().clone();
         record.lifetime_s = Some(terms.lifetime.as_secs());
         let left = self.deadline.saturating_duration_since(Instant::now());
         Ok(Order {
@@ -326,10 +337,10 @@ impl Step<'_> {
     /// What is in store is there at once. Of those who wait there may be only so many, so that a slow provider does not
     /// keep from their decisions those who need none of it.
     async fn carry_out(&self, order: Order) -> Exchanged {
-        let mut work = pin!(self.wanted.exchange.exchanger.exchange(order));
-        if let Some(done) = poll_immediate(work.as_mut()).await {
-            return done;
-        }
+        let work = match self.wanted.exchange.exchanger.exchange(order) {
+            Exchanging::Done(done) => return done,
+            Exchanging::Waiting(work) => work,
+        };
         match self.waiting.try_acquire() {
             Ok(_place) => work.await,
             Err(_) => Exchanged {

@@ -38,7 +38,8 @@ pub use askers::Askers;
 pub use decide::{Pdp, PdpSettings};
 pub use decision::{Decision, Denial, Observed, Permit, Remedy, Reply, Upstream};
 pub use exchange::{
-    AskedExchange, Exchange, ExchangeFailure, Exchanged, Exchanger, Exchanges, FailureKind, Issued, Order,
+    AskedExchange, Exchange, ExchangeFailure, Exchanged, Exchanger, Exchanges, Exchanging, FailureKind,
+    Issued, Order,
 };
 pub use findings::{Finding, Findings, ItemOutcome};
 pub use handles::HandleKeys;

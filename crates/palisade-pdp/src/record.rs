@@ -8,7 +8,8 @@ use palisade_audit::{
     PolicyRef,
 };
 use palisade_model::{
-    AccessRequest, Asked, Credential, DecisionId, ExchangeName, Item, Properties, Reason, Scopes, Timestamp,
+    AccessRequest, Asked, Credential, DecisionId, ExchangeName, Item, Properties, Reason, Refusal, Scopes,
+    Timestamp,
 };
 use palisade_policy::Verdict;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -16,6 +17,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use crate::{
     Issued, Remedy, Snapshot,
     decide::{Judgement, Outcome},
+    exchange,
     principal::Principal,
 };
 
@@ -42,7 +44,7 @@ pub(crate) fn of(
     id: DecisionId,
     snapshot: &Snapshot,
     request: &AccessRequest,
-    judgement: &Judgement,
+    judgement: &mut Judgement,
     audit: &AuditLog,
     time: Timestamp,
     duration: Duration,
@@ -72,7 +74,7 @@ pub(crate) fn of(
     record.policy_source = Some(snapshot.source.clone());
     add_subject(&mut record, judgement);
     add_request(&mut record, request);
-    record.exchange = judgement.exchange.as_ref().map(|exchange| Box::new(exchange.record.clone()));
+    record.exchange = judgement.exchange_record.take();
     if let Ok(asked) = &request.asked {
         add_asked(&mut record, asked, &judgement.verdicts, audit);
     }
@@ -209,8 +211,23 @@ pub(crate) fn add_exchange_policies(record: &mut ExchangeRecord, verdict: &Verdi
     record.policy_errors = verdict.errors().iter().map(failure).collect();
 }
 
+/// What came of an order; for the decision, why there is no token where there is none.
+pub(crate) fn add_result(record: &mut ExchangeRecord, result: &exchange::Outcome) -> Result<(), Refusal> {
+    match result {
+        Ok(issued) => {
+            add_issued(record, issued);
+            Ok(())
+        }
+        Err(failure) => {
+            record.reason = failure.kind.reason();
+            record.provider_error = failure.said.as_deref().cloned();
+            Err(Refusal::new(record.reason, failure.detail.clone()))
+        }
+    }
+}
+
 /// What was issued, without the token.
-pub(crate) fn add_issued(record: &mut ExchangeRecord, issued: &Issued) {
+fn add_issued(record: &mut ExchangeRecord, issued: &Issued) {
     record.scopes.clone_from(&issued.scopes);
     record.actors = issued.actors.iter().map(|id| format!("Client::{id:?}")).collect();
     record.token_id = Some(issued.token_id.clone());

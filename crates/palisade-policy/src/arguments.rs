@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use cedar_policy_core::ast::{Entity, Value};
+use cedar_policy_core::ast::{Entity, EntityUID, Value};
 use palisade_model::Arguments;
 use smol_str::SmolStr;
 
@@ -43,11 +43,11 @@ pub(crate) fn entities(
     ]);
     let mut entities = Vec::with_capacity(bags.len() + 1);
     for (name, type_name, tags) in bags {
-        let uid = vocabulary.uid(type_name, id)?.as_ref().clone();
+        let uid = EntityUID::from(vocabulary.uid(type_name, id)?);
         attributes.insert(SmolStr::new_static(name), values::reference(&uid));
         entities.push(values::entity(uid, Record::new(), HashSet::new(), tags));
     }
-    let uid = vocabulary.uid(TYPE, id)?.as_ref().clone();
+    let uid = EntityUID::from(vocabulary.uid(TYPE, id)?);
     entities.insert(0, values::entity(uid, attributes, HashSet::new(), Record::new()));
     Ok(entities)
 }

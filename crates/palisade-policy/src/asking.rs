@@ -227,9 +227,8 @@ impl<'a> Asking<'a> {
                 return Ok(plain(shared(&self.plain, || self.context(false))?));
             }
             (Carries::Terms, Known::Terms(terms)) => {
-                // Not the shared one, which would be copied to be changed.
-                let mut own = plain(self.context(false)?);
-                let requester = vocabulary.uid("Client", terms.requester)?.as_ref().clone();
+                let mut own = plain(self.copied_context()?);
+                let requester = EntityUID::from(vocabulary.uid("Client", terms.requester)?);
                 add_terms(Arc::make_mut(&mut own.context), terms, &requester)?;
                 return Ok(Own { named: Some(requester), ..own });
             }
@@ -285,6 +284,17 @@ impl<'a> Asking<'a> {
         self.sent.get_or_init(entities).clone()
     }
 
+    /// The context of actions without arguments, to be added to: of what is there for other items, if something is.
+    fn copied_context(&self) -> Result<Arc<Record>, RequestError> {
+        if let Some(plain) = self.plain.get() {
+            return Ok(Arc::new(plain.as_deref().map_err(Clone::clone)?.clone()));
+        }
+        let Some(call) = self.call.get() else { return self.context(false) };
+        let mut copy = call.as_deref().map_err(Clone::clone)?.clone();
+        copy.remove("args");
+        Ok(Arc::new(copy))
+    }
+
     /// What the subject's token and the circumstances put into every context of this request.
     pub(crate) fn context(&self, with_arguments: bool) -> Result<Arc<Record>, RequestError> {
         let parts = self.subject.parts.as_ref().map_err(Clone::clone)?;
@@ -331,7 +341,7 @@ fn target(about: &About<'_>, vocabulary: &Vocabulary, store: &Store) -> Result<A
     if !belongs(&target.type_name, &target.id, resource) {
         return Err(unknown());
     }
-    let uid = vocabulary.uid(&target.type_name, &target.id)?.as_ref().clone();
+    let uid = EntityUID::from(vocabulary.uid(&target.type_name, &target.id)?);
     let none = Properties::default();
     let supplied = supplied.filter(|supplied| !supplied.is_empty());
     let known = match store.get(&uid) {

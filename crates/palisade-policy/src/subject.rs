@@ -165,7 +165,7 @@ impl Who {
 /// has no token: it is what entity files know of it. Either way a PEP may supply attributes that are still absent.
 fn principal(workshop: Workshop<'_>, subject: &Subject) -> Result<Arc<Entity>, RequestError> {
     let Workshop { vocabulary, store, .. } = workshop;
-    let uid = vocabulary.uid(subject.kind.type_name(), &subject.id)?.as_ref().clone();
+    let uid = EntityUID::from(vocabulary.uid(subject.kind.type_name(), &subject.id)?);
     if subject.kind == SubjectKind::Anonymous {
         // The schema knows one of these, and requests are not held against it.
         let known = subject.id == Subject::anonymous().id;
@@ -176,7 +176,7 @@ fn principal(workshop: Workshop<'_>, subject: &Subject) -> Result<Arc<Entity>, R
         .chain(subject.groups.iter().map(|id| ("Group", id)))
         .chain(subject.tenant.iter().map(|id| ("Tenant", id)));
     for (type_name, id) in named {
-        let parent = vocabulary.uid(type_name, id)?.as_ref().clone();
+        let parent = EntityUID::from(vocabulary.uid(type_name, id)?);
         ancestors.extend(store.ancestors(&parent).cloned());
         ancestors.insert(parent);
     }
@@ -204,13 +204,13 @@ fn clients(
     authority: Option<&Authority>,
 ) -> Result<Vec<EntityUID>, RequestError> {
     let named = authority.into_iter().flat_map(|authority| authority.client.iter().chain(&authority.actors));
-    let clients = named.map(|id| Ok(vocabulary.uid("Client", id)?.as_ref().clone()));
+    let clients = named.map(|id| Ok(EntityUID::from(vocabulary.uid("Client", id)?)));
     clients.filter(|client| client.as_ref().ok() != Some(subject)).collect()
 }
 
 /// What the token says beside its subject, its scopes and its login.
 fn said(vocabulary: &Vocabulary, authority: Option<&Authority>) -> Result<Record, RequestError> {
-    let client = |id: &String| Ok(vocabulary.uid("Client", id)?.as_ref().clone());
+    let client = |id: &String| Ok(EntityUID::from(vocabulary.uid("Client", id)?));
     let actors = authority.map(|authority| authority.actors.as_slice()).unwrap_or_default();
     let actors = actors.iter().map(client).collect::<Result<Vec<EntityUID>, RequestError>>()?;
     let depth = i64::try_from(actors.len()).unwrap_or(i64::MAX);

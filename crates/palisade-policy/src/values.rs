@@ -1,7 +1,8 @@
 //! Values and entities in the form in which conditions are evaluated, without a way round through expressions.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    cell::RefCell,
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -39,9 +40,23 @@ pub(crate) fn time(time: Timestamp) -> Result<Value, RequestError> {
     made(&DATETIME, &time.to_string(), "context")
 }
 
+/// The lifetimes that are asked about are those of the configuration, again and again, and each is read from a text by a
+/// regular expression: so each thread keeps the last few.
 pub(crate) fn duration(duration: Duration) -> Result<Value, RequestError> {
+    const KEPT: usize = 8;
     static DURATION: Constructor = LazyLock::new(|| constructor("duration"));
-    made(&DURATION, &format!("{}ms", duration.as_millis()), "context")
+    thread_local! {
+        static LAST: RefCell<VecDeque<(Duration, Value)>> = const { RefCell::new(VecDeque::new()) };
+    }
+    LAST.with_borrow_mut(|last| {
+        if let Some((_, value)) = last.iter().find(|(known, _)| *known == duration) {
+            return Ok(value.clone());
+        }
+        let value = made(&DURATION, &format!("{}ms", duration.as_millis()), "context")?;
+        last.truncate(KEPT - 1);
+        last.push_front((duration, value.clone()));
+        Ok(value)
+    })
 }
 
 pub(crate) fn ip(ip: std::net::IpAddr) -> Result<Value, RequestError> {

@@ -262,5 +262,5 @@ impl Asked {
 
 /// One exchange by settings of its own, with nothing in store.
 pub(super) async fn once(settings: ExchangeSettings, asked: &Asked) -> Exchanged {
-    ProviderExchanger::new(settings).unwrap().exchange(asked.order()).await
+    ProviderExchanger::new(settings).unwrap().exchange(asked.order()).done().await
 }

@@ -94,7 +94,7 @@ async fn nothing_prints_a_token_or_a_secret() {
     assert!(!told.contains("s3cret"), "{told}");
     let exchanger = crate::ProviderExchanger::new(settings).unwrap();
     let asked = Asked::default();
-    let done = palisade_pdp::Exchanger::exchange(&exchanger, asked.order()).await;
+    let done = palisade_pdp::Exchanger::exchange(&exchanger, asked.order()).done().await;
     let token = done.result.as_ref().unwrap().token.to_string();
     for told in [format!("{exchanger:?}"), format!("{done:?}"), format!("{:?}", asked.order())] {
         assert!(
@@ -121,7 +121,7 @@ async fn a_token_is_handed_out_until_whatever_ends_first() {
         let asked = Asked { lives: subject, lifetime, ..Asked::default() };
         let exchange = async |after: Duration| {
             let order = Asked { now: super::fixture::NOW.plus(after), ..asked.clone() }.order();
-            drop(palisade_pdp::Exchanger::exchange(&exchanger, order).await);
+            drop(palisade_pdp::Exchanger::exchange(&exchanger, order).done().await);
             provider.came().len()
         };
         assert_eq!(exchange(Duration::ZERO).await, 1);

@@ -17,7 +17,7 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::fixture::{Asked, CORP, NOW, StandIn, good, issued, signed};
-use crate::{Provider, ProviderExchanger, SharedStore, key::Key, shared::seal::Seal};
+use crate::{Provider, ProviderExchanger, SharedStore, key::Beginning, shared::seal::Seal};
 
 type Values = Arc<Mutex<HashMap<Vec<u8>, Vec<u8>>>>;
 
@@ -75,12 +75,12 @@ fn replica(provider: &StandIn, url: &str, key: u8) -> ProviderExchanger {
 }
 
 async fn ask(replica: &ProviderExchanger, asked: &Asked) -> Exchanged {
-    replica.exchange(asked.order()).await
+    replica.exchange(asked.order()).done().await
 }
 
 /// Puts a value where the token of an order is looked for, sealed with the key of the replicas.
 fn put_in(values: &Values, provider: &StandIn, asked: &Asked, token: &str) {
-    let key = Key::of(&provider.settings(Provider::Rfc8693), &asked.order());
+    let key = Beginning::of(&provider.settings(Provider::Rfc8693)).key(&asked.order());
     let until = NOW.plus(Duration::from_secs(200));
     let scopes = asked.scopes.iter().map(|scope| scope.parse().unwrap()).collect();
     let token = Zeroizing::new(token.to_owned());

@@ -13,7 +13,7 @@ async fn exchanger(provider: &StandIn) -> Arc<ProviderExchanger> {
 }
 
 async fn ask(exchanger: &ProviderExchanger, asked: &Asked) -> Exchanged {
-    exchanger.exchange(asked.order()).await
+    exchanger.exchange(asked.order()).done().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,12 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{body::Body, http::StatusCode};
-use futures::future::BoxFuture;
 use palisade_audit::ExchangeSource;
 use palisade_model::{Reason, Timestamp};
 use palisade_pdp::{
-    Exchange, ExchangeFailure, Exchanged, Exchanger, Exchanges, FailureKind, Issued, Order, StaticHeader,
-    UpstreamToken,
+    Exchange, ExchangeFailure, Exchanged, Exchanger, Exchanges, Exchanging, FailureKind, Issued, Order,
+    StaticHeader, UpstreamToken,
 };
 use palisade_policy::WorldExchange;
 use serde_json::json;
@@ -20,7 +19,7 @@ use super::{fixture::*, http};
 struct StandIn;
 
 impl Exchanger for StandIn {
-    fn exchange(&self, order: Order) -> BoxFuture<'_, Exchanged> {
+    fn exchange(&self, order: Order) -> Exchanging<'_> {
         let scopes: Vec<&str> = order.scopes().iter().map(|scope| scope.as_str()).collect();
         // What the policies leave of the three that are configured.
         assert_eq!(scopes, ["ledger:read", "ledger:write"]);
@@ -40,7 +39,7 @@ impl Exchanger for StandIn {
             expires_at: Timestamp::from_unix_seconds(NOW + 60),
         };
         let result = if interacts { Err(failure) } else { Ok(Arc::new(issued)) };
-        Box::pin(async { Exchanged { source: ExchangeSource::Provider, result } })
+        Exchanging::Waiting(Box::pin(async { Exchanged { source: ExchangeSource::Provider, result } }))
     }
 }
 
@@ -49,7 +48,9 @@ pub(super) fn exchanges() -> Exchanges {
         name: "ledger".parse().unwrap(),
         issuer: "corp".parse().unwrap(),
         audience: "https://ledger.example.com".to_owned(),
-        scopes: ["ledger:read", "ledger:write", "ledger:admin"].map(|scope| scope.parse().unwrap()).to_vec(),
+        scopes: Arc::new(
+            ["ledger:read", "ledger:write", "ledger:admin"].map(|scope| scope.parse().unwrap()).into(),
+        ),
         lifetime: Duration::from_secs(300),
         timeout: Duration::from_secs(3),
         requester: "corp/gw".to_owned(),

@@ -7,7 +7,10 @@
 //! The order: all scopes; without those that the policies do not permit by themselves; then the same for shorter
 //! lifetimes. Nothing at all is no less of something: an exchange that asks for scopes is not narrowed to none.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use palisade_model::{Action, Scopes, Target};
 use palisade_policy::{About, Terms, Verdict};
@@ -22,7 +25,7 @@ const SHORTER: [Duration; 3] =
 /// What may be asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settled {
-    pub(crate) scopes: Scopes,
+    pub(crate) scopes: Arc<Scopes>,
     pub(crate) lifetime: Duration,
 }
 
@@ -31,11 +34,12 @@ pub(crate) struct Settled {
 pub(crate) fn settle(
     question: &Question<'_>,
     exchange: &Exchange,
-    wanted: &Scopes,
+    wanted: &Arc<Scopes>,
 ) -> (Option<Settled>, Verdict) {
-    let (action, target) = (Action::exchange(), Target::audience(&exchange.name));
+    static ACTION: LazyLock<Action> = LazyLock::new(Action::exchange);
+    let target = Target::audience(&exchange.name);
     let resource = &question.resource.name;
-    let about = About { action: &action, target: &target, resource, arguments: None, supplied: None };
+    let about = About { action: &ACTION, target: &target, resource, arguments: None, supplied: None };
     let ask = |scopes: &Scopes, lifetime: Duration| {
         let terms = Terms { scopes, lifetime, requester: &exchange.requester };
         question.asking.about_exchange(&about, &terms)
@@ -46,29 +50,29 @@ pub(crate) fn settle(
 /// The same for whatever asks the policies.
 pub(crate) fn narrow(
     ask: impl Fn(&Scopes, Duration) -> Verdict,
-    wanted: &Scopes,
+    wanted: &Arc<Scopes>,
     longest: Duration,
 ) -> (Option<Settled>, Verdict) {
     let whole = ask(wanted, longest);
     if whole.permits() {
-        return (Some(Settled { scopes: wanted.clone(), lifetime: longest }), whole);
+        return (Some(Settled { scopes: Arc::clone(wanted), lifetime: longest }), whole);
     }
     let shorter = SHORTER.into_iter().filter(|shorter| *shorter < longest);
     for lifetime in std::iter::once(longest).chain(shorter) {
         if lifetime < longest {
             let verdict = ask(wanted, lifetime);
             if verdict.permits() {
-                return (Some(Settled { scopes: wanted.clone(), lifetime }), verdict);
+                return (Some(Settled { scopes: Arc::clone(wanted), lifetime }), verdict);
             }
         }
         let alone = |scope: &&palisade_model::Scope| ask(&[(*scope).clone()].into(), lifetime).permits();
         let scopes: Scopes = wanted.iter().filter(alone).cloned().collect();
-        if scopes.is_empty() || scopes == *wanted {
+        if scopes.is_empty() || scopes == **wanted {
             continue;
         }
         let verdict = ask(&scopes, lifetime);
         if verdict.permits() {
-            return (Some(Settled { scopes, lifetime }), verdict);
+            return (Some(Settled { scopes: Arc::new(scopes), lifetime }), verdict);
         }
     }
     (None, whole)

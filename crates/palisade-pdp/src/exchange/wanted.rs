@@ -37,7 +37,7 @@ impl Asking<'_> {
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) exchange: Arc<Exchange>,
-    pub(crate) scopes: Scopes,
+    pub(crate) scopes: Arc<Scopes>,
     /// Whether the token is all that is asked for. Else a call leaves with it.
     pub(crate) alone: bool,
 }
@@ -57,7 +57,7 @@ impl Wanted {
         let exchange = snapshot.exchanges.get(name).map(Arc::clone);
         let exchange =
             exchange.ok_or_else(|| Refusal::new(Reason::InternalError, "the exchange is not configured"))?;
-        Ok(Some(Self { scopes: exchange.scopes.iter().cloned().collect(), exchange, alone: false }))
+        Ok(Some(Self { scopes: Arc::clone(&exchange.scopes), exchange, alone: false }))
     }
 
     /// The exchange that is asked for by name, with these scopes of it or all.
@@ -67,9 +67,8 @@ impl Wanted {
         let exchange = snapshot.exchanges.get(&asked.name).filter(|_| listed).map(Arc::clone);
         let exchange = exchange
             .ok_or_else(|| Refusal::new(Reason::PepNotAllowed, "the caller may not ask for this exchange"))?;
-        let known: Scopes = exchange.scopes.iter().cloned().collect();
-        let scopes = asked.scopes.clone().unwrap_or_else(|| known.clone());
-        if !scopes.is_subset(&known) {
+        let scopes = asked.scopes.clone().map_or_else(|| Arc::clone(&exchange.scopes), Arc::new);
+        if !scopes.is_subset(&exchange.scopes) {
             let detail = "scopes are asked for that are none of the exchange's";
             return Err(Refusal::new(Reason::ExchangeRefused, detail));
         }

@@ -62,7 +62,7 @@ pub(super) fn note(
     permitted: &Result<Permitted, Refused>,
     started: Timestamp,
 ) {
-    let record = judgement.exchange.as_mut().map(|exchange| &mut exchange.record);
+    let record = judgement.exchange_record.as_mut();
     match permitted {
         Ok(permitted) => {
             judgement.outcome = Outcome::Permit;

@@ -25,12 +25,7 @@ use super::{
     rules::{self, Actor},
 };
 use crate::{
-    Pdp, Snapshot,
-    decide::Judgement,
-    exchange::{Exchanging, terms},
-    principal::Principal,
-    question::circumstances,
-    record,
+    Pdp, Snapshot, decide::Judgement, exchange::terms, principal::Principal, question::circumstances, record,
 };
 
 /// What is permitted, and not signed yet.
@@ -102,7 +97,7 @@ impl Pdp {
         let id = DecisionId::new(started);
         note(&mut judgement, id, &permitted, started);
         let duration = self.now().since(started);
-        let record = record::of(id, snapshot, access, &judgement, self.audit(), started, duration);
+        let record = record::of(id, snapshot, access, &mut judgement, self.audit(), started, duration);
         let receipt = self.record_by(record, deadline).await;
         // A refusal that is counted stands in the record of the first of its kind: that is the id to tell.
         let told = receipt.as_ref().map_or(id, AuditReceipt::id);
@@ -156,7 +151,7 @@ async fn steps(
         return Err(Refused::new(Fault::ClientMayNot, Reason::ExchangeRefused, detail));
     }
     let target = sts.target(requester, asked)?;
-    judgement.exchange = Some(Exchanging { record: begun(target, requester), issued: None, failure: None });
+    judgement.exchange_record = Some(Box::new(begun(target, requester)));
     let step = Step { snapshot, sts, requester, asked, target, now };
     let subject = step.subject().await?;
     let principal = Principal::of_token(&subject);
@@ -244,12 +239,11 @@ impl Step<'_> {
 
         // The policies see the chain as the token will have it.
         let acts = Authority { actors: chain.ids.clone(), ..(**authority).clone() };
-        let settled = self.ask(subject, &acts, access, (&wanted, longest), judgement)?;
+        let settled = self.ask(subject, &acts, access, (wanted, longest), judgement)?;
         let expires_in = settled.lifetime.as_secs();
         let expires_at = issued_at.saturating_add(i64::try_from(expires_in).unwrap_or_default());
-        if let Some(exchange) = judgement.exchange.as_mut() {
-            let record = &mut exchange.record;
-            record.requested_scopes.clone_from(&settled.scopes);
+        if let Some(record) = judgement.exchange_record.as_mut() {
+            record.requested_scopes = settled.scopes.as_ref().clone();
             record.lifetime_s = Some(expires_in);
             record.actors = chain.ids.iter().map(|id| format!("Client::{id:?}")).collect();
         }
@@ -267,7 +261,7 @@ impl Step<'_> {
         });
         let bound_to = provenance.confirmation.as_ref();
         let needs_proof = bound_to.is_some_and(|confirmation| confirmation.get("jkt").is_some());
-        Ok(Permitted { claims, scopes: settled.scopes, expires_in, needs_proof })
+        Ok(Permitted { claims, scopes: Arc::unwrap_or_clone(settled.scopes), expires_in, needs_proof })
     }
 
     /// What the policies permit of it, if anything.
@@ -276,7 +270,7 @@ impl Step<'_> {
         subject: &Arc<palisade_model::Subject>,
         authority: &Authority,
         access: &AccessRequest,
-        (wanted, longest): (&Scopes, u64),
+        (wanted, longest): (Scopes, u64),
         judgement: &mut Judgement,
     ) -> Result<terms::Settled, Refused> {
         let strength = Strength {
@@ -300,11 +294,11 @@ impl Step<'_> {
             let terms = Terms { scopes, lifetime, requester: &self.requester.entity_id };
             asking.about_exchange(&about, &terms)
         };
-        let (settled, verdict) = terms::narrow(ask, wanted, Duration::from_secs(longest));
+        let (settled, verdict) = terms::narrow(ask, &Arc::new(wanted), Duration::from_secs(longest));
         let permits = verdict.permits();
         let denied_for = verdict.reason();
-        if let Some(exchange) = judgement.exchange.as_mut() {
-            record::add_exchange_policies(&mut exchange.record, &verdict);
+        if let Some(record) = judgement.exchange_record.as_mut() {
+            record::add_exchange_policies(record, &verdict);
         }
         judgement.verdicts.push(verdict);
         settled

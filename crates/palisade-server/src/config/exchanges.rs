@@ -111,7 +111,7 @@ impl Builder<'_> {
             name: name.clone(),
             issuer,
             audience: own.audience.clone(),
-            scopes: own.scopes.clone(),
+            scopes: Arc::new(own.scopes.iter().cloned().collect()),
             lifetime: own.lifetime.0,
             timeout: own.timeout.0,
             requester,
