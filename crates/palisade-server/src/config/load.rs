@@ -6,11 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use palisade_model::ExchangeName;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::{
-    types::{Config, Included, Jwks, Pep, Resource, UpstreamToken},
+    types::{Config, Exchange, Included, Jwks, Pep, Resource, UpstreamToken},
     values::{ListenAddress, Secret},
 };
 
@@ -59,7 +60,7 @@ pub enum ConfigError {
     Twice {
         /// The second file.
         path: String,
-        /// `issuer`, `resource` or `pep`.
+        /// `issuer`, `resource`, `pep` or `exchange`.
         what: &'static str,
         /// The name.
         name: String,
@@ -80,9 +81,11 @@ pub fn read(path: &Path) -> Result<Loaded, ConfigError> {
         expect_version(&include, included.version)?;
         let base = folder(&include);
         resolve_entries(&mut included.peps, &mut included.issuers, &mut included.resources, &base);
+        resolve_exchanges(&mut included.exchanges, &base);
         merge(&include, "pep", &mut config.peps, included.peps)?;
         merge(&include, "issuer", &mut config.issuers, included.issuers)?;
         merge(&include, "resource", &mut config.resources, included.resources)?;
+        merge(&include, "exchange", &mut config.exchanges, included.exchanges)?;
         files.push(include);
     }
     Ok(Loaded { config, files })
@@ -189,8 +192,7 @@ fn resolve_all(config: &mut Config, base: &Path) {
         }
     }
     resolve_resource(&mut config.defaults, base);
-    let files = config.exchanges.values_mut().flat_map(super::exchanges::files_mut);
-    files.for_each(|path| resolve(path, base));
+    resolve_exchanges(&mut config.exchanges, base);
     let files = config.sts.iter_mut().flat_map(super::sts::files_mut);
     files.for_each(|path| resolve(path, base));
     super::exchange_cache::files_mut(&mut config.exchange_cache).for_each(|path| resolve(path, base));
@@ -219,6 +221,11 @@ fn resolve_entries<P, I, R>(
         }
     }
     resources.values_mut().for_each(|resource| resolve_resource(resource, base));
+}
+
+fn resolve_exchanges(exchanges: &mut BTreeMap<ExchangeName, Exchange>, base: &Path) {
+    let files = exchanges.values_mut().flat_map(super::exchanges::files_mut);
+    files.for_each(|path| resolve(path, base));
 }
 
 fn resolve_resource(resource: &mut Resource, base: &Path) {

@@ -221,6 +221,15 @@ fn included_files_add_names_and_never_replace_them() {
     write("more.yaml", "version: 1\nissuers: {corp: {issuer: \"https://b.example\"}}\n");
     let error = load::read(&folder.path().join("main.yaml")).unwrap_err().to_string();
     assert!(error.contains("more.yaml: issuer `corp` is given by another file already"), "{error}");
+    let exchanges = "version: 1\nexchanges: {orders: {provider: okta, audience: a, client: {id: gw, secret: {file: secret}}}}\n";
+    write("more.yaml", exchanges);
+    let loaded = load::read(&folder.path().join("main.yaml")).unwrap();
+    let exchange = loaded.config.exchanges.values().next().unwrap();
+    let secret = super::exchanges::files(exchange).next().unwrap();
+    assert_eq!(secret, folder.path().join("secret"), "resolved against the file that names it");
+    write("main.yaml", &exchanges.replace("version: 1\n", "version: 1\ninclude: [more.yaml]\n"));
+    let error = load::read(&folder.path().join("main.yaml")).unwrap_err().to_string();
+    assert!(error.contains("more.yaml: exchange `orders` is given by another file already"), "{error}");
 }
 
 #[test]

@@ -26,7 +26,7 @@ use super::values::{ByteSize, ListenAddress, OneOrAll, Period, Secret, Switch, T
 pub struct Config {
     /// The version of the format: 1.
     pub version: u32,
-    /// More files with issuers, resources and peps. A name given twice is an error.
+    /// More files with issuers, resources, peps and exchanges. A name given twice is an error.
     #[serde(default)]
     pub include: Vec<PathBuf>,
     /// Where to listen.
@@ -135,6 +135,9 @@ pub struct Included {
     /// More resources.
     #[serde(default)]
     pub resources: BTreeMap<ResourceName, Resource>,
+    /// More exchanges.
+    #[serde(default)]
+    pub exchanges: BTreeMap<ExchangeName, Exchange>,
 }
 
 /// The three listeners.
