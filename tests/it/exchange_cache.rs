@@ -1,7 +1,7 @@
 //! What replicas share of their exchanges: two of them, a provider and a real Redis that stands still, dies and is tampered
 //! with. Each replica has its files in a folder of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -28,13 +28,18 @@ struct Replica {
 impl Replica {
     /// One whose cache is encrypted with a key of these bytes.
     async fn start(provider: &OidcProvider, redis: &Redis, key: u8) -> Self {
+        Self::start_at(provider, &redis.url(), key, None).await
+    }
+
+    /// The same with a URL, and with other authorities than the system's.
+    async fn start_at(provider: &OidcProvider, url: &str, key: u8, authorities: Option<PathBuf>) -> Self {
         let files = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| {
             std::fs::write(files.path().join(name), text).unwrap();
             json!({"file": files.path().join(name)})
         };
         file("exchange.cedar", POLICY);
-        let cache = json!({"url": file("url", &redis.url()), "keys": [file("cache.key", &cache_key(key))]});
+        let cache = json!({"url": file("url", url), "keys": [file("cache.key", &cache_key(key))]});
         let configuration = json!({
             "policies": {"path": files.path()},
             "issuers": {"corp": {"issuer": provider.issuer(), "network": {"private": true}}},
@@ -53,7 +58,7 @@ impl Replica {
         });
         let members = configuration.as_object().unwrap().iter();
         let text: String = members.map(|(name, value)| format!("{name}: {value}\n")).collect();
-        let palisade = Palisade::start(&text, "").await.unwrap();
+        let palisade = Palisade::start_trusting(&text, "", authorities).await.unwrap();
         palisade.wait_for_readiness(200).await.unwrap();
         Self { palisade, files }
     }
@@ -193,7 +198,9 @@ async fn the_provider_is_asked_once_for_two_replicas_and_redis_can_read_nothing(
     let (own, source) = stranger.exchange(&alice).await;
     assert_eq!(source, ExchangeSource::Provider);
     assert_ne!(own, first);
-    stranger.counted("unreadable").await;
+    // Nor does it know where that lies.
+    stranger.counted("miss").await;
+    assert_eq!(replicas.places(2).await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -261,9 +268,37 @@ async fn another_key_takes_effect_with_a_reload() {
         Ok((replicas.two.exchange(&bob).await.1 == ExchangeSource::Provider).then_some(()))
     };
     eventually("the other key", reloaded).await.unwrap();
-    replicas.two.counted("unreadable").await;
     write(replicas.two.files.path(), 1);
     replicas.share().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_share_by_tls_with_a_server_whose_authority_they_trust() {
+    if let Some(why) = Redis::skipped().unwrap() {
+        return println!("skipped: {why}");
+    }
+    let (provider, redis) = (OidcProvider::start().await.unwrap(), Redis::start_encrypted().await.unwrap());
+    let (url, authority) = redis.encrypted().unwrap();
+    let one = Replica::start_at(&provider, &url, 1, Some(authority.clone())).await;
+    let two = Replica::start_at(&provider, &url, 1, Some(authority.clone())).await;
+    let shared = async || {
+        let token = provider.token("alice", FILES, "files:read").await?;
+        one.exchange(&token).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Ok((two.exchange(&token).await.1 == ExchangeSource::Cache).then_some(()))
+    };
+    eventually("the replicas to share", shared).await.unwrap();
+
+    // A server whose authority is unknown, and one that is called something else, have nothing to say.
+    let elsewhere = url.replace("localhost", "127.0.0.1");
+    for (url, authorities) in [(&url, None), (&elsewhere, Some(authority))] {
+        let stranger = Replica::start_at(&provider, url, 1, authorities).await;
+        let token = provider.token("alice", FILES, "files:read").await.unwrap();
+        one.exchange(&token).await;
+        one.counted("written").await;
+        assert_eq!(stranger.exchange(&token).await.1, ExchangeSource::Provider);
+        stranger.counted("failed").await;
+    }
 }
 
 fn write(files: &Path, key: u8) {

@@ -8,6 +8,7 @@
 //! This module must not decide anything about Palisade: it knows the components and nothing of the
 //! service, except for the ports and names that it puts into the Envoy samples of `deploy/`.
 
+mod certificates;
 mod collector;
 mod debian;
 mod envoy;

@@ -18,6 +18,8 @@ use crate::components::{Process, eventually, free_port};
 pub struct Palisade {
     folder: TempDir,
     process: Option<Process>,
+    /// The authorities that it trusts in place of the system's.
+    authorities: Option<PathBuf>,
     /// The port of the decision listener.
     pub decision: u16,
     /// The port of the public listener.
@@ -53,6 +55,18 @@ impl Palisade {
     /// # Errors
     /// When it ends, or does not answer within 30 s.
     pub async fn start(configuration: &str, audit: &str) -> Result<Self> {
+        Self::start_trusting(configuration, audit, None).await
+    }
+
+    /// The same with other certificate authorities than the system's.
+    ///
+    /// # Errors
+    /// When it ends, or does not answer within 30 s.
+    pub async fn start_trusting(
+        configuration: &str,
+        audit: &str,
+        authorities: Option<PathBuf>,
+    ) -> Result<Self> {
         let folder = TempDir::new()?;
         let (decision, public, admin) = (free_port()?, free_port()?, free_port()?);
         let text = format!(
@@ -60,7 +74,7 @@ impl Palisade {
              admin: {{address: 127.0.0.1:{admin}}}\naudit: {{path: audit, {audit}}}\n{configuration}\n"
         );
         fs::write(folder.path().join("palisade.yaml"), text)?;
-        let mut palisade = Self { folder, process: None, decision, public, admin };
+        let mut palisade = Self { folder, process: None, authorities, decision, public, admin };
         palisade.restart().await?;
         Ok(palisade)
     }
@@ -85,6 +99,9 @@ impl Palisade {
         command.arg("serve").arg("--config").arg(self.configuration()).env("RUST_LOG", "info");
         // Metrics go out every second: a test does not wait a minute for them.
         command.env("OTEL_METRIC_EXPORT_INTERVAL", "1000");
+        if let Some(authorities) = &self.authorities {
+            command.env("SSL_CERT_FILE", authorities);
+        }
         let mut process = Process::start("palisade", command)?;
         let health = format!("http://127.0.0.1:{}/healthz", self.admin);
         let answers = async |_: &str| Ok(reqwest::get(&health).await.is_ok().then_some(()));

@@ -61,7 +61,7 @@ pub(crate) async fn restored(
     kept: Kept,
     now: Timestamp,
 ) -> Result<Issued, Failed> {
-    let Kept { token, scopes, actors, token_id, expires_at, good_until: _ } = kept;
+    let Kept { token, scopes, actors, token_id, expires_at, written_at: _, good_until: _ } = kept;
     if !response::is_token(&token) || *token == order.token().expose() {
         return Err(Failed::refused("what is shared is no token for this order"));
     }

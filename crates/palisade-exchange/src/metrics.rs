@@ -45,7 +45,7 @@ impl Answered {
     }
 }
 
-/// What the shared store had.
+/// What the shared store had, or did with what it was handed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shared {
     /// A token.
@@ -56,6 +56,10 @@ pub(crate) enum Shared {
     Failed,
     /// Something that is none of ours, not for this place, or more than the order permits.
     Unreadable,
+    /// It took a token.
+    Written,
+    /// A token was not handed on: so many others are under way.
+    Skipped,
 }
 
 impl Shared {
@@ -65,6 +69,8 @@ impl Shared {
             Self::Miss => "miss",
             Self::Failed => "failed",
             Self::Unreadable => "unreadable",
+            Self::Written => "written",
+            Self::Skipped => "skipped",
         }
     }
 }
@@ -88,7 +94,7 @@ impl Metrics {
                 .build(),
             shared: meter
                 .u64_counter("palisade_exchange_cache_total")
-                .with_description("Questions to the shared exchange cache, by what it had")
+                .with_description("Questions to the shared exchange cache, by what it had, and tokens for it, by whether it took them")
                 .build(),
         }
     }
@@ -99,7 +105,7 @@ impl Metrics {
         self.latency.record(took.as_secs_f64() * 1_000.0, &labels);
     }
 
-    /// The shared store was asked, or failed to take a token.
+    /// The shared store was asked, or handed a token.
     pub(crate) fn shared(&self, shared: Shared) {
         self.shared.add(1, &[self.exchange.clone(), KeyValue::new("result", shared.as_str())]);
     }

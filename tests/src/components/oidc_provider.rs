@@ -8,11 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use reqwest::{Client, Url, header, redirect};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::certificates::Certificates;
 use super::process::Process;
 use super::{json_body, node_script};
 
@@ -238,15 +238,8 @@ impl OidcProvider {
 
 /// Writes the certificate and key of the provider, and the certificate of the authority that signed it, which comes back.
 fn write_certificates(folder: &Path, host: &str) -> Result<String> {
-    let key = KeyPair::generate()?;
-    let mut parameters = CertificateParams::new([])?;
-    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    parameters.distinguished_name.push(DnType::CommonName, "The authority of these tests");
-    let authority = parameters.self_signed(&key)?.pem();
-    let issuer = Issuer::new(parameters, key);
-    let server_key = KeyPair::generate()?;
-    let server = CertificateParams::new([host.to_owned()])?.signed_by(&server_key, &issuer)?;
-    fs::write(folder.join(SERVER), format!("{}{}", server.pem(), server_key.serialize_pem()))?;
+    let Certificates { authority, certificate, key } = Certificates::new(host)?;
+    fs::write(folder.join(SERVER), format!("{certificate}{key}"))?;
     fs::write(folder.join(AUTHORITY), &authority)?;
     fs::write(folder.join(HOST), host)?;
     Ok(authority)

@@ -1,9 +1,14 @@
 //! A Redis server with nothing in it, which keeps nothing.
 
+use std::fs;
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
+use super::certificates::Certificates;
 use super::process::Process;
 use super::{debian, free_port};
 
@@ -12,6 +17,14 @@ use super::{debian, free_port};
 pub struct Redis {
     process: Process,
     port: u16,
+    encrypted: Option<Encrypted>,
+}
+
+/// A second port, on which it speaks TLS with a certificate for `localhost` of an authority that nobody knows.
+#[derive(Debug)]
+struct Encrypted {
+    port: u16,
+    files: TempDir,
 }
 
 const PASSWORD: &str = "redis-password";
@@ -34,7 +47,33 @@ impl Redis {
             bail!("no Redis: {}", reason.trim());
         }
         let port = free_port()?;
-        Ok(Self { process: launch(port).await?, port })
+        Ok(Self { process: launch(port, None).await?, port, encrypted: None })
+    }
+
+    /// The same, which speaks TLS, too.
+    ///
+    /// # Errors
+    /// If it is not installed or does not start.
+    pub async fn start_encrypted() -> Result<Self> {
+        let mut redis = Self::start().await?;
+        let files = TempDir::new()?;
+        let Certificates { authority, certificate, key } = Certificates::new("localhost")?;
+        for (name, text) in [("authority.pem", authority), ("certificate.pem", certificate), ("key.pem", key)]
+        {
+            fs::write(files.path().join(name), text)?;
+        }
+        redis.encrypted = Some(Encrypted { port: free_port()?, files });
+        redis.restart().await?;
+        Ok(redis)
+    }
+
+    /// The URL of the port with TLS, with the password, and the file of the authority.
+    ///
+    /// # Errors
+    /// If it speaks no TLS.
+    pub fn encrypted(&self) -> Result<(String, PathBuf)> {
+        let Encrypted { port, files } = self.encrypted.as_ref().context("it speaks no TLS")?;
+        Ok((format!("rediss://:{PASSWORD}@localhost:{port}"), files.path().join("authority.pem")))
     }
 
     /// The URL, with the password.
@@ -73,15 +112,25 @@ impl Redis {
     /// If it does not start.
     pub async fn restart(&mut self) -> Result<()> {
         self.kill()?;
-        self.process = launch(self.port).await?;
+        self.process = launch(self.port, self.encrypted.as_ref()).await?;
         Ok(())
     }
 }
 
-async fn launch(port: u16) -> Result<Process> {
+async fn launch(port: u16, encrypted: Option<&Encrypted>) -> Result<Process> {
     let mut command = debian::program("bin/redis-server")?;
     command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--requirepass", PASSWORD]);
     command.args(["--save", "", "--appendonly", "no"]);
+    if let Some(Encrypted { port, files }) = encrypted {
+        command.args(["--tls-port", &port.to_string(), "--tls-auth-clients", "no"]);
+        for (option, name) in [
+            ("--tls-ca-cert-file", "authority.pem"),
+            ("--tls-cert-file", "certificate.pem"),
+            ("--tls-key-file", "key.pem"),
+        ] {
+            command.arg(option).arg(files.path().join(name));
+        }
+    }
     let mut process = Process::start("redis", command)?;
     process.wait_for_line("Ready to accept connections").await?;
     Ok(process)

@@ -9,27 +9,56 @@ use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, aio::MultiplexedConnection};
-use tokio::time::{Instant, timeout};
+use redis::{
+    AsyncConnectionConfig, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue,
+    IntoConnectionInfo, RedisError, aio::MultiplexedConnection,
+};
+use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+use tokio_rustls::TlsConnector;
 use url::Url;
+
+use super::bounded::{Allowance, Bounded};
 
 /// For how long the server is left alone after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a connection may take. Nobody waits for that longer than for an answer; it is there for the next one.
 const CONNECTING: Duration = Duration::from_secs(2);
+/// How much may come that is no value: greetings, the frame of an answer, an error.
+const AROUND: usize = 16 * 1024;
 
-type Connecting = Shared<BoxFuture<'static, Option<MultiplexedConnection>>>;
+type Connecting = Shared<BoxFuture<'static, Option<Connection>>>;
+
+/// A connection, and what may still come on it.
+#[derive(Clone)]
+struct Connection {
+    redis: MultiplexedConnection,
+    allowance: Allowance,
+}
+
+/// Why there is no answer of use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// It refuses this one command, which says nothing of others.
+    Refused,
+    /// It does not answer, or not so that it could be read.
+    Lost,
+}
 
 /// A server.
 pub(super) struct Server {
-    client: Client,
+    place: ConnectionInfo,
     timeout: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Connection>,
     connecting: Option<Connecting>,
     left_alone_until: Option<Instant>,
 }
@@ -42,8 +71,8 @@ impl Server {
         if !matches!(parsed.scheme(), "redis" | "rediss") || parsed.fragment().is_some() {
             return Err("url: `redis://host:port` or `rediss://host:port`, without a fragment".to_owned());
         }
-        let client = Client::open(url).map_err(|error| format!("url: {}", error.category()))?;
-        Ok(Self { client, timeout, state: Mutex::default() })
+        let place = url.into_connection_info().map_err(|error| format!("url: {}", error.category()))?;
+        Ok(Self { place, timeout, state: Mutex::default() })
     }
 
     /// The value of a key, up to a length.
@@ -56,7 +85,7 @@ impl Server {
         // Somebody else's value could be of any length. One that is cut opens as little as one that is not ours.
         let mut command = redis::cmd("GETRANGE");
         command.arg(key).arg(0).arg(longest.saturating_sub(1));
-        let value: Vec<u8> = self.ask(&command, patience.min(self.timeout)).await?;
+        let value: Vec<u8> = self.ask(&command, longest, patience.min(self.timeout)).await?;
         Ok((!value.is_empty()).then_some(value))
     }
 
@@ -70,24 +99,28 @@ impl Server {
         let millis = u64::try_from(lives.as_millis()).unwrap_or(u64::MAX).max(1);
         let mut command = redis::cmd("SET");
         command.arg(key).arg(value).arg("PX").arg(millis);
-        self.ask(&command, self.timeout).await
+        self.ask(&command, 0, self.timeout).await
     }
 
     async fn ask<T: FromRedisValue>(
         self: &Arc<Self>,
         command: &Cmd,
+        longest: usize,
         patience: Duration,
     ) -> Result<T, &'static str> {
         let asked = timeout(patience, async {
             let mut connection = self.connection().await?;
-            command.query_async(&mut connection).await.map_err(|error| {
+            connection.allowance.add(longest.saturating_add(AROUND));
+            command.query_async(&mut connection.redis).await.map_err(|error| {
                 tracing::debug!(category = error.category(), code = error.code(), "redis refused");
-                "it answers with an error, or not at all"
+                trouble(&error)
             })
         });
         match asked.await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(_)) => self.failed(),
+            // A full server takes no value, and still has those that it took.
+            Ok(Err(Trouble::Refused)) => return Err("it answers with an error"),
+            Ok(Err(Trouble::Lost)) => self.failed(),
             Err(_elapsed) if patience >= self.timeout => self.failed(),
             // Somebody had less time than the server has: that says nothing of it to others.
             Err(_elapsed) => {}
@@ -96,30 +129,25 @@ impl Server {
     }
 
     /// The connection there is, or the one that is being made.
-    async fn connection(self: &Arc<Self>) -> Result<MultiplexedConnection, &'static str> {
+    async fn connection(self: &Arc<Self>) -> Result<Connection, Trouble> {
         let connecting = {
             let mut state = self.state();
             if state.left_alone_until.is_some_and(|until| Instant::now() < until) {
-                return Err("it is left alone after a failure");
+                return Err(Trouble::Lost);
             }
             if let Some(connection) = &state.connection {
                 return Ok(connection.clone());
             }
             state.connecting.get_or_insert_with(|| self.connect()).clone()
         };
-        connecting.await.ok_or("it cannot be reached")
+        connecting.await.ok_or(Trouble::Lost)
     }
 
     fn connect(self: &Arc<Self>) -> Connecting {
         let server = Arc::clone(self);
         // A task of its own: who waits for it can go away, and the connection is there for the next one.
         let task = tokio::spawn(async move {
-            let config = AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(CONNECTING))
-                .set_response_timeout(Some(server.timeout));
-            let made =
-                timeout(CONNECTING, server.client.get_multiplexed_async_connection_with_config(&config));
-            let made = made.await.ok().and_then(Result::ok);
+            let made = timeout(CONNECTING, server.made()).await.ok().flatten();
             let mut state = server.state();
             state.connecting = None;
             state.left_alone_until = made.is_none().then(|| Instant::now() + PAUSE);
@@ -127,6 +155,40 @@ impl Server {
             made
         });
         task.map(|made| made.ok().flatten()).boxed().shared()
+    }
+
+    /// A connection that is ready to be asked, with a task of its own that ends with it.
+    async fn made(&self) -> Option<Connection> {
+        let (host, port, encrypted) = match self.place.addr() {
+            ConnectionAddr::Tcp(host, port) => (host, port, false),
+            ConnectionAddr::TcpTls { host, port, .. } => (host, port, true),
+            // What a URL of `Server::new` is not.
+            ConnectionAddr::Unix(_) | _ => return None,
+        };
+        let stream = TcpStream::connect((host.as_str(), *port)).await.ok()?;
+        stream.set_nodelay(true).ok()?;
+        if !encrypted {
+            return self.greeted(stream).await;
+        }
+        let name = ServerName::try_from(host.clone()).ok()?;
+        let connector = TlsConnector::from(Arc::new(verifying().await?));
+        let connected = connector.connect(name, stream).await;
+        let connected = connected.inspect_err(|error| tracing::debug!(%error, "the shared exchange cache"));
+        self.greeted(connected.ok()?).await
+    }
+
+    async fn greeted(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Option<Connection> {
+        let allowance = Allowance::default();
+        allowance.add(AROUND);
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(self.timeout));
+        let stream = Bounded::new(stream, allowance.clone());
+        let made = MultiplexedConnection::new_with_config(self.place.redis_settings(), stream, config);
+        let (redis, driver) = made.await.ok()?;
+        tokio::spawn(driver);
+        Some(Connection { redis, allowance })
     }
 
     /// Leaves the server alone for a while, and its connection for good.
@@ -146,4 +208,21 @@ impl Server {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn trouble(error: &RedisError) -> Trouble {
+    let answered =
+        matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::UnexpectedReturnType);
+    if answered { Trouble::Refused } else { Trouble::Lost }
+}
+
+/// What verifies a server's certificate: the system's authorities, which lie in files.
+async fn verifying() -> Option<ClientConfig> {
+    let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await.ok()?;
+    let mut authorities = RootCertStore::empty();
+    authorities.add_parsable_certificates(found.certs);
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let config =
+        ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
+    Some(config.ok()?.with_root_certificates(authorities).with_no_client_auth())
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use palisade_audit::ExchangeSource;
+use palisade_model::Timestamp;
 use palisade_pdp::{Exchanged, Exchanger, Issued};
 use serde_json::json;
 use tokio::{
@@ -17,25 +18,40 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::fixture::{Asked, CORP, NOW, StandIn, good, issued, signed};
-use crate::{Provider, ProviderExchanger, SharedStore, key::Beginning, shared::seal::Seal};
+use crate::{
+    Provider, ProviderExchanger, SharedStore,
+    key::Beginning,
+    shared::seal::{Seal, SharedKey},
+};
 
 type Values = Arc<Mutex<HashMap<Vec<u8>, Vec<u8>>>>;
 
+/// What a server answers to a `SET`, and to a `GETRANGE` where it has the value or not; nothing is as it should be.
+#[derive(Clone, Copy, Default)]
+struct Manners {
+    set: Option<&'static str>,
+    get: Option<&'static str>,
+}
+
 /// A server that knows `SET` and `GETRANGE` and says OK to everything else.
 async fn server() -> (String, Values) {
+    server_with(Manners::default()).await
+}
+
+async fn server_with(manners: Manners) -> (String, Values) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     let values = Values::default();
     let shared = Arc::clone(&values);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream, Arc::clone(&shared)));
+            tokio::spawn(serve(stream, Arc::clone(&shared), manners));
         }
     });
     (url, values)
 }
 
-async fn serve(stream: TcpStream, values: Values) -> Option<()> {
+async fn serve(stream: TcpStream, values: Values, manners: Manners) -> Option<()> {
     let mut stream = BufReader::new(stream);
     loop {
         let mut words = Vec::new();
@@ -46,13 +62,16 @@ async fn serve(stream: TcpStream, values: Values) -> Option<()> {
             words.push(word);
         }
         let answer = match (&*words[0], words.get(1)) {
+            (b"SET", Some(_)) if manners.set.is_some() => manners.set.unwrap().into(),
+            (b"GETRANGE", Some(_)) if manners.get.is_some() => manners.get.unwrap().into(),
             (b"SET", Some(key)) => {
                 assert_eq!(words[3], b"PX");
                 values.lock().unwrap().insert(key.clone(), words[2].clone());
                 b"+OK\r\n".to_vec()
             }
             (b"GETRANGE", Some(key)) => {
-                let value = values.lock().unwrap().get(key).cloned().unwrap_or_default();
+                let mut value = values.lock().unwrap().get(key).cloned().unwrap_or_default();
+                value.truncate(String::from_utf8_lossy(&words[3]).parse::<usize>().unwrap() + 1);
                 [format!("${}\r\n", value.len()).as_bytes(), &value, b"\r\n"].concat()
             }
             _ => b"+OK\r\n".to_vec(),
@@ -68,7 +87,12 @@ async fn length(stream: &mut BufReader<TcpStream>) -> Option<usize> {
 }
 
 fn replica(provider: &StandIn, url: &str, key: u8) -> ProviderExchanger {
-    let shared = SharedStore::new(url, &[[key; 32]], "palisade".to_owned(), Duration::from_millis(50));
+    replica_with(provider, url, &[key])
+}
+
+fn replica_with(provider: &StandIn, url: &str, keys: &[u8]) -> ProviderExchanger {
+    let keys: Vec<SharedKey> = keys.iter().map(|key| SharedKey::new([*key; 32])).collect();
+    let shared = SharedStore::new(url, &keys, "palisade".to_owned(), Duration::from_millis(250));
     let mut settings = provider.settings(Provider::Rfc8693);
     settings.shared = Some(Arc::new(shared.unwrap()));
     ProviderExchanger::new(settings).unwrap()
@@ -80,14 +104,19 @@ async fn ask(replica: &ProviderExchanger, asked: &Asked) -> Exchanged {
 
 /// Puts a value where the token of an order is looked for, sealed with the key of the replicas.
 fn put_in(values: &Values, provider: &StandIn, asked: &Asked, token: &str) {
+    put_for(values, provider, asked, token, (NOW, NOW.plus(Duration::from_secs(200))));
+}
+
+/// The same with when it was written and until when it is said to be handed out.
+fn put_for(values: &Values, provider: &StandIn, asked: &Asked, token: &str, when: (Timestamp, Timestamp)) {
     let key = Beginning::of(&provider.settings(Provider::Rfc8693)).key(&asked.order());
-    let until = NOW.plus(Duration::from_secs(200));
+    let expires_at = NOW.plus(Duration::from_secs(1_000));
     let scopes = asked.scopes.iter().map(|scope| scope.parse().unwrap()).collect();
     let token = Zeroizing::new(token.to_owned());
-    let issued =
-        Issued { token, scopes, actors: Vec::new(), token_id: "jti:put".to_owned(), expires_at: until };
-    let sealed = Seal::new(&[[1; 32]]).unwrap().seal(key.bytes(), &issued, until).unwrap();
-    let place = format!("palisade:{}", hex::encode(key.bytes())).into_bytes();
+    let issued = Issued { token, scopes, actors: Vec::new(), token_id: "jti:put".to_owned(), expires_at };
+    let seal = Seal::new(&[SharedKey::new([1; 32])]).unwrap();
+    let sealed = seal.seal(key.bytes(), &issued, when).unwrap();
+    let place = format!("palisade:{}", seal.names(key.bytes()).next().unwrap()).into_bytes();
     values.lock().unwrap().insert(place, sealed);
 }
 
@@ -128,17 +157,20 @@ async fn what_is_shared_ends_when_it_would_in_the_first_replica() {
     let asked = Asked::default();
     ask(&replica(&provider, &url, 1), &asked).await.result.unwrap();
     written(&values, 1).await;
+    let before = values.lock().unwrap().clone();
     // 300 s, less the margin: the lifetime does not begin anew where it is read.
     let at = |seconds| Asked { now: NOW.plus(Duration::from_secs(seconds)), ..Asked::default() };
     assert_eq!(ask(&replica(&provider, &url, 1), &at(265)).await.source, ExchangeSource::Cache);
     assert_eq!(ask(&replica(&provider, &url, 1), &at(271)).await.source, ExchangeSource::Provider);
-    // And where it is read it is kept no longer, either.
-    let values_before = values.lock().unwrap().clone();
+    // And where it is read it is kept no longer, either. That which was written last is from a later time.
+    while *values.lock().unwrap() == before {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    values.lock().unwrap().clone_from(&before);
     let second = replica(&provider, &url, 1);
     assert_eq!(ask(&second, &asked).await.source, ExchangeSource::Cache);
     values.lock().unwrap().clear();
-    assert_eq!(ask(&second, &at(572)).await.source, ExchangeSource::Provider);
-    assert_eq!(values_before.len(), 1);
+    assert_eq!(ask(&second, &at(271)).await.source, ExchangeSource::Provider);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -234,9 +266,93 @@ async fn a_provider_that_is_left_alone_keeps_nobody_from_what_is_shared() {
     got.result.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_that_differ_hand_nothing_out_for_longer() {
+    let (provider, asked) = (StandIn::start(good).await, Asked::default());
+    let at = |seconds: i64| Timestamp::from_unix_seconds(NOW.unix_seconds() + seconds);
+    let token = signed(CORP, &json!({}));
+    // The order's lifetime is 300 s.
+    for (written, until, source) in [
+        (0, 200, ExchangeSource::Cache),
+        (0, 300, ExchangeSource::Cache),
+        (-250, 50, ExchangeSource::Cache),
+        (4, 200, ExchangeSource::Cache),
+        (6, 200, ExchangeSource::Provider),
+        (100_000, 100_200, ExchangeSource::Provider),
+        (0, 301, ExchangeSource::Provider),
+        (-250, 60, ExchangeSource::Provider),
+        (-300, 0, ExchangeSource::Provider),
+        (i64::from(i32::MIN), 200, ExchangeSource::Provider),
+    ] {
+        let (url, values) = server().await;
+        put_for(&values, &provider, &asked, &token, (at(written), at(until)));
+        let got = ask(&replica(&provider, &url, 1), &asked).await;
+        assert_eq!(got.source, source, "{written} {until}");
+        got.result.unwrap();
+    }
+    // One that is ahead within what is allowed for is still not handed out for longer than the order says.
+    let (url, values) = server().await;
+    put_for(&values, &provider, &asked, &token, (at(4), at(304)));
+    let replica = replica(&provider, &url, 1);
+    assert_eq!(ask(&replica, &asked).await.source, ExchangeSource::Cache);
+    values.lock().unwrap().clear();
+    let later = |seconds| Asked { now: at(seconds), ..Asked::default() };
+    assert_eq!(ask(&replica, &later(269)).await.source, ExchangeSource::Cache);
+    assert_eq!(ask(&replica, &later(271)).await.source, ExchangeSource::Provider);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_there_is_found_while_the_keys_are_changed() {
+    let provider = StandIn::start(good).await;
+    for (writes, reads) in [(&[1][..], &[1, 2][..]), (&[1, 2], &[2, 1]), (&[2, 1], &[1, 2]), (&[2, 1], &[2])]
+    {
+        let (asked, (url, values)) = (Asked::default(), server().await);
+        ask(&replica_with(&provider, &url, writes), &asked).await.result.unwrap();
+        written(&values, 1).await;
+        let got = ask(&replica_with(&provider, &url, reads), &asked).await;
+        assert_eq!(got.source, ExchangeSource::Cache, "{writes:?} {reads:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_nothing_still_gives() {
+    let provider = StandIn::start(good).await;
+    let full = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
+    let (url, values) = server_with(Manners { set: Some(full), get: None }).await;
+    let replica = replica(&provider, &url, 1);
+    for number in 0..4 {
+        let first = Asked { token: format!("{number}"), ..Asked::default() };
+        assert_eq!(ask(&replica, &first).await.source, ExchangeSource::Provider);
+        // The refusal has come by then.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let second = Asked { token: format!("{number} again"), ..Asked::default() };
+        put_in(&values, &provider, &second, &signed(CORP, &json!({})));
+        assert_eq!(ask(&replica, &second).await.source, ExchangeSource::Cache);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_answers_with_an_error_or_without_end_keeps_nobody() {
+    let provider = StandIn::start(good).await;
+    let wrong_type = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
+    let endless = Box::leak(format!("$999999999\r\n{}", "a".repeat(8 * 1024 * 1024)).into_boxed_str());
+    for get in [wrong_type, ":7\r\n", "$-1\r\n", "*999999999\r\n", "garbage\r\n", endless] {
+        let (url, _) = server_with(Manners { get: Some(get), set: None }).await;
+        let replica = replica(&provider, &url, 1);
+        for number in 0..3 {
+            let asked = Asked { token: number.to_string(), ..Asked::default() };
+            let (began, got) = (Instant::now(), ask(&replica, &asked).await);
+            assert_eq!(got.source, ExchangeSource::Provider);
+            got.result.unwrap();
+            assert!(began.elapsed() < Duration::from_millis(1_500), "{:?}", began.elapsed());
+        }
+    }
+}
+
 #[test]
 fn a_url_is_one_of_redis_and_keeps_certificates_verified() {
-    let new = |url: &str| SharedStore::new(url, &[[1; 32]], String::new(), Duration::from_millis(50));
+    let key = [SharedKey::new([1; 32])];
+    let new = |url: &str| SharedStore::new(url, &key, String::new(), Duration::from_millis(50));
     new("redis://127.0.0.1").unwrap();
     new("rediss://user:s3cret@cache.example.com:6380/1").unwrap();
     for wrong in ["http://a", "rediss://s3cret@a#insecure", "unix:///run/redis", "", "redis:/s3cret"] {

@@ -4,11 +4,14 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use palisade_exchange::{
     SharedStore,
-    shared::{LONGEST_TIMEOUT, seal::read_key},
+    shared::{
+        LONGEST_TIMEOUT,
+        seal::{SharedKey, read_key},
+    },
 };
 use sha2::{Digest, Sha256};
 use url::{Host, Url};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::{
     types::{ExchangeCache, Redis},
@@ -36,15 +39,14 @@ pub(super) fn open(cache: &ExchangeCache) -> Result<Option<Cache>, String> {
         return Err(format!("prefix: 1 to {LONGEST_PREFIX} visible characters of ASCII"));
     }
     let place = read_url(url)?;
-    let mut read = keys.iter().map(key).collect::<Result<Vec<[u8; 32]>, String>>()?;
+    let read = keys.iter().map(key).collect::<Result<Vec<SharedKey>, String>>()?;
     let mut hash = Sha256::new();
     for part in [place.as_bytes(), prefix.as_bytes(), &timeout.0.as_nanos().to_be_bytes()] {
         hash.update(part.len().to_be_bytes());
         hash.update(part);
     }
-    read.iter().for_each(|key| hash.update(key));
+    read.iter().for_each(|key| hash.update(key.as_slice()));
     let store = SharedStore::new(&place, &read, prefix.clone(), timeout.0);
-    read.zeroize();
     Ok(Some(Cache { store: Arc::new(store?), fingerprint: hash.finalize().into() }))
 }
 
@@ -57,7 +59,7 @@ fn read_url(url: &TextOrSecret) -> Result<Zeroizing<String>, String> {
     Ok(text)
 }
 
-fn key(secret: &Secret) -> Result<[u8; 32], String> {
+fn key(secret: &Secret) -> Result<SharedKey, String> {
     let text = Zeroizing::new(secret.read().map_err(|why| format!("keys: {why}"))?);
     read_key(text.trim()).ok_or_else(|| "keys: a key is 32 random bytes, in base64 or hex".to_owned())
 }

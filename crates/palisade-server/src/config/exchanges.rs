@@ -209,8 +209,12 @@ impl Builder<'_> {
         add(format!("{:?}", without_places(own)).as_bytes());
         for issuer in issuers.into_iter().filter_map(|issuer| self.config.issuers.get(issuer)) {
             add(format!("{:?}", issuer_without_places(issuer)).as_bytes());
-            if let Some(authorities) = &issuer.network.ca {
-                add(&content(&authorities.file)?);
+            let keys = match &issuer.jwks {
+                Some(types::Jwks::File(path)) => Some(path),
+                Some(types::Jwks::Uri(_)) | None => None,
+            };
+            for path in keys.into_iter().chain(issuer.network.ca.as_ref().map(|ca| &ca.file)) {
+                add(&content(path)?);
             }
         }
         for secret in secrets(own) {

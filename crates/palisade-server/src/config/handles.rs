@@ -20,7 +20,7 @@ impl Builder<'_> {
             let text = secret.read().map(Zeroizing::new);
             let key = text.and_then(|text| {
                 let wrong = || "a key is 32 random bytes, in base64 or hex".to_owned();
-                read_key(text.trim()).map(Zeroizing::new).ok_or_else(wrong)
+                read_key(text.trim()).ok_or_else(wrong)
             });
             match key {
                 Ok(key) => read.push(Zeroizing::new(key.to_vec())),

@@ -435,3 +435,22 @@ async fn a_service_is_a_place_beside_the_identifiers_own_and_nobody_elses() {
     let http = SAMPLE.replacen("kind: mcp", "kind: http, match: [{service: s}]", 1);
     assert!(check(&http).err().unwrap().contains("not of kind mcp"));
 }
+
+#[tokio::test]
+async fn the_keys_in_an_issuers_file_are_a_part_of_its_exchanges_and_the_files_place_is_none() {
+    let digest = |keys: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("keys.json");
+        std::fs::write(&file, keys).unwrap();
+        let jwks = format!("issuer: \"https://login.example.com\", jwks: {{file: {}}}", file.display());
+        let text =
+            with_exchange("scopes: [read]").replacen("issuer: \"https://login.example.com\"", &jwks, 1);
+        check(&text).unwrap().snapshot.exchanges.values().next().unwrap().fingerprint
+    };
+    let key = |x: &str| {
+        format!("{{\"keys\": [{{\"kty\": \"OKP\", \"crv\": \"Ed25519\", \"kid\": \"k\", \"x\": \"{x}\"}}]}}")
+    };
+    let one = key("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
+    assert_eq!(digest(&one), digest(&one));
+    assert_ne!(digest(&one), digest(&key("PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw")));
+}
