@@ -13,7 +13,7 @@ use palisade_pdp::{
 };
 
 use crate::{
-    call::{HttpCall, Named},
+    call::{Body, HttpCall, Named},
     credential, handles, mcp,
 };
 
@@ -160,6 +160,10 @@ fn asked(
             "the `origin` is neither the resource's own nor allowed",
         )
         .into());
+    }
+    // What did not come whole cannot go on whole.
+    if call.surface == Surface::Gateway && call.body == Body::Truncated {
+        return Err(Refusal::new(Reason::RequestTruncated, "the body did not come whole").into());
     }
     match resource.kind {
         Kind::Mcp => mcp::asked(call, believed, &resource.name),

@@ -48,6 +48,17 @@ fn handles(call: &HttpCall, asked: &mut Asked, resource: &ResourceName) -> Resul
                 handles.push(of_task(task)?);
             }
         }
+        // Nobody decides on each of them, nor proves whose they are.
+        let named = inside("params").get("notifications").unwrap_or(&Value::Null);
+        let names =
+            |member: &str| named.get(member).and_then(Value::as_array).is_some_and(|all| !all.is_empty());
+        if item.action.name == "subscriptions/listen" && (names("taskIds") || names("resourceSubscriptions"))
+        {
+            return Err(Refusal::new(
+                Reason::Forbidden,
+                "tasks and resources cannot be subscribed to by name",
+            ));
+        }
         if item.action.name.starts_with("tasks/") && item.action.name != "tasks/list" {
             let handle = of_task(inside("params"))?;
             if !handle.tool.is_empty() {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::StreamBody;
-use palisade_tower::Body;
+use palisade_tower::{Body, Caller};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -26,8 +26,6 @@ use crate::{UpstreamError, answer};
 
 /// The header of a session (MCP 2025-11-25, Streamable HTTP).
 const SESSION: &str = "mcp-session-id";
-/// The header that says whom a request is for; the adapter writes it.
-const SUBJECT: &str = "x-palisade-subject";
 /// The largest body of a request; the adapter has bounded it already.
 const LARGEST: usize = 16 * 1024 * 1024;
 
@@ -89,7 +87,10 @@ impl StdioServer {
         let session = text(&parts.headers, SESSION);
         match (parts.method.clone(), session) {
             (Method::POST, session) => match body.whole(LARGEST).await {
-                Ok(body) => self.post(&parts.headers, session, &body).await,
+                Ok(body) => {
+                    let caller = parts.extensions.get::<Caller>().map(|caller| caller.subject.clone());
+                    self.post(caller, session, &body).await
+                }
                 Err(_) => {
                     answer::error(StatusCode::BAD_REQUEST, "invalid_request", "the body did not come whole")
                 }
@@ -108,7 +109,7 @@ impl StdioServer {
         }
     }
 
-    async fn post(&self, headers: &HeaderMap, session: Option<String>, body: &[u8]) -> Response<Body> {
+    async fn post(&self, caller: Option<String>, session: Option<String>, body: &[u8]) -> Response<Body> {
         let Ok(body) = serde_json::from_slice::<Value>(body) else {
             return answer::error(StatusCode::BAD_REQUEST, "invalid_request", "the body is not JSON");
         };
@@ -123,7 +124,11 @@ impl StdioServer {
                 let session = Uuid::new_v4().to_string();
                 (Key::Session(session.clone()), Some(session))
             }
-            None => (Key::Subject(text(headers, SUBJECT).unwrap_or_default()), None),
+            // Without the adapter before it nobody is known, and nobody shares.
+            None => match caller {
+                Some(subject) => (Key::Subject(subject), None),
+                None => return answer::bad_gateway(),
+            },
         };
         let may_start = new_session.is_some() || matches!(key, Key::Subject(_));
         let process = match self.process(&key, may_start) {

@@ -86,6 +86,8 @@ fn line_end(bytes: &[u8]) -> Option<usize> {
 #[must_use]
 pub fn data(event: &[u8]) -> Option<Vec<u8>> {
     let mut data: Option<Vec<u8>> = None;
+    // Readers drop a byte order mark at the beginning of a stream.
+    let event = event.strip_prefix(b"\xef\xbb\xbf").unwrap_or(event);
     for line in lines(event) {
         let Some(value) = field(line, b"data") else { continue };
         match &mut data {
@@ -102,6 +104,7 @@ pub fn data(event: &[u8]) -> Option<Vec<u8>> {
 /// The event with other data, which holds no line break. Every other field stays, in its place.
 #[must_use]
 pub fn with_data(event: &[u8], data: &[u8]) -> Bytes {
+    let event = event.strip_prefix(b"\xef\xbb\xbf").unwrap_or(event);
     let mut changed = BytesMut::with_capacity(event.len() + data.len());
     let mut written = false;
     for line in lines(event) {

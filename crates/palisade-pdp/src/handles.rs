@@ -7,7 +7,7 @@
 
 use aws_lc_rs::{constant_time, hmac};
 use palisade_audit::AuditLog;
-use palisade_model::{AccessRequest, Handle, HandleKind, Reason, Refusal, ResourceName, Surface};
+use palisade_model::{AccessRequest, Handle, HandleKind, PepName, Reason, Refusal, ResourceName, Surface};
 use zeroize::Zeroizing;
 
 use crate::{Caller, Pdp, Snapshot, question};
@@ -59,13 +59,24 @@ fn own_seal(audit: &AuditLog, text: &str) -> String {
 }
 
 /// What a seal is over. No two handles have the same text: every part has its length before it.
-fn sealed(kind: HandleKind, resource: &ResourceName, subject: &str, tool: &str, id: &str) -> String {
-    text_of(&[kind.as_str(), resource.as_str(), subject, tool, id])
+fn sealed(
+    kind: HandleKind,
+    (pep, resource): (Option<&PepName>, &ResourceName),
+    subject: &str,
+    tool: &str,
+    id: &str,
+) -> String {
+    text_of(&[kind.as_str(), caller_name(pep), resource.as_str(), subject, tool, id])
 }
 
 /// What the seal of a ticket is over.
-fn ticket_text(resource: &ResourceName, subject: &str) -> String {
-    text_of(&["ticket", resource.as_str(), subject])
+fn ticket_text(pep: Option<&PepName>, resource: &ResourceName, subject: &str) -> String {
+    text_of(&["ticket", caller_name(pep), resource.as_str(), subject])
+}
+
+/// What one caller has bound is good for that caller alone.
+fn caller_name(pep: Option<&PepName>) -> &str {
+    pep.map_or("", PepName::as_str)
 }
 
 fn text_of(parts: &[&str]) -> String {
@@ -85,7 +96,7 @@ pub(crate) fn are_of(
 ) -> Result<(), Refusal> {
     let Some(resource) = &request.resource else { return Ok(()) };
     let is_of = |handle: &Handle| {
-        let text = sealed(handle.kind, resource, subject, &handle.tool, &handle.id);
+        let text = sealed(handle.kind, (request.pep.as_ref(), resource), subject, &handle.tool, &handle.id);
         snapshot.handle_keys.prove(audit, &text, &handle.seal)
     };
     if request.handles.iter().all(is_of) {
@@ -98,8 +109,15 @@ pub(crate) fn are_of(
 impl Pdp {
     /// What proves that somebody was decided on as this subject of a resource: without it nobody gets a handle bound to them.
     #[must_use]
-    pub fn ticket(&self, snapshot: &Snapshot, resource: &ResourceName, subject: &str) -> String {
-        let seal = snapshot.handle_keys.bind(self.audit(), &ticket_text(resource, subject));
+    pub fn ticket(
+        &self,
+        snapshot: &Snapshot,
+        caller: &Caller,
+        resource: &ResourceName,
+        subject: &str,
+    ) -> String {
+        let seal =
+            snapshot.handle_keys.bind(self.audit(), &ticket_text(caller.0.as_ref(), resource, subject));
         format!("{seal}.{subject}")
     }
 
@@ -116,11 +134,15 @@ impl Pdp {
     ) -> Option<Handle> {
         let resource = question::permitted(snapshot, caller.0.as_ref(), resource, Surface::Gateway).ok()?;
         let (claimed, subject) = ticket.split_once('.')?;
-        let known = snapshot.handle_keys.prove(self.audit(), &ticket_text(&resource.name, subject), claimed);
+        let known = snapshot.handle_keys.prove(
+            self.audit(),
+            &ticket_text(caller.0.as_ref(), &resource.name, subject),
+            claimed,
+        );
         if !known || !Handle::may_be_bound(id, tool) {
             return None;
         }
-        let text = sealed(kind, &resource.name, subject, tool, id);
+        let text = sealed(kind, (caller.0.as_ref(), &resource.name), subject, tool, id);
         let seal = snapshot.handle_keys.bind(self.audit(), &text);
         Some(Handle { kind, seal, tool: tool.to_owned(), id: id.to_owned() })
     }

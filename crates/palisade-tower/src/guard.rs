@@ -255,6 +255,10 @@ impl Gate {
                 Response::from_parts(parts, Body::full(changed))
             }
             Err(Withheld::Told(told)) => answer::told(*told),
+            Err(Withheld::Unreadable) => {
+                tracing::warn!("where a list may come, the server answers something that cannot be read");
+                answer::unreadable()
+            }
             Err(withheld @ (Withheld::NoAnswer(_) | Withheld::Unbound)) => {
                 tracing::warn!(%withheld, "an answer is withheld");
                 answer::outage()
@@ -301,7 +305,7 @@ fn incoming(parts: &Parts) -> Incoming {
 fn plan(check: &Check) -> Plan {
     match check.request.method {
         Method::POST => Plan::of_post(&check.body),
-        Method::GET if accepts_events(&check.request.headers) => Plan::of_stream(),
+        Method::GET => Plan::of_stream(),
         _ => Plan::default(),
     }
 }
@@ -335,12 +339,6 @@ fn end_connection(headers: &mut HeaderMap) {
         headers.remove(&name);
     }
     headers.remove(header::CONNECTION);
-}
-
-/// Whether a client asks for a stream of events.
-fn accepts_events(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::ACCEPT).iter();
-    values.filter_map(|value| value.to_str().ok()).any(|value| value.contains("text/event-stream"))
 }
 
 /// Whether an answer is of this media type, whatever its parameters.

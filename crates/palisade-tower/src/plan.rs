@@ -60,6 +60,11 @@ impl Plan {
         }
     }
 
+    /// Whether lists may come.
+    pub(crate) fn has_lists(&self) -> bool {
+        !self.lists.is_empty() || self.any_list
+    }
+
     /// Whether nothing has to be changed.
     pub(crate) fn is_empty(&self) -> bool {
         self.lists.is_empty() && !self.any_list && self.tasks.is_none()

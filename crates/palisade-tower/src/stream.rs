@@ -40,7 +40,12 @@ impl InForce {
             *known = Some((now, before));
         }
         let described = point.describe(&Describe::new(resource)).await;
-        let revision = described.ok().flatten().and_then(|description| description.policy_revision);
+        let revision = match described {
+            Ok(Some(description)) => description.policy_revision,
+            // It is no resource of ours any more: what is open is asked about again.
+            Ok(None) => Some(PolicyRevision::from("")),
+            Err(_no_answer) => None,
+        };
         if revision.is_some() {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, revision.clone()));
         }

@@ -112,7 +112,9 @@ async fn check(pdp: &Pdp, call: &Call, asked: CheckRequest) -> CheckResponse {
     };
     let ticket = |subject: &str| {
         let resource = decoded.resource.as_ref();
-        resource.map(|resource| pdp.ticket(&snapshot, &resource.name, subject)).unwrap_or_default()
+        resource
+            .map(|resource| pdp.ticket(&snapshot, &call.caller, &resource.name, subject))
+            .unwrap_or_default()
     };
     match &decision {
         Decision::Permit(permit) => {

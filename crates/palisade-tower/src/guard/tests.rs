@@ -202,7 +202,8 @@ async fn lists_are_cut_in_json_in_batches_and_in_streams() {
     let (answer, _) = ask(&point, json_of(&says), post(&batch)).await;
     let cut: Value = serde_json::from_str(answer.body()).unwrap();
     assert_eq!(cut[1]["result"]["tools"], json!([{ "name": "a1" }, { "name": "a2" }]));
-    assert_eq!(cut[0]["result"]["tools"], json!([{ "name": "b" }]));
+    // Whatever has the form of a list is one.
+    assert_eq!(cut[0]["result"]["tools"], json!([]));
 
     let events = format!(
         ": ping\n\nid: 1\nevent: message\ndata: {}\n\ndata: {{\"method\":\"x\"}}\n\n",
@@ -215,7 +216,7 @@ async fn lists_are_cut_in_json_in_batches_and_in_streams() {
     assert!(!answer.body().contains("\"b\"") && answer.body().contains("a2"));
 
     // A stream beside may repeat answers to whatever was asked.
-    let get = Request::get("https://mcp.example.com/files").header("accept", "text/event-stream");
+    let get = Request::get("https://mcp.example.com/files").header("accept", "Text/Event-Stream");
     let replay = format!("data: {}\n\n", tools(json!(77)));
     let (answer, seen) =
         ask(&point, Says("text/event-stream", replay, Vec::new()), get.body(Body::full("")).unwrap()).await;
@@ -236,6 +237,23 @@ async fn a_list_that_cannot_be_cut_is_withheld() {
         assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
         assert!(!answer.body().contains("a1"));
     }
+    // What is no JSON to us may be some to others.
+    for spoiled in
+        [whole.replace("a1", "\\ud83d"), format!("\u{feff}{whole}"), whole.replace("{}", "{\"n\": 1e999}")]
+    {
+        let (answer, _) =
+            ask(&point, Says("application/json", spoiled.clone(), Vec::new()), post(&list)).await;
+        assert!(!answer.body().contains("\"b\""), "{}", answer.body());
+        let events = format!("data: {spoiled}\n\n");
+        let (answer, _) = ask(&point, Says("text/event-stream", events, Vec::new()), post(&list)).await;
+        assert!(!answer.body().contains("\"b\""), "{}", answer.body());
+    }
+    let marked = format!("\u{feff}data: {whole}\n\n");
+    let (answer, _) = ask(&point, Says("text/event-stream", marked, Vec::new()), post(&list)).await;
+    assert!(!answer.body().contains("\"b\""), "{}", answer.body());
+    let other_id = tools(json!("1")).to_string();
+    let (answer, _) = ask(&point, Says("application/json", other_id, Vec::new()), post(&list)).await;
+    assert!(!answer.body().contains("\"b\""), "{}", answer.body());
     let mute = Arc::new(Point { no_lists: true, ..Point::default() });
     let (answer, _) = ask(&mute, json_of(&tools(json!(1))), post(&list)).await;
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
