@@ -6,7 +6,7 @@
 //! tokens away. Refusals are not shared.
 //!
 //! A token is handed out for no longer than the policies permit, also where the clocks of two replicas differ: one that was
-//! sealed in what is the future here by more than [`SKEW`], or for longer than the order's lifetime, is none.
+//! sealed in what is the future here by more than `SKEW`, or for longer than the order's lifetime, is none.
 //!
 //! INVARIANT: nothing that happens here keeps an order from the provider for longer than the timeout, or is an error to
 //! anybody. After a failure it is left alone for a while.
