@@ -62,12 +62,16 @@ pub async fn serve(
     let graceful = GracefulShutdown::new();
     let server = builder(bounds);
     loop {
-        // The semaphore is never closed; were it, nobody new would be let in.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
-        let (stream, address) = tokio::select! {
-            accepted = accept(&listener) => accepted,
-            () = stop.cancelled() => break,
+        let next = async {
+            // The semaphore is never closed; were it, nobody new would be let in.
+            let place = Arc::clone(&places).acquire_owned().await.ok()?;
+            Some((place, accept(&listener).await))
         };
+        let next = tokio::select! {
+            next = next => next,
+            () = stop.cancelled() => None,
+        };
+        let Some((place, (stream, address))) = next else { break };
         let (routes, under_way) = (routes.clone(), Arc::clone(&under_way));
         let client = address.to_canonical();
         let service =

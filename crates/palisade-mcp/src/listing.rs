@@ -87,12 +87,6 @@ impl Listing {
         Item { supplied: Properties::default(), ..on_server(self.method(), resource) }
     }
 
-    /// The list that a result holds, whatever was asked: for messages whose request is not known.
-    #[must_use]
-    pub fn in_result(result: &Value) -> Option<Self> {
-        Self::ALL.into_iter().find(|listing| result.get(listing.member()).is_some_and(Value::is_array))
-    }
-
     /// The names of the entries of a result that have one, in order. Nothing at all where the result holds no such list.
     #[must_use]
     pub fn names(self, result: &Value) -> Option<Vec<&str>> {
@@ -150,7 +144,6 @@ mod tests {
             (Listing::Templates, json!({ "resourceTemplates": [{ "uriTemplate": "n", "name": "x" }] })),
         ] {
             assert_eq!(Listing::of(listing.method()), Some(listing));
-            assert_eq!(Listing::in_result(&result), Some(listing));
             assert_eq!(listing.names(&result), Some(vec!["n"]));
         }
         assert_eq!(Listing::of("tools/call"), None);

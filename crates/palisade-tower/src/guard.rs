@@ -198,7 +198,7 @@ impl Gate {
             return answer::outage();
         }
         let (is_stream, is_json) = (is(&response, "text/event-stream"), is(&response, "application/json"));
-        let lists = !plan.lists.is_empty();
+        let lists = plan.lists;
         if lists && response.status().is_success() && !is_stream && !is_json {
             tracing::warn!("the server answers a list in neither of the protocol's forms");
             return answer::unreadable();

@@ -3,8 +3,6 @@
 //! A request has been decided on before it is looked at here, and has one reading only. Where nothing has to be changed an
 //! answer goes by as it comes, whatever its size.
 
-use std::collections::HashMap;
-
 use palisade_mcp::Listing;
 use serde_json::Value;
 
@@ -16,9 +14,9 @@ const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 /// What may have to be changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Plan {
-    /// The answers to requests of these ids (as JSON) are lists.
-    pub(crate) lists: HashMap<String, Listing>,
-    /// Any result that looks like a list is one: of a stream that repeats answers to requests that are not known.
+    /// A list was asked for.
+    pub(crate) lists: bool,
+    /// A list may come although none was asked for: on a stream that repeats answers to earlier requests.
     pub(crate) any_list: bool,
     /// Where an answer may hold handles of tasks: the tool that makes them, or nothing where it is not known.
     pub(crate) tasks: Option<String>,
@@ -37,15 +35,13 @@ impl Plan {
 
     /// The same for a stream that a client opens beside its requests.
     pub(crate) fn of_stream() -> Self {
-        Self { lists: HashMap::new(), any_list: true, tasks: Some(String::new()) }
+        Self { lists: false, any_list: true, tasks: Some(String::new()) }
     }
 
     fn add(&mut self, message: &Value) {
         let Some(method) = message.get("method").and_then(Value::as_str) else { return };
         let params = message.get("params").unwrap_or(&Value::Null);
-        if let (Some(listing), Some(id)) = (Listing::of(method), message.get("id")) {
-            self.lists.insert(id.to_string(), listing);
-        }
+        self.lists |= Listing::of(method).is_some();
         let tool = || params.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
         match method {
             "tools/call" if takes_tasks(params) => self.tasks = Some(tool()),
@@ -62,12 +58,12 @@ impl Plan {
 
     /// Whether lists may come.
     pub(crate) fn has_lists(&self) -> bool {
-        !self.lists.is_empty() || self.any_list
+        self.lists || self.any_list
     }
 
     /// Whether nothing has to be changed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.lists.is_empty() && !self.any_list && self.tasks.is_none()
+        !self.has_lists() && self.tasks.is_none()
     }
 }
 
@@ -95,8 +91,7 @@ mod tests {
         let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "t" } });
         assert!(plan(&call).is_empty());
         let list = json!({ "jsonrpc": "2.0", "id": "a", "method": "tools/list" });
-        assert_eq!(plan(&list).lists, HashMap::from([("\"a\"".to_owned(), Listing::Tools)]));
-        assert_eq!(plan(&json!([call, list])).lists.len(), 1);
+        assert!(plan(&list).lists && plan(&json!([call, list])).lists);
     }
 
     #[test]

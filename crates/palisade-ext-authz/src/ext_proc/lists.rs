@@ -1,6 +1,6 @@
 //! The lists in the answers to a request, and what of them their reader may see.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use memchr::memmem;
 use palisade_call::{Believed, Decoded, HttpCall, decode, denial_answer, list_question, outage};
@@ -11,41 +11,30 @@ use serde_json::{Value, json};
 /// Internal error (JSON-RPC 2.0 section 5.1).
 const INTERNAL: i32 = -32_603;
 
-/// Which answers are lists, by what was asked.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Whether answers may hold lists, by what was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Plan {
-    /// The requests by their ids (as JSON), each with the list that it asks for.
-    asked: HashMap<String, Option<Listing>>,
-    /// Whether these are all that was asked.
+    /// Whether a list was asked for.
+    asked: bool,
+    /// Whether it is known what was asked.
     complete: bool,
 }
 
 impl Plan {
     fn of(call: &HttpCall, decoded: &Decoded) -> Self {
         let Ok(asked) = &decoded.request.asked else { return Self::default() };
-        let known = asked.items.iter().filter_map(|item| {
-            let listing = Listing::of(&item.action.name);
-            item.reply_to.clone().map(|id| (id, listing))
-        });
-        Self { asked: known.collect(), complete: call.method == "POST" }
+        let list = asked.items.iter().any(|item| Listing::of(&item.action.name).is_some());
+        Self { asked: list, complete: call.method == "POST" }
     }
 
     /// Whether an answer may hold a list.
-    pub(super) fn concerns_answers(&self) -> bool {
-        !self.complete || self.expects_list()
+    pub(super) fn concerns_answers(self) -> bool {
+        !self.complete || self.asked
     }
 
     /// Whether a list was asked for.
-    pub(super) fn expects_list(&self) -> bool {
-        self.asked.values().any(Option::is_some)
-    }
-
-    /// The lists in the result of a request. Where the request is not known, whatever has the form of one is one.
-    fn listings(&self, id: &str, result: &Value) -> Vec<Listing> {
-        match self.asked.get(id) {
-            Some(asked) => asked.iter().copied().collect(),
-            None => Listing::ALL.into_iter().filter(|listing| listing.names(result).is_some()).collect(),
-        }
+    pub(super) fn expects_list(self) -> bool {
+        self.asked
     }
 }
 
@@ -76,7 +65,9 @@ impl Cutter {
 
     /// Cuts the lists in a message of the server, or in several in one. Nothing where it stays as it is.
     pub(super) async fn cut(&self, message: &[u8]) -> Result<Option<Vec<u8>>, Withheld> {
-        if !may_hold_result(message) {
+        // Where a list is awaited, what cannot be read could be one to a client that is less strict; nothing at all is none.
+        let blank = message.iter().all(u8::is_ascii_whitespace);
+        if blank || !self.plan.concerns_answers() || !(self.plan.expects_list() || may_hold_result(message)) {
             return Ok(None);
         }
         let mut value: Value = serde_json::from_slice(message).map_err(|_| Withheld::Unreadable)?;
@@ -111,13 +102,15 @@ impl Cutter {
     async fn cut_one(&self, message: &mut Value) -> Result<bool, Withheld> {
         let id = message.get("id").map(Value::to_string).unwrap_or_default();
         let Some(result) = message.get_mut("result") else { return Ok(false) };
-        let listings = self.plan.listings(&id, result);
-        for listing in &listings {
+        // Whatever has the form of a list is one: an id may come back spelt otherwise, or stand for two requests.
+        let mut cut = false;
+        for listing in Listing::ALL {
             let Some(names) = listing.names(result) else { continue };
-            let shown = self.shown(*listing, &names, &id).await?;
+            let shown = self.shown(listing, &names, &id).await?;
             listing.keep(result, shown);
+            cut = true;
         }
-        Ok(!listings.is_empty())
+        Ok(cut)
     }
 
     /// For each entry whether it may be seen. The policies are those in force now, which need not be those of the request.
