@@ -154,6 +154,37 @@ async fn a_server_gets_who_it_is_for_and_never_the_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_inside_a_call_is_decided_on_and_so_is_what_a_header_mirrors() {
+    let (gateway, provider, _server) = in_front_of_everything().await;
+    let alice = provider.token("alice", &gateway.url(), "").await.unwrap();
+    let session = gateway.begin(&alice).await;
+    // The server has no such tool, and says so itself: the call has reached it.
+    let inside = |tool: &str| json!({ "tool": tool, "with": { "message": "hi" } });
+    let said = gateway.call(&alice, &session, "run_tool", inside("echo")).await;
+    assert_eq!(said.status, 200, "{said:?}");
+    for (arguments, status) in [(inside("get-env"), 403), (json!({}), 400)] {
+        let said = gateway.call(&alice, &session, "run_tool", arguments).await;
+        assert_eq!((said.status, &said.result), (status, &Value::Null), "{said:?}");
+    }
+    let records = gateway.palisade.decisions().unwrap();
+    let denied = records.iter().find(|record| record.reason.as_str() == "no_permit").unwrap();
+    assert_eq!(denied.target.as_deref(), Some(r#"Mcp::Tool::"tools/get-env""#));
+    assert_eq!(denied.items[0].target, r#"Mcp::Tool::"tools/run_tool""#);
+
+    // The catalogue says that a header mirrors what is said, and the revision that it must be there.
+    let call = |said: Option<&'static str>| {
+        let arguments = json!({ "name": "echo", "arguments": { "message": "hi" } });
+        let params = said.map(|said| ("mcp-param-said", said));
+        gateway.with_header("tools/call", arguments, &alice, (Some("tools/call"), Some("echo")), params)
+    };
+    for said in [None, Some("ho")] {
+        let answer = call(said).await;
+        assert_eq!((answer.status, &answer.error["code"]), (400, &json!(-32020)), "{said:?}");
+    }
+    assert_ne!(call(Some("hi")).await.error["code"], json!(-32020));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_on_standard_input_and_output_has_a_process_for_each_session() {
     let provider = OidcProvider::start().await.unwrap();
     let command = McpServer::everything_on_stdio().unwrap();

@@ -317,7 +317,7 @@ pub struct NearPermit {
     pub failed: Vec<String>,
 }
 
-/// One item of a batch, list or search.
+/// One item of a batch, list or search, or a call inside a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ItemRecord {
     /// Who does it, where that is not the subject of the record: one of those that a search found.

@@ -166,7 +166,7 @@ fn asked(
         return Err(Refusal::new(Reason::RequestTruncated, "the body did not come whole").into());
     }
     match resource.kind {
-        Kind::Mcp => mcp::asked(call, believed, &resource.name),
+        Kind::Mcp => mcp::asked(call, believed, resource),
         Kind::Http => Ok(Asked::one(resource.http_item(&call.method, &location.path)?)),
     }
 }

@@ -1,7 +1,8 @@
 //! What a request to an MCP server asks for (MCP, Streamable HTTP): POST, GET and DELETE, each an action.
 
 use palisade_mcp::{Mirrors, Post, Unread, read, session_delete, stream_open};
-use palisade_model::{Asked, Reason, Refusal, ResourceName, Surface};
+use palisade_model::{Asked, Reason, Refusal, Surface};
+use palisade_pdp::Resource;
 
 use crate::{
     call::{Body, Headers, HttpCall},
@@ -12,25 +13,26 @@ use crate::{
 const PARAM_PREFIX: &str = "mcp-param-";
 
 /// The actions of a request.
-pub(crate) fn asked(
-    call: &HttpCall,
-    believed: &Believed<'_>,
-    resource: &ResourceName,
-) -> Result<Asked, Unread> {
+pub(crate) fn asked(call: &HttpCall, believed: &Believed<'_>, resource: &Resource) -> Result<Asked, Unread> {
     match call.method.as_str() {
         "POST" => posted(call, believed, resource),
-        "GET" => Ok(without_body(call).map(|()| stream_open(resource))?),
-        "DELETE" => Ok(without_body(call).map(|()| session_delete(resource))?),
+        "GET" => Ok(without_body(call).map(|()| stream_open(&resource.name))?),
+        "DELETE" => Ok(without_body(call).map(|()| session_delete(&resource.name))?),
         _ => Err(Refusal::new(Reason::MethodUnknown, "the protocol uses POST, GET and DELETE only").into()),
     }
 }
 
-fn posted(call: &HttpCall, believed: &Believed<'_>, resource: &ResourceName) -> Result<Asked, Unread> {
+fn posted(call: &HttpCall, believed: &Believed<'_>, resource: &Resource) -> Result<Asked, Unread> {
     let attributes = match &call.mcp {
         Some(attributes) if believed.mcp_metadata() => Some(attributes.as_ref().map_err(Clone::clone)?),
         Some(_) | None => None,
     };
-    let mirrors = Mirrors { required: call.surface == Surface::Gateway, ..mirrors(&call.headers) };
+    let mirrors = Mirrors {
+        required: call.surface == Surface::Gateway,
+        tools: Some(&resource.tools),
+        ..mirrors(&call.headers)
+    };
+    let resource = &resource.name;
     let refused = |reason, why: &str| Err(Refusal::new(reason, why).into());
     let asked = match &call.body {
         Body::Truncated => return refused(Reason::RequestTruncated, "the body did not come whole"),
@@ -64,6 +66,7 @@ fn mirrors(headers: &Headers) -> Mirrors<'_> {
             .flat_map(|(name, values)| values.iter().map(move |value| (name, value.as_str())))
             .collect(),
         required: false,
+        tools: None,
     }
 }
 

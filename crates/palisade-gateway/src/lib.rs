@@ -5,10 +5,12 @@
 //! ([`Upstream::stdio`]). Answers go by as they come: a stream keeps its order and its timing, and ends when its client or its
 //! server ends it.
 //!
-//! What is bounded: connections, the time that the head and the body of a request may take, the time that a client may take
-//! nothing, requests under way, the size of what has to be changed, child processes. What is not: how long an answer takes.
+//! What is bounded: connections, the time that one may be silent, the time that the head and the body of a request may take, the
+//! time that a client may take nothing, requests under way, the size of what has to be changed, child processes, and how many of
+//! them a subject has. What is not: how long an answer takes.
 
 mod answer;
+mod connection;
 mod http_server;
 mod routes;
 mod serve;

@@ -14,11 +14,13 @@ use tokio::{
     sync::Semaphore,
     time::sleep,
 };
-use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::{Routes, answer};
+use crate::{
+    Routes, answer,
+    connection::{Activity, UnderWay},
+};
 
 /// How much clients may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +29,10 @@ pub struct Bounds {
     pub connections: usize,
     /// The most requests under way at once, streams among them; one more is answered with 503.
     pub requests: usize,
-    /// How long the head of a request may take to come.
+    /// How long the head of a request may take to come, also the first of a connection.
     pub head_time: Duration,
+    /// How long a connection may stay on which nothing is under way.
+    pub idle: Duration,
     /// How long a client may take nothing of an answer that waits for it.
     pub write_time: Duration,
     /// How long requests under way may take once the gateway stops.
@@ -41,6 +45,7 @@ impl Default for Bounds {
             connections: 8_192,
             requests: 8_192,
             head_time: Duration::from_secs(15),
+            idle: Duration::from_secs(75),
             write_time: Duration::from_secs(60),
             drain: Duration::from_secs(8),
         }
@@ -74,15 +79,20 @@ pub async fn serve(
         let Some((place, (stream, address))) = next else { break };
         let (routes, under_way) = (routes.clone(), Arc::clone(&under_way));
         let client = address.to_canonical();
-        let service =
-            service_fn(move |request| answer(routes.clone(), Arc::clone(&under_way), client, request));
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(bounds.write_time));
-        let connection = server.serve_connection(TokioIo::new(Box::pin(stream)), service).into_owned();
+        let activity = Activity::new();
+        let followed = Arc::clone(&activity);
+        let service = service_fn(move |request| {
+            let (places, request_place) = (Arc::clone(&under_way), followed.begin());
+            answer(routes.clone(), places, request_place, client, request)
+        });
+        let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error, "a connection has ended");
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(error, "a connection has ended");
+                },
+                why = activity.overdue(bounds) => tracing::debug!(?why, "a connection is ended"),
             }
             drop(place);
         });
@@ -122,14 +132,18 @@ async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
 
 async fn answer(
     mut routes: Routes,
-    under_way: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+    under_way: UnderWay,
     client: IpAddr,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let Ok(place) = under_way.try_acquire_owned() else { return Ok(answer::busy()) };
+    let Ok(place) = places.try_acquire_owned() else { return Ok(answer::busy()) };
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(ClientAddress(client));
     let response = routes.call(request).await?;
     // Held until the answer has gone out.
-    Ok(response.map(|body| body.holding(place)))
+    Ok(response.map(|body| under_way.follow(body.holding(place))))
 }
+
+#[cfg(test)]
+mod tests;

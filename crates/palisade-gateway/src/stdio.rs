@@ -39,6 +39,8 @@ pub struct StdioSettings {
     pub environment: Vec<String>,
     /// The most processes at once.
     pub processes: usize,
+    /// The most processes that one subject has. For one more, its longest unused ends.
+    pub processes_each: usize,
     /// How long a process may be unused.
     pub idle: Duration,
 }
@@ -50,7 +52,13 @@ impl StdioSettings {
     /// When that is nothing, or a quote is not closed.
     pub fn command(command: &str) -> Result<Self, UpstreamError> {
         let words = shlex::split(command).filter(|words| !words.is_empty()).ok_or(UpstreamError::Command)?;
-        Ok(Self { words, environment: Vec::new(), processes: 64, idle: Duration::from_secs(30 * 60) })
+        Ok(Self {
+            words,
+            environment: Vec::new(),
+            processes: 64,
+            processes_each: 8,
+            idle: Duration::from_secs(30 * 60),
+        })
     }
 }
 
@@ -125,13 +133,15 @@ impl StdioServer {
                 (Key::Session(session.clone()), Some(session))
             }
             // Without the adapter before it nobody is known, and nobody shares.
-            None => match caller {
-                Some(subject) => (Key::Subject(subject), None),
+            None => match &caller {
+                Some(subject) => (Key::Subject(subject.clone()), None),
                 None => return answer::bad_gateway(),
             },
         };
         let may_start = new_session.is_some() || matches!(key, Key::Subject(_));
-        let process = match self.process(&key, may_start) {
+        // Whose it is: without the adapter before it nobody is known.
+        let owner = caller.unwrap_or_default();
+        let process = match self.process(&key, may_start.then_some(owner.as_str())) {
             Ok(Some(process)) => process,
             Ok(None) => return no_session(),
             Err(response) => return *response,
@@ -150,7 +160,7 @@ impl StdioServer {
 
     /// What the server says of itself, as it comes.
     fn listen(&self, session: &str) -> Response<Body> {
-        let Ok(Some(process)) = self.process(&Key::Session(session.to_owned()), false) else {
+        let Ok(Some(process)) = self.process(&Key::Session(session.to_owned()), None) else {
             return no_session();
         };
         match process.listen() {
@@ -176,20 +186,21 @@ impl StdioServer {
         }
     }
 
-    /// The process of a key; where it may, a new one.
-    fn process(&self, key: &Key, may_start: bool) -> Result<Option<Arc<Process>>, Box<Response<Body>>> {
+    /// The process of a key; with an owner, a new one where there is none.
+    fn process(&self, key: &Key, owner: Option<&str>) -> Result<Option<Arc<Process>>, Box<Response<Body>>> {
         let mut processes = self.processes();
         let idle = self.0.settings.idle;
         processes.retain(|_, process| !process.has_ended() && !process.is_idle(idle));
         if let Some(process) = processes.get(key) {
             return Ok(Some(Arc::clone(process)));
         }
-        if !may_start {
-            return Ok(None);
+        let Some(owner) = owner else { return Ok(None) };
+        if !make_room(&mut processes, owner, self.0.settings.processes_each) {
+            return Err(Box::new(answer::busy()));
         }
         let place = Arc::clone(&self.0.places).try_acquire_owned();
         let place = place.map_err(|_| Box::new(answer::busy()))?;
-        let process = Process::start(&self.0.settings, place).map_err(|error| {
+        let process = Process::start(&self.0.settings, owner, place).map_err(|error| {
             let program = self.0.settings.words.first().map(String::as_str).unwrap_or_default();
             tracing::error!(program, %error, "a server process cannot be started");
             Box::new(answer::bad_gateway())
@@ -207,6 +218,21 @@ impl StdioServer {
         // Nothing panics while it is held.
         self.0.processes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a subject may have one process more: where it has as many as it may, the one that it has not used for longest ends,
+/// unless it waits for all of them.
+fn make_room(processes: &mut HashMap<Key, Arc<Process>>, owner: &str, most: usize) -> bool {
+    let own = || processes.iter().filter(|(_, process)| process.is_of(owner));
+    if own().count() < most {
+        return true;
+    }
+    let unused = own().filter_map(|(key, process)| Some((process.unused_since()?, key)));
+    let Some(oldest) = unused.min_by_key(|(since, _)| *since).map(|(_, key)| key.clone()) else {
+        return false;
+    };
+    processes.remove(&oldest);
+    true
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {

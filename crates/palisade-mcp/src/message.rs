@@ -4,6 +4,8 @@
 //! protocol does not define is refused, because a lenient server behind us might take it for one that it does. What a
 //! message asks for is the business of `method`.
 
+use std::collections::HashSet;
+
 use palisade_model::{Asked, Item, Refusal, ResourceName};
 use serde_json::{Map, Value};
 
@@ -48,10 +50,18 @@ pub fn read(post: &Post<'_>, resource: &ResourceName) -> Result<Asked, Unread> {
     }
     let items = messages.iter().map(|message| item(message, resource)).collect::<Result<Vec<_>, _>>();
     let checked = items.and_then(|items| {
+        distinct(&items)?;
         mirrors::check(post.mirrors, messages, batch)?;
         Ok(Asked { items, batch })
     });
     checked.map_err(|refusal| Unread { refusal, replies: replies(messages), batch })
+}
+
+/// Two requests with one id have one answer, and nobody could say whose it is.
+fn distinct(items: &[Item]) -> Result<(), Refusal> {
+    let mut ids = HashSet::new();
+    let is_new = items.iter().filter_map(|item| item.reply_to.as_deref()).all(|id| ids.insert(id));
+    if is_new { Ok(()) } else { Err(malformed("two requests of a batch have the same `id`")) }
 }
 
 /// One message as an item.

@@ -1,11 +1,12 @@
 //! Headers that mirror the body (MCP 2026-07-28, Streamable HTTP): `Mcp-Method`, `Mcp-Name`, `Mcp-Param-*`.
 //!
 //! Something before us may have acted on the header and something behind us will act on the body, so a mirror that is
-//! there must agree. Whether one must be there, the revision says (`are_there`), where every header of the request is known; else it is for the server to say. Without the tools' schemas a parameter's header
-//! is compared with the top-level argument of its name.
+//! there must agree. Whether one must be there, the revision says (`are_there`), where every header of the request is known;
+//! else it is for the server to say. Which argument a parameter's header mirrors, the tool's schema says by `x-mcp-header`;
+//! where it is not known to, the header is compared with the top-level argument of its name.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use palisade_model::{Reason, Refusal};
+use palisade_model::{Mirrored, Reason, Refusal, ToolForms};
 use serde_json::{Map, Number, Value};
 
 use crate::method;
@@ -23,6 +24,8 @@ pub struct Mirrors<'a> {
     pub version: Vec<&'a str>,
     /// Whether what a revision demands must be there. Only who has every header of the request can say that one is not.
     pub required: bool,
+    /// What is known of the resource's tools.
+    pub tools: Option<&'a ToolForms>,
 }
 
 /// The revision that began to demand the mirrors.
@@ -30,7 +33,14 @@ const DEMANDING: &str = "2026-07-28";
 /// Where a request says its revision.
 const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 
-impl Mirrors<'_> {
+impl<'a> Mirrors<'a> {
+    /// The arguments that headers mirror of a call.
+    fn declared(&self, method: Option<&str>, params: &Map<String, Value>) -> &'a [Mirrored] {
+        let tool = params.get("name").and_then(Value::as_str).filter(|_| method == Some("tools/call"));
+        let form = tool.and_then(|tool| self.tools?.get(tool));
+        form.map(|form| form.mirrored.as_slice()).unwrap_or_default()
+    }
+
     fn is_empty(&self) -> bool {
         self.method.is_empty() && self.name.is_empty() && self.params.is_empty()
     }
@@ -53,7 +63,12 @@ pub(crate) fn check(mirrors: &Mirrors<'_>, messages: &[Value], batch: bool) -> R
     let params = message.get("params").and_then(Value::as_object).unwrap_or(&empty);
     check_names(mirrors, method, params)?;
     let arguments = params.get("arguments").and_then(Value::as_object).unwrap_or(&empty);
-    mirrors.params.iter().try_for_each(|(name, header)| parameter(&mirrors.params, name, header, arguments))
+    let declared = mirrors.declared(method, params);
+    mirrors.params.iter().try_for_each(|(name, header)| {
+        let once = mirrors.params.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name)).count() == 1;
+        let same = once && is_mirrored(name, header, declared, arguments);
+        if same { Ok(()) } else { Err(mismatch("`mcp-param`")) }
+    })
 }
 
 /// What a revision demands of a request is there: its version, which is the body's, its method, and what it names.
@@ -81,7 +96,16 @@ fn are_there(mirrors: &Mirrors<'_>, message: &Value) -> Result<(), Refusal> {
     if names && mirrors.name.is_empty() && method != "completion/complete" {
         return Err(missing("`mcp-name`"));
     }
-    Ok(())
+    let empty = Map::new();
+    let params = params.unwrap_or(&empty);
+    let arguments = params.get("arguments").and_then(Value::as_object).unwrap_or(&empty);
+    let sent = |header: &str| mirrors.params.iter().any(|(name, _)| name.eq_ignore_ascii_case(header));
+    // What does not come, or is nothing, has no header.
+    let has = |mirrored: &&Mirrored| argument(arguments, mirrored).is_some_and(|value| !value.is_null());
+    match mirrors.declared(Some(method), params).iter().filter(has).find(|mirrored| !sent(&mirrored.header)) {
+        Some(_) => Err(missing("`mcp-param`")),
+        None => Ok(()),
+    }
 }
 
 /// Whether a text is a date, as revisions are named.
@@ -130,19 +154,28 @@ fn agrees(headers: &[&str], in_body: Option<&str>, what: &str) -> Result<(), Ref
     }
 }
 
-fn parameter(
-    all: &[(&str, &str)],
-    name: &str,
-    header: &str,
-    arguments: &Map<String, Value>,
-) -> Result<(), Refusal> {
-    let sent = all.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name)).count();
+/// Whether a parameter's header says what the arguments say: all those that it is declared for, or else the one of its name.
+fn is_mirrored(name: &str, header: &str, declared: &[Mirrored], arguments: &Map<String, Value>) -> bool {
+    let Some(header) = decoded(header) else { return false };
+    let mut of_name =
+        declared.iter().filter(|mirrored| mirrored.header.eq_ignore_ascii_case(name)).peekable();
+    if of_name.peek().is_some() {
+        return of_name
+            .all(|mirrored| argument(arguments, mirrored).is_some_and(|value| is_same(&header, value)));
+    }
     let mut named = arguments.iter().filter(|(argument, _)| argument.eq_ignore_ascii_case(name));
-    let same = match (named.next(), named.next()) {
-        (Some((_, value)), None) => decoded(header).is_some_and(|header| is_same(&header, value)),
+    match (named.next(), named.next()) {
+        (Some((_, value)), None) => is_same(&header, value),
         (Some(_) | None, _) => false,
-    };
-    if sent == 1 && same { Ok(()) } else { Err(mismatch("`mcp-param`")) }
+    }
+}
+
+/// The argument that a header mirrors.
+fn argument<'v>(arguments: &'v Map<String, Value>, mirrored: &Mirrored) -> Option<&'v Value> {
+    let mut names =
+        mirrored.pointer.split('/').skip(1).map(|name| name.replace("~1", "/").replace("~0", "~"));
+    let first = arguments.get(&names.next()?)?;
+    names.try_fold(first, |value, name| value.as_object()?.get(&name))
 }
 
 /// A header's value; where it wears the sentinel, what the sentinel wraps.

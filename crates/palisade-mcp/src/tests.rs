@@ -1,4 +1,4 @@
-use palisade_model::Arguments;
+use palisade_model::{Arguments, Mirrored, ToolForm, ToolForms};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -647,4 +647,53 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_schema_says_which_argument_a_header_mirrors() {
+    let mirrored = vec![
+        Mirrored { header: "Region".to_owned(), pointer: "/where/region_code".to_owned() },
+        Mirrored { header: "Count".to_owned(), pointer: "/count".to_owned() },
+    ];
+    let tools = ToolForms::from([("t".to_owned(), ToolForm { mirrored, calls: None })]);
+    let arguments = json!({ "where": { "region_code": "eu" }, "count": 42, "region": "us", "other": "x" });
+    let meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28" });
+    let body = request("tools/call", &json!({ "name": "t", "arguments": arguments, "_meta": meta }));
+    let read = |tool: &'static str, params: &[(&'static str, &'static str)], required| {
+        let mirrors = Mirrors {
+            version: vec!["2026-07-28"],
+            method: vec!["tools/call"],
+            name: vec![tool],
+            params: params.to_vec(),
+            required,
+            tools: Some(&tools),
+        };
+        let body = body.to_string().replace("\"name\":\"t\"", &format!("\"name\":\"{tool}\""));
+        read_with(body.as_bytes(), &mirrors).is_ok()
+    };
+    let cases: [(&[(&str, &str)], bool, bool); 8] = [
+        (&[("region", "eu"), ("count", "42.0")], true, true),
+        (&[("Region", "=?base64?ZXU=?="), ("COUNT", "42")], true, true),
+        // The argument of that name is not the one that is mirrored.
+        (&[("region", "us"), ("count", "42")], false, false),
+        (&[("region", "eu"), ("region", "eu"), ("count", "42")], false, false),
+        (&[("region", "eu")], true, false),
+        (&[], true, false),
+        (&[("region", "eu"), ("count", "42"), ("other", "x")], true, true),
+        (&[("region", "eu"), ("count", "42"), ("other", "y")], false, false),
+    ];
+    for (params, unless_required, if_required) in cases {
+        assert_eq!(read("t", params, false), unless_required, "{params:?}");
+        assert_eq!(read("t", params, true), if_required, "{params:?}");
+    }
+    // Of a tool that nothing is known of, by the argument's own name.
+    assert!(read("u", &[("region", "us")], true));
+    assert!(!read("u", &[("region", "eu")], true));
+}
+
+#[test]
+fn requests_of_a_batch_have_ids_of_their_own() {
+    let ping = |id: Value| json!({ "jsonrpc": "2.0", "id": id, "method": "ping" });
+    assert!(read_value(&json!([ping(json!(1)), ping(json!("1"))])).is_ok());
+    assert_eq!(reason(read_value(&json!([ping(json!(1)), ping(json!(1))]))), Reason::RequestMalformed);
 }

@@ -14,6 +14,7 @@ mod reason;
 mod request;
 mod subject;
 mod time;
+mod tools;
 
 pub use arguments::{Arguments, ArgumentsError, as_decimal, canonical_json};
 pub use handle::{Handle, HandleKind, SEAL};
@@ -31,3 +32,4 @@ pub use subject::{Authority, Subject, SubjectKind};
 #[cfg(feature = "test-util")]
 pub use time::ManualClock;
 pub use time::{Clock, SystemClock, Timestamp, TimestampError};
+pub use tools::{InnerCall, Mirrored, ToolForm, ToolForms};

@@ -19,7 +19,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures::FutureExt;
-use palisade_audit::{AuditLog, AuditReceipt, DecisionRecord, ExchangeRecord};
+use palisade_audit::{AuditLog, AuditReceipt, DecisionRecord, ExchangeRecord, ItemRecord};
 use palisade_model::{
     AccessRequest, Asked, Clock, Credential, DecisionId, Item, Reason, Refusal, Scopes, Surface, Timestamp,
 };
@@ -35,7 +35,7 @@ use crate::{
     UpstreamToken,
     decision::Grant,
     exchange::{Asking, Outcome as Issuing, Step, leaves},
-    handles,
+    handles, inner,
     metrics::Metrics,
     principal::{self, Principal},
     question::{Question, about, believed, circumstances, fits_catalogue, permitted_resource, readable},
@@ -90,6 +90,10 @@ pub(crate) struct Judgement {
     pub(crate) principal: Option<Principal>,
     pub(crate) scopes: Scopes,
     pub(crate) verdicts: Vec<Verdict>,
+    /// The calls inside the items, as records have them.
+    pub(crate) inner: Vec<ItemRecord>,
+    /// The call inside the first denied item that is denied in its place.
+    pub(crate) denied_inside: Option<Item>,
     pub(crate) missing_scopes: Scopes,
     /// The permits that came nearest to permitting the first denied item.
     pub(crate) nearest: Vec<NearPermit>,
@@ -316,7 +320,11 @@ impl Pdp {
     ) -> Result<Outcome, Refusal> {
         let resource = question.resource;
         for item in &asked.items {
-            judgement.verdicts.push(question.asking.about(&about(item, resource)));
+            let said = inner::ask(snapshot, &question.asking, resource, item)?;
+            let first = judgement.verdicts.iter().all(Verdict::permits);
+            judgement.verdicts.push(said.verdict);
+            judgement.inner.extend(said.inner);
+            judgement.denied_inside = judgement.denied_inside.take().or(said.denied.filter(|_| first));
             if Instant::now() >= deadline {
                 return Err(too_late());
             }
@@ -326,6 +334,8 @@ impl Pdp {
         let Some((item, verdict)) = first_denied else {
             return Ok(Outcome::Permit);
         };
+        let inside = judgement.denied_inside.clone();
+        let item = inside.as_ref().unwrap_or(item);
         let denied_for = verdict.reason();
         judgement.nearest = question.asking.nearest(&about(item, resource));
         let reason = match self.find_remedy(snapshot, question, item, denied_for, now, deadline) {
@@ -572,6 +582,8 @@ impl Judgement {
             principal: None,
             scopes: Scopes::new(),
             verdicts: Vec::new(),
+            inner: Vec::new(),
+            denied_inside: None,
             missing_scopes: Scopes::new(),
             nearest: Vec::new(),
             remedy: Remedy::None,

@@ -17,6 +17,7 @@ mod decision;
 mod exchange;
 mod findings;
 mod handles;
+mod inner;
 mod list;
 pub mod location;
 mod metrics;

@@ -76,7 +76,7 @@ pub(crate) fn of(
     add_request(&mut record, request);
     record.exchange = judgement.exchange_record.take();
     if let Ok(asked) = &request.asked {
-        add_asked(&mut record, asked, &judgement.verdicts, audit);
+        add_asked(&mut record, asked, judgement, audit);
     }
     record.ignored = ignored(snapshot, request);
     record
@@ -158,9 +158,10 @@ pub(crate) fn add_request(record: &mut DecisionRecord, request: &AccessRequest) 
 }
 
 /// What was asked: of a batch, the item that decided stands in the record's own fields.
-fn add_asked(record: &mut DecisionRecord, asked: &Asked, verdicts: &[Verdict], audit: &AuditLog) {
+fn add_asked(record: &mut DecisionRecord, asked: &Asked, judgement: &Judgement, audit: &AuditLog) {
+    let verdicts = judgement.verdicts.as_slice();
     let deciding = verdicts.iter().position(|verdict| !verdict.permits()).unwrap_or(0);
-    let Some(item) = asked.items.get(deciding) else { return };
+    let Some(item) = judgement.denied_inside.as_ref().or_else(|| asked.items.get(deciding)) else { return };
     record.action = Some(item.action.entity());
     record.target = Some(item.target.entity());
     record.path = item.target.http_template().map(str::to_owned);
@@ -178,9 +179,9 @@ fn add_asked(record: &mut DecisionRecord, asked: &Asked, verdicts: &[Verdict], a
         let candidates: usize = verdicts.iter().map(Verdict::candidates).sum();
         record.candidates = u64::try_from(candidates).ok();
     }
-    if asked.batch {
-        record.items =
-            asked.items.iter().zip(verdicts).map(|(item, verdict)| item_record(item, verdict)).collect();
+    if asked.batch || !judgement.inner.is_empty() {
+        let items = asked.items.iter().zip(verdicts).map(|(item, verdict)| item_record(item, verdict));
+        record.items = items.chain(judgement.inner.iter().cloned()).collect();
     }
 }
 
@@ -234,7 +235,7 @@ fn add_issued(record: &mut ExchangeRecord, issued: &Issued) {
     record.expires_at = Some(issued.expires_at);
 }
 
-fn item_record(item: &Item, verdict: &Verdict) -> ItemRecord {
+pub(crate) fn item_record(item: &Item, verdict: &Verdict) -> ItemRecord {
     ItemRecord {
         principal: None,
         action: item.action.entity(),

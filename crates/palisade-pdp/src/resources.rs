@@ -9,7 +9,7 @@ use std::{
 
 use palisade_model::{
     Action, Audience, ExchangeName, IssuerName, Item, Properties, Reason, Refusal, ResourceName, Scope,
-    Scopes, Target, Timestamp,
+    Scopes, Target, Timestamp, ToolForms,
 };
 use palisade_policy::Kind;
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,8 @@ pub struct Resource {
     pub acr_values: Vec<String>,
     /// Ages of an authentication to offer in a step-up, laxest first.
     pub max_age: Vec<Duration>,
+    /// What is known of the form of calls of its tools.
+    pub tools: ToolForms,
     /// The route templates of an HTTP service.
     pub routes: Routes,
     /// MCP methods that may reach policy without a token.

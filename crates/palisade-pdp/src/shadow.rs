@@ -17,6 +17,7 @@ use crate::{
     Resource, Snapshot,
     askers::Asker,
     decide::Judgement,
+    inner,
     principal::Principal,
     question::{about, believed, circumstances},
 };
@@ -155,7 +156,9 @@ fn differences(job: &Job) -> Vec<Event> {
     let asker = Asker::new(&job.policies, &job.resource, &job.principal);
     let asking = job.policies.ask(&asker.subject, &job.circumstances);
     let differs = |(item, decided): &(Item, Reason)| {
-        let verdict = asking.about(&about(item, &job.resource));
+        let inner = inner::calls(&job.resource, item).unwrap_or_default();
+        let all = std::iter::once(item).chain(&inner).map(|call| asking.about(&about(call, &job.resource)));
+        let verdict = first_denial(all)?;
         (verdict.reason() != *decided).then(|| Event::ShadowDiffers {
             decision: job.decision,
             decided_at: job.at.to_string(),
@@ -169,6 +172,11 @@ fn differences(job: &Job) -> Vec<Event> {
         })
     };
     job.items.iter().filter_map(differs).collect()
+}
+
+/// The first verdict that denies, else the first.
+fn first_denial(verdicts: impl Iterator<Item = Verdict>) -> Option<Verdict> {
+    verdicts.reduce(|first, next| if first.permits() && !next.permits() { next } else { first })
 }
 
 impl std::fmt::Debug for Shadow {

@@ -3,12 +3,15 @@
 use std::{
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What a body fails with.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -44,18 +47,65 @@ impl Body {
     ///
     /// # Errors
     /// When it is larger, or fails.
-    pub async fn whole(mut self, most: usize) -> Result<Bytes, BoxError> {
+    pub async fn whole(self, most: usize) -> Result<Bytes, BoxError> {
+        let unbounded = |_| Ok(());
+        self.take(most, unbounded).await.map_err(BoxError::from)
+    }
+
+    /// The same, where there is room for it among others. The room is held with what is returned.
+    pub(crate) async fn whole_within(
+        self,
+        most: usize,
+        room: &Arc<Semaphore>,
+    ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), NotWhole> {
+        let mut held: Option<OwnedSemaphorePermit> = None;
+        let take_room = |bytes: usize| {
+            let bytes = u32::try_from(bytes).map_err(|_| NotWhole::NoRoom)?;
+            let more = Arc::clone(room).try_acquire_many_owned(bytes).map_err(|_| NotWhole::NoRoom)?;
+            match &mut held {
+                Some(held) => held.merge(more),
+                None => held = Some(more),
+            }
+            Ok(())
+        };
+        let bytes = self.take(most, take_room).await?;
+        Ok((bytes, held))
+    }
+
+    async fn take(
+        mut self,
+        most: usize,
+        mut room: impl FnMut(usize) -> Result<(), NotWhole>,
+    ) -> Result<Bytes, NotWhole> {
         let mut taken = BytesMut::new();
         while let Some(frame) = self.0.frame().await {
-            if let Ok(data) = frame?.into_data() {
+            if let Ok(data) = frame.map_err(NotWhole::Failed)?.into_data() {
                 if taken.len() + data.len() > most {
-                    return Err(format!("it is larger than {most} bytes").into());
+                    return Err(NotWhole::TooLarge(most));
                 }
+                room(data.len())?;
                 taken.extend_from_slice(&data);
             }
         }
         Ok(taken.freeze())
     }
+}
+
+/// Why a body was not taken in whole.
+#[derive(Debug, Error)]
+pub(crate) enum NotWhole {
+    /// It has more bytes than this.
+    #[error("it is larger than {0} bytes")]
+    TooLarge(usize),
+    /// It takes too long.
+    #[error("it takes too long")]
+    TooSlow,
+    /// Others take all the room.
+    #[error("there is no room for it now")]
+    NoRoom,
+    /// It broke off.
+    #[error(transparent)]
+    Failed(BoxError),
 }
 
 impl fmt::Debug for Body {

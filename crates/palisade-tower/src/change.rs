@@ -10,7 +10,10 @@ use palisade_mcp::Listing;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use crate::plan::Plan;
+use crate::{
+    plan::{Plan, Tasks},
+    tools::Tools,
+};
 
 /// The member of `_meta` that says which task a message belongs to (MCP 2025-11-25, tasks).
 const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
@@ -26,6 +29,8 @@ pub(crate) struct Change {
     /// What let the request by: whose answers they are.
     pub(crate) passage: Passage,
     pub(crate) plan: Plan,
+    /// Which tool made which task.
+    pub(crate) tools: Arc<Tools>,
 }
 
 /// Why an answer may not be told.
@@ -88,7 +93,7 @@ impl Change {
     fn may_concern(&self, message: &[u8]) -> bool {
         let holds = |what: &str| memchr::memmem::find(message, what.as_bytes()).is_some();
         // An escape could spell a member's name.
-        self.plan.has_lists() || (self.plan.tasks.is_some() && (holds("task") || holds("\\u")))
+        self.plan.has_lists() || (self.plan.has_tasks() && (holds("task") || holds("\\u")))
     }
 
     async fn change_one(&self, message: &mut Value) -> Result<bool, Withheld> {
@@ -126,7 +131,9 @@ impl Change {
 
     /// Binds the handles of tasks in a message.
     async fn bind(&self, message: &mut Value) -> Result<bool, Withheld> {
-        let Some(tool) = &self.plan.tasks else { return Ok(false) };
+        if !self.plan.has_tasks() {
+            return Ok(false);
+        }
         let mut changed = false;
         for part in ["result", "params"] {
             let Some(part) = message.get_mut(part).and_then(Value::as_object_mut) else { continue };
@@ -135,21 +142,30 @@ impl Change {
                 changed |= !tasks.is_empty();
                 tasks.clear();
             }
-            changed |= self.bind_in(part, tool).await?;
+            changed |= self.bind_in(part).await?;
             if let Some(Value::Object(task)) = part.get_mut("task") {
-                changed |= self.bind_in(task, tool).await?;
+                changed |= self.bind_in(task).await?;
             }
             let meta = part.get_mut("_meta").and_then(|meta| meta.get_mut(RELATED_TASK));
             if let Some(Value::Object(related)) = meta {
-                changed |= self.bind_in(related, tool).await?;
+                changed |= self.bind_in(related).await?;
             }
         }
         Ok(changed)
     }
 
-    async fn bind_in(&self, members: &mut Map<String, Value>, tool: &str) -> Result<bool, Withheld> {
+    async fn bind_in(&self, members: &mut Map<String, Value>) -> Result<bool, Withheld> {
         let Some(Value::String(id)) = members.get_mut("taskId") else { return Ok(false) };
-        let bind = Bind::task(self.resource.clone(), &self.passage, tool, id.clone());
+        let subject = self.passage.subject();
+        let tool = match &self.plan.tasks {
+            Tasks::Of(tool) => {
+                self.tools.note(subject, id, tool);
+                tool.clone()
+            }
+            Tasks::Any => self.tools.of(subject, id).ok_or(Withheld::Unbound)?,
+            Tasks::None => return Ok(false),
+        };
+        let bind = Bind::task(self.resource.clone(), &self.passage, &tool, id.clone());
         *id = self.point.bind(&bind).await.map_err(Withheld::NoAnswer)?.ok_or(Withheld::Unbound)?;
         Ok(true)
     }

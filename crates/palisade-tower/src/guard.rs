@@ -13,14 +13,19 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::P
 use http_body::Body as HttpBody;
 use palisade_client::{Bind, Check, Checked, Describe, GatewayPoint, Incoming, Passage};
 use palisade_model::DecisionId;
-use tokio::time::timeout;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use tower::{Layer, Service};
 
 use crate::{
     Body, BoxError, answer,
+    body::NotWhole,
     change::{Change, Withheld},
     plan::Plan,
     stream::{self, InForce, Lease},
+    tools::Tools,
 };
 
 /// What paths of metadata documents begin with (RFC 9728 section 3).
@@ -39,6 +44,9 @@ pub struct PalisadeLayer {
 pub struct Settings {
     /// The largest body of a request that is taken in, in bytes. `limits.body` of the service bounds what is decided on.
     pub body: usize,
+    /// How much of bodies that are still coming, or not yet decided on, is kept at once, in bytes; a request for which there is
+    /// no room is answered with 503. Whoever sends them has not shown any credential yet.
+    pub bodies: usize,
     /// How long a body may take to come.
     pub body_time: Duration,
     /// The largest answer, or event of a stream, that is taken in where it may have to be changed. What has not to be changed
@@ -48,7 +56,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { body: 1024 * 1024, body_time: Duration::from_secs(30), answer: 16 * 1024 * 1024 }
+        Self {
+            body: 1024 * 1024,
+            bodies: 256 * 1024 * 1024,
+            body_time: Duration::from_secs(30),
+            answer: 16 * 1024 * 1024,
+        }
     }
 }
 
@@ -71,6 +84,8 @@ struct Gate {
     resource: String,
     settings: Settings,
     in_force: Arc<InForce>,
+    tools: Arc<Tools>,
+    room: Arc<Semaphore>,
 }
 
 impl PalisadeLayer {
@@ -83,8 +98,9 @@ impl PalisadeLayer {
     /// The same with other bounds.
     #[must_use]
     pub fn with(point: Arc<dyn GatewayPoint>, resource: impl Into<String>, settings: Settings) -> Self {
-        let (resource, in_force) = (resource.into(), Arc::default());
-        Self { gate: Arc::new(Gate { point, resource, settings, in_force }) }
+        let room = Arc::new(Semaphore::new(settings.bodies.min(Semaphore::MAX_PERMITS)));
+        let (resource, in_force, tools) = (resource.into(), Arc::default(), Arc::default());
+        Self { gate: Arc::new(Gate { point, resource, settings, in_force, tools, room }) }
     }
 }
 
@@ -158,9 +174,13 @@ impl Gate {
             return Admission::Answer(Box::new(self.metadata(&parts).await));
         }
         let incoming = incoming(&parts);
-        let check = match self.take_in(body).await {
-            Some(body) => Check::new(self.resource.clone(), incoming, body),
-            None => Check::truncated(self.resource.clone(), incoming),
+        // The room is held until it is decided.
+        let (check, _room) = match self.take_in(body).await {
+            Ok((body, room)) => (Check::new(self.resource.clone(), incoming, body), room),
+            Err(NotWhole::NoRoom) => return Admission::Answer(Box::new(answer::outage())),
+            Err(NotWhole::TooLarge(_) | NotWhole::TooSlow | NotWhole::Failed(_)) => {
+                (Check::truncated(self.resource.clone(), incoming), None)
+            }
         };
         match self.point.check(&check).await {
             Ok(Checked::Answer(told)) => Admission::Answer(Box::new(answer::told(told))),
@@ -175,9 +195,10 @@ impl Gate {
         }
     }
 
-    /// The whole body, if it keeps the bounds.
-    async fn take_in(&self, body: Body) -> Option<Bytes> {
-        timeout(self.settings.body_time, body.whole(self.settings.body)).await.ok()?.ok()
+    /// The whole body, if it keeps the bounds, and its room among all of them.
+    async fn take_in(&self, body: Body) -> Result<(Bytes, Option<OwnedSemaphorePermit>), NotWhole> {
+        let whole = body.whole_within(self.settings.body, &self.room);
+        timeout(self.settings.body_time, whole).await.unwrap_or(Err(NotWhole::TooSlow))
     }
 
     async fn metadata(&self, parts: &Parts) -> Response<Body> {
@@ -209,6 +230,7 @@ impl Gate {
             request: check.request.clone(),
             passage: passage.clone(),
             plan,
+            tools: Arc::clone(&self.tools),
         });
         if change.is_some()
             && (is_stream || is_json)
@@ -221,7 +243,7 @@ impl Gate {
             make_private(response.headers_mut());
         }
         match change {
-            Some(change) if is_json && !change.plan.any_list => self.change_whole(response, &change).await,
+            Some(change) if is_json => self.change_whole(response, &change).await,
             change if is_stream => {
                 response.headers_mut().remove(header::CONTENT_LENGTH);
                 let lease = Lease {

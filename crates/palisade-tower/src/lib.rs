@@ -31,6 +31,7 @@ mod change;
 mod guard;
 mod plan;
 mod stream;
+mod tools;
 
 pub use body::{Body, BoxError};
 pub use guard::{Caller, ClientAddress, Guarded, PalisadeLayer, Settings};

@@ -18,8 +18,20 @@ pub(crate) struct Plan {
     pub(crate) lists: bool,
     /// A list may come although none was asked for: on a stream that repeats answers to earlier requests.
     pub(crate) any_list: bool,
-    /// Where an answer may hold handles of tasks: the tool that makes them, or nothing where it is not known.
-    pub(crate) tasks: Option<String>,
+    /// Which handles of tasks an answer may hold.
+    pub(crate) tasks: Tasks,
+}
+
+/// Whose tasks' handles may be in an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Tasks {
+    /// None are.
+    #[default]
+    None,
+    /// Those of the tool with this name, which may be empty where the handle of the request says none.
+    Of(String),
+    /// Those of any tool: which it is, is only known of tasks whose beginning was seen.
+    Any,
 }
 
 impl Plan {
@@ -35,7 +47,7 @@ impl Plan {
 
     /// The same for a stream that a client opens beside its requests.
     pub(crate) fn of_stream() -> Self {
-        Self { lists: false, any_list: true, tasks: Some(String::new()) }
+        Self { lists: false, any_list: true, tasks: Tasks::Any }
     }
 
     fn add(&mut self, message: &Value) {
@@ -44,16 +56,27 @@ impl Plan {
         self.lists |= Listing::of(method).is_some();
         let tool = || params.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
         match method {
-            "tools/call" if takes_tasks(params) => self.tasks = Some(tool()),
-            "subscriptions/listen" => self.tasks = Some(String::new()),
+            "tools/call" if takes_tasks(params) => self.add_tasks(Tasks::Of(tool())),
+            "subscriptions/listen" => self.add_tasks(Tasks::Any),
             _ if method.starts_with("tasks/") => {
                 // The handle that the client has says it, and was proven.
                 let bound = params.get("taskId").and_then(Value::as_str).unwrap_or_default();
                 let handle = palisade_model::Handle::parse(palisade_model::HandleKind::Task, bound);
-                self.tasks = Some(handle.map(|handle| handle.tool).unwrap_or_default());
+                self.add_tasks(Tasks::Of(handle.map(|handle| handle.tool).unwrap_or_default()));
             }
             _ => {}
         }
+    }
+
+    /// In a batch nothing says whose the tasks in an answer are.
+    fn add_tasks(&mut self, tasks: Tasks) {
+        let is_same = self.tasks == Tasks::None || self.tasks == tasks;
+        self.tasks = if is_same { tasks } else { Tasks::Any };
+    }
+
+    /// Whether handles of tasks may come.
+    pub(crate) fn has_tasks(&self) -> bool {
+        self.tasks != Tasks::None
     }
 
     /// Whether lists may come.
@@ -63,7 +86,7 @@ impl Plan {
 
     /// Whether nothing has to be changed.
     pub(crate) fn is_empty(&self) -> bool {
-        !self.has_lists() && self.tasks.is_none()
+        !self.has_lists() && !self.has_tasks()
     }
 }
 
@@ -97,9 +120,17 @@ mod tests {
     #[test]
     fn a_call_whose_client_takes_tasks_may_be_answered_with_one() {
         let call = |params: Value| plan(&json!({ "id": 1, "method": "tools/call", "params": params }));
-        assert_eq!(call(json!({ "name": "t", "task": {} })).tasks.as_deref(), Some("t"));
+        assert_eq!(call(json!({ "name": "t", "task": {} })).tasks, Tasks::Of("t".to_owned()));
         let meta = json!({ CAPABILITIES: { "extensions": { TASKS: {} } } });
-        assert_eq!(call(json!({ "name": "t", "_meta": meta })).tasks.as_deref(), Some("t"));
-        assert_eq!(call(json!({ "name": "t", "_meta": {} })).tasks, None);
+        assert_eq!(call(json!({ "name": "t", "_meta": meta })).tasks, Tasks::Of("t".to_owned()));
+        assert_eq!(call(json!({ "name": "t", "_meta": {} })).tasks, Tasks::None);
+    }
+
+    #[test]
+    fn of_two_tools_in_one_batch_nothing_says_whose_a_task_is() {
+        let call = |name: &str| json!({ "method": "tools/call", "id": name, "params": { "name": name, "task": {} } });
+        assert_eq!(plan(&json!([call("a"), call("a")])).tasks, Tasks::Of("a".to_owned()));
+        assert_eq!(plan(&json!([call("a"), call("b")])).tasks, Tasks::Any);
+        assert_eq!(plan(&json!([call("a"), call("b"), call("b")])).tasks, Tasks::Any);
     }
 }

@@ -51,14 +51,17 @@ impl Gateway {
         let configuration = format!(
             "policies: {{path: {}}}\nissuers:\n  corp: {{issuer: \"{}\", network: {{private: true}}}}\ngateway:\n  address: \
              127.0.0.1:{port}\n  upstreams: {{tools: {upstream}}}\nresources:\n  tools:\n    identifier: \
-             http://127.0.0.1:{port}/tools\n    kind: mcp\n    issuers: [corp]\n    tools: {{catalog: {}}}\n    scopes: {{step_up: [\"files:delete\"]}}\n{more}",
+             http://127.0.0.1:{port}/tools\n    kind: mcp\n    issuers: [corp]\n    tools: {{catalog: {}, meta: {{run_tool: {{name: /tool, arguments: /with}}}}}}\n    scopes: {{step_up: [\"files:delete\"]}}\n{more}",
             folder.path().join("policies").display(),
             provider.issuer(),
             folder.path().join("tools.json").display(),
         );
         // Steps up only to what somebody lists.
-        fs::write(folder.path().join("tools.json"), json!({ "tools": [{ "name": "get-sum" }] }).to_string())
-            .unwrap();
+        let echo = json!({ "type": "object",
+            "properties": { "message": { "type": "string", "x-mcp-header": "Said" } } });
+        let tools = json!({ "tools": [{ "name": "get-sum" }, { "name": "run_tool" },
+            { "name": "echo", "inputSchema": echo }] });
+        fs::write(folder.path().join("tools.json"), tools.to_string()).unwrap();
         let palisade = Palisade::start(&configuration, "").await.unwrap();
         palisade.wait_for_readiness(200).await.unwrap();
         Self { palisade, folder, port }
@@ -106,9 +109,21 @@ impl Gateway {
     pub(super) async fn mirrored(
         &self,
         method: &str,
+        params: Value,
+        token: &str,
+        mirrors: (Option<&str>, Option<&str>),
+    ) -> Answer {
+        self.with_header(method, params, token, mirrors, None).await
+    }
+
+    /// The same with one header more.
+    pub(super) async fn with_header(
+        &self,
+        method: &str,
         mut params: Value,
         token: &str,
         (mirror, name): (Option<&str>, Option<&str>),
+        header: Option<(&str, &str)>,
     ) -> Answer {
         params["_meta"] = json!({ "io.modelcontextprotocol/protocolVersion": MODERN,
             "io.modelcontextprotocol/clientCapabilities": {} });
@@ -118,6 +133,9 @@ impl Gateway {
         }
         if let Some(name) = name {
             sent = sent.header("mcp-name", name);
+        }
+        if let Some((name, value)) = header {
+            sent = sent.header(name, value);
         }
         read(sent.body(request(method, params).to_string()).send().await.unwrap()).await
     }

@@ -162,6 +162,7 @@ pub(super) fn resource(name: &str, kind: Kind) -> Resource {
         },
         acr_values: Vec::new(),
         max_age: Vec::new(),
+        tools: Default::default(),
         routes: Routes::new(["/v1/orders/{id}"]).unwrap(),
         anonymous: BTreeSet::from(["initialize".to_owned()]),
         step_up: true,

@@ -17,6 +17,7 @@ fn resource(kind: Kind) -> Resource {
         scopes: ScopeSettings::default(),
         acr_values: Vec::new(),
         max_age: Vec::new(),
+        tools: Default::default(),
         routes: Routes::new(["/v1/orders/{id}"]).unwrap(),
         anonymous: BTreeSet::new(),
         step_up: true,

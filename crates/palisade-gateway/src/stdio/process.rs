@@ -40,6 +40,7 @@ pub(super) type Messages = mpsc::Receiver<Value>;
 /// A running process. It ends when nobody holds it any more.
 #[derive(Debug)]
 pub(super) struct Process {
+    owner: String,
     input: mpsc::Sender<Value>,
     state: Arc<Mutex<State>>,
     number: AtomicU64,
@@ -56,6 +57,15 @@ struct State {
     used: Option<Instant>,
 }
 
+impl State {
+    /// Whether a client waits for something: one that is gone does not.
+    fn is_waited_for(&self) -> bool {
+        let listener = self.listener.iter();
+        let mut clients = self.under_way.values().map(|request| &request.client).chain(listener);
+        clients.any(|client| !client.is_closed())
+    }
+}
+
 #[derive(Debug)]
 struct UnderWay {
     /// The id as the client sent it.
@@ -66,8 +76,12 @@ struct UnderWay {
 }
 
 impl Process {
-    /// Starts a process, which keeps its place until it ends.
-    pub(super) fn start(settings: &StdioSettings, place: OwnedSemaphorePermit) -> std::io::Result<Self> {
+    /// Starts a process of an owner, which keeps its place until it ends.
+    pub(super) fn start(
+        settings: &StdioSettings,
+        owner: &str,
+        place: OwnedSemaphorePermit,
+    ) -> std::io::Result<Self> {
         let (program, arguments) = settings.words.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
         let mut command = Command::new(program);
         command.args(arguments).env_clear();
@@ -83,7 +97,7 @@ impl Process {
         let (input, messages) = mpsc::channel(WAITING);
         let state = Arc::new(Mutex::new(State { used: Some(Instant::now()), ..State::default() }));
         tokio::spawn(run(child, stdin, stdout, messages, Arc::clone(&state), place));
-        Ok(Self { input, state, number: AtomicU64::new(1) })
+        Ok(Self { owner: owner.to_owned(), input, state, number: AtomicU64::new(1) })
     }
 
     /// Sends the messages of a client, and tells where their answers come, and how many there will be.
@@ -158,12 +172,20 @@ impl Process {
         lock(&self.state).ended
     }
 
+    /// Whether this owner started it.
+    pub(super) fn is_of(&self, owner: &str) -> bool {
+        self.owner == owner
+    }
+
+    /// Since when nobody has used it; nothing while somebody waits for it.
+    pub(super) fn unused_since(&self) -> Option<Instant> {
+        let state = lock(&self.state);
+        if state.is_waited_for() { None } else { state.used }
+    }
+
     /// Whether nobody has used it for so long, and nobody waits for it.
     pub(super) fn is_idle(&self, longest: Duration) -> bool {
-        let state = lock(&self.state);
-        let listened = state.listener.as_ref().is_some_and(|listener| !listener.is_closed());
-        let waits = !state.under_way.is_empty() || listened;
-        !waits && state.used.is_none_or(|used| used.elapsed() > longest)
+        self.unused_since().is_some_and(|used| used.elapsed() > longest)
     }
 }
 

@@ -25,6 +25,7 @@ fn files() -> Resource {
         scopes: ScopeSettings { initial: vec![scope("files:read")], ..ScopeSettings::default() },
         acr_values: Vec::new(),
         max_age: Vec::new(),
+        tools: Default::default(),
         routes: Routes::default(),
         anonymous: BTreeSet::new(),
         step_up: true,

@@ -25,6 +25,7 @@ fn resource(implies: &[(&str, &str)]) -> Arc<Resource> {
         scopes: ScopeSettings { implies, ..ScopeSettings::default() },
         acr_values: Vec::new(),
         max_age: Vec::new(),
+        tools: Default::default(),
         routes: Routes::default(),
         anonymous: BTreeSet::new(),
         step_up: true,

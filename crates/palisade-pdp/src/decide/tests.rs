@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use palisade_audit::{AuditSettings, Durability, Event, OnFull, Record, query};
 use palisade_model::{
-    Action, Asked, Credential, ManualClock, PolicyRevision, RawToken, ResourceName, Surface, Target,
+    Action, Arguments, Asked, Credential, InnerCall, ManualClock, PolicyRevision, RawToken, ResourceName,
+    Surface, Target, ToolForm,
 };
 use palisade_policy::{OnError, Policies, SourceFile, Sources, Tool, World, WorldResource};
 use palisade_token::{IssuerSettings, KeySource, Verifier};
@@ -20,6 +21,7 @@ use crate::{
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_700_000_000);
 const POLICIES: &str = r#"
 @id("open") permit (principal, action in Mcp::Action::"tools/call", resource == Mcp::Tool::"files/open");
+@id("any") permit (principal, action in Mcp::Action::"tools/call", resource == Mcp::Tool::"files/any");
 @id("never") forbid (principal, action in Mcp::Action::"tools/call", resource == Mcp::Tool::"files/shut");
 "#;
 
@@ -54,7 +56,7 @@ impl Setup {
             name: name.clone(),
             kind: Kind::Mcp,
             identifier: "https://files.example.com".to_owned(),
-            tools: vec![tool("open"), tool("shut")],
+            tools: vec![tool("open"), tool("shut"), tool("any")],
             routes: Vec::new(),
         };
         let world = World { resources: vec![world], ..World::default() };
@@ -62,6 +64,8 @@ impl Setup {
             let sources = Sources { policies: vec![SourceFile::new("p.cedar", text)], ..Sources::default() };
             Policies::load(&sources, &world, OnError::Forbid).unwrap()
         };
+        let (name_at, arguments) = ("/tool".to_owned(), Some("/with".to_owned()));
+        let form = ToolForm { calls: Some(InnerCall { name: name_at, arguments }), ..ToolForm::default() };
         let resource = Resource {
             name,
             identifier: "https://files.example.com".to_owned(),
@@ -73,6 +77,7 @@ impl Setup {
             scopes: ScopeSettings::default(),
             acr_values: Vec::new(),
             max_age: Vec::new(),
+            tools: std::collections::BTreeMap::from([("any".to_owned(), form)]),
             routes: Routes::default(),
             anonymous: BTreeSet::from(["tools/call".to_owned()]),
             step_up: true,
@@ -484,4 +489,49 @@ async fn a_search_without_its_record_has_no_answer() {
     assert_eq!(refused(&unable, &request_of_it, long).await, Reason::PepNotAllowed);
     pdp.audit().shutdown().await;
     assert_eq!(refused(&pdp, &request, long).await, Reason::AuditUnavailable);
+}
+
+#[tokio::test]
+async fn a_tool_that_calls_another_is_decided_on_as_the_call_of_both() {
+    let setup = Setup::new();
+    let pdp = setup.pdp();
+    let with = |arguments: serde_json::Value| {
+        let mut request = request(&["any"]);
+        let item = &mut request.asked.as_mut().unwrap().items[0];
+        item.arguments = Some(Arguments::from_json(&arguments).unwrap());
+        request
+    };
+    let nested = |depth: usize| {
+        let innermost = serde_json::json!({ "tool": "open" });
+        (1..depth).fold(innermost, |inner, _| serde_json::json!({ "tool": "any", "with": inner }))
+    };
+    for (arguments, reason) in [
+        (serde_json::json!({ "tool": "open" }), Reason::Permitted),
+        (serde_json::json!({ "tool": "open", "with": "{\"a\":1}" }), Reason::Permitted),
+        (serde_json::json!({ "tool": "shut" }), Reason::Forbidden),
+        (serde_json::json!({ "tool": "other" }), Reason::NoPermit),
+        (serde_json::json!({ "tool": "any", "with": { "tool": "shut" } }), Reason::Forbidden),
+        (nested(4), Reason::Permitted),
+        (nested(5), Reason::ArgumentsInvalid),
+        (serde_json::json!({}), Reason::ArgumentsInvalid),
+        (serde_json::json!({ "tool": 1 }), Reason::ArgumentsInvalid),
+        (serde_json::json!({ "tool": "" }), Reason::ArgumentsInvalid),
+        (serde_json::json!({ "tool": "open", "with": 1 }), Reason::ArgumentsInvalid),
+        (serde_json::json!({ "tool": "open", "with": "no JSON" }), Reason::ArgumentsInvalid),
+        (serde_json::json!({ "tool": "open", "with": "{\"a\":1,\"a\":2}" }), Reason::ArgumentsInvalid),
+    ] {
+        let (decision, findings) =
+            pdp.decide_and_explain(&pdp.snapshot(), &with(arguments.clone()), Duration::MAX).await;
+        let (permitted, told) = match &decision {
+            Decision::Permit(_) => (true, Reason::Permitted),
+            Decision::Observed(_) => panic!("{arguments}"),
+            Decision::Deny(denial) => (false, denial.reason),
+        };
+        assert_eq!(told, reason, "{arguments}");
+        let let_by = findings.items().any(|item| item.outcome == ItemOutcome::Permit);
+        assert_eq!(let_by, permitted, "{arguments}");
+    }
+    // Arguments that nobody has read say nothing of the call inside.
+    let Decision::Deny(denial) = pdp.decide(&pdp.snapshot(), &request(&["any"])).await else { panic!() };
+    assert_eq!(denial.reason, Reason::ArgumentsInvalid);
 }

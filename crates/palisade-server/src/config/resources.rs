@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::http::HeaderName;
 
-use palisade_model::{IssuerName, ResourceName, Timestamp};
+use palisade_model::{IssuerName, Mirrored, ResourceName, Timestamp, ToolForms};
 use palisade_pdp::{
     DenialForm, Kind, Metadata, Place, Resource, Resources, Routes, ScopeSettings, StaticHeader,
     UpstreamToken, location,
@@ -37,8 +37,9 @@ impl Builder<'_> {
             let Some(own) = self.config.resources.get(&name) else { continue };
             let merged = with_defaults(own, &self.config.defaults);
             let before = self.problems.len();
-            let Some((resource, places)) = self.resource(&name, &merged) else { continue };
+            let Some((mut resource, places)) = self.resource(&name, &merged) else { continue };
             let tools = self.tools(&name, &merged, resource.kind);
+            resource.tools = self.tool_forms(&name, &merged, &tools);
             world.push(WorldResource {
                 name: name.clone(),
                 kind: resource.kind,
@@ -112,6 +113,7 @@ impl Builder<'_> {
             acr_values: own.acr_values.clone().unwrap_or_default(),
             max_age: own.max_age.iter().flatten().map(|age| age.0).collect(),
             routes: routes.ok()?,
+            tools: ToolForms::default(),
             anonymous: own.anonymous.iter().flatten().cloned().collect(),
             step_up: own.step_up != Some(Switch::Off),
             list: own.list.unwrap_or_default(),
@@ -285,7 +287,7 @@ impl Builder<'_> {
     fn tools(&mut self, name: &ResourceName, own: &types::Resource, kind: Kind) -> Vec<Tool> {
         let configured = own.tools.clone().unwrap_or_default();
         if kind != Kind::Mcp {
-            if configured.catalog.is_some() || !configured.typed.is_empty() {
+            if configured.catalog.is_some() || !configured.typed.is_empty() || !configured.meta.is_empty() {
                 self.problem(format!("resources.{name}.tools: only for kind mcp"));
             }
             return Vec::new();
@@ -315,6 +317,31 @@ impl Builder<'_> {
             diagnostics.iter().for_each(|diagnostic| self.problem(diagnostic.to_string()));
             Vec::new()
         })
+    }
+
+    /// What the catalogue and the configuration say of the form of calls.
+    fn tool_forms(&mut self, name: &ResourceName, own: &types::Resource, tools: &[Tool]) -> ToolForms {
+        let mut forms = ToolForms::new();
+        for tool in tools {
+            let mirrored = tool.input_schema.as_ref().map(Mirrored::of_schema).unwrap_or_default();
+            if !mirrored.is_empty() {
+                forms.entry(tool.name.clone()).or_default().mirrored = mirrored;
+            }
+        }
+        for (tool, calls) in own.tools.iter().flat_map(|tools| &tools.meta) {
+            let pointers = std::iter::once(&calls.name).chain(&calls.arguments);
+            if let Some(wrong) = pointers.into_iter().find(|pointer| !pointer.starts_with('/')) {
+                self.problem(format!(
+                    "resources.{name}.tools.meta.{tool}: `{wrong}` is no JSON pointer: write `/name` for the member `name` \
+                     of the tool's arguments"
+                ));
+            }
+            if !tools.is_empty() && !tools.iter().any(|known| known.name == *tool) {
+                self.problem(format!("resources.{name}.tools.meta.{tool}: the catalogue has no such tool"));
+            }
+            forms.entry(tool.clone()).or_default().calls = Some(calls.clone());
+        }
+        forms
     }
 }
 

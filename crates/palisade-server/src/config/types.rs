@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use palisade_audit::{Durability, OnFull};
 use palisade_exchange::{Provider, ResultCheck, SecretIn, TokenType};
-use palisade_model::{ExchangeName, IssuerName, PepName, ResourceName, Scope, Surface};
+use palisade_model::{ExchangeName, InnerCall, IssuerName, PepName, ResourceName, Scope, Surface};
 use palisade_pdp::{ClientIp, DenialForm, Kind, ListMode, RequestFrom, ResourceFrom};
 use palisade_policy::OnError;
 use palisade_token::{Algorithm, GroupsOverage, Profile};
@@ -675,6 +675,10 @@ pub struct Tools {
     pub catalog: Option<PathBuf>,
     /// The tools of the catalogue whose arguments policies see with names and types, as `context.input`.
     pub typed: Vec<String>,
+    /// The tools that call another tool of the same server, and where their arguments say which, as JSON pointers: policies are
+    /// asked about the other call, too. For `{"name": "delete_file", "arguments": {..}}`:
+    /// `{call_tool: {name: /name, arguments: /arguments}}`.
+    pub meta: BTreeMap<String, InnerCall>,
 }
 
 /// Which browsers may read a resource's answers.

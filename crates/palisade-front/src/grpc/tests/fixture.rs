@@ -241,6 +241,7 @@ pub(crate) fn resource(name: &str) -> Resource {
         },
         acr_values: vec!["urn:example:mfa".to_owned()],
         max_age: Vec::new(),
+        tools: Default::default(),
         routes: Routes::new(["/v1/orders/{id}"]).unwrap(),
         anonymous: BTreeSet::from(["initialize".to_owned()]),
         step_up: name != "watched",
