@@ -474,8 +474,9 @@ async fn a_search_without_its_record_has_no_answer() {
     let (pdp, request) = search(&setup);
     let found = pdp.search(&pdp.snapshot(), &request, long).await;
     let crate::Searched::Found(page) = found else { panic!("{found:?}") };
-    let tool = Target { type_name: "Mcp::Tool".to_owned(), id: "files/open".to_owned() };
-    assert_eq!((page.results, page.next), (crate::Results::Targets(vec![tool]), None));
+    let tool = |id: &str| Target { type_name: "Mcp::Tool".to_owned(), id: id.to_owned() };
+    let both = vec![tool("files/any"), tool("files/open")];
+    assert_eq!((page.results, page.next), (crate::Results::Targets(both), None));
     let refused = async |pdp: &Pdp, request: &crate::SearchRequest, patience| match pdp
         .search(&pdp.snapshot(), request, patience)
         .await
