@@ -72,6 +72,8 @@ struct Account {
     scopes: Scopes,
     /// Whether policy denials are let by.
     observed: bool,
+    /// Whether the list itself is denied.
+    denied: bool,
     exhausted: usize,
 }
 
@@ -124,7 +126,8 @@ impl Pdp {
         account.observed = resource.observe_until.is_some_and(|until| now < until);
         for item in &asked.items {
             let verdict = question.asking.about(&about(item, &resource));
-            if !verdict.permits() && !account.observed {
+            account.denied |= !verdict.permits();
+            if account.denied && !account.observed {
                 return Err(Refusal::new(verdict.reason(), "the policies do not permit the list itself"));
             }
         }
@@ -229,7 +232,7 @@ fn record_of(
         }
         Ok(shown) => {
             let count = shown.iter().filter(|shown| **shown).count();
-            let (decision, reason) = match account.observed && count < shown.len() {
+            let (decision, reason) = match account.observed && (account.denied || count < shown.len()) {
                 true => (Recorded::Observed, Reason::Observed),
                 false => (Recorded::Permit, Reason::Permitted),
             };
