@@ -21,6 +21,7 @@ mod failures;
 mod gateway;
 mod http_routes;
 mod import;
+mod limits;
 mod own_api;
 mod peers_contracts;
 mod peps;

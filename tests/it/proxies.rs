@@ -259,7 +259,7 @@ fn configuration(files: &TempDir, issuer: &str, credential: &[&str]) -> String {
     }
     format!(
         "policies: {{path: \"{}\"}}\npeps:\n{peps}issuers:\n  corp: {{issuer: \"{issuer}\", network: {{private: true}}}}\ndefaults: \
-         {{issuers: [corp]{upstream_token}}}\nresources:\n  orders:\n    identifier: https://{HOST}/orders\n    kind: http\n    routes: [\"/orders\", \
+         {{issuers: [corp], rate_limits: off{upstream_token}}}\nresources:\n  orders:\n    identifier: https://{HOST}/orders\n    kind: http\n    routes: [\"/orders\", \
          \"/orders/{{id}}\"]\n    scopes: {{initial: [\"orders:read\"], step_up: [\"orders:read\", \"orders:write\"]}}\n  files:\n    \
          identifier: https://{HOST}/files\n    kind: mcp\n    tools: {{catalog: \"{}\"}}\n    scopes: {{initial: [\"files:read\"], step_up: \
          [\"files:read\", \"files:delete\"]}}\n",

@@ -18,7 +18,7 @@ issuers:
     issuer: {issuer}
     network: {{private: true}}
     claims: {{roles: ["{ROLES}"], groups: [groups], tenant: tenant, tags: [mcp_allowed_tools, teams]}}
-defaults: {{kind: mcp, issuers: [corp]}}
+defaults: {{kind: mcp, issuers: [corp], rate_limits: off}}
 resources:
   demo:
     identifier: https://mcp.example.com/demo

@@ -16,16 +16,27 @@ pub(crate) struct Answer {
     pub(crate) body: String,
     /// The decision that the answer is about, where there is one.
     pub(crate) decision: Option<DecisionId>,
+    /// In how many seconds to come back, where the status says to.
+    pub(crate) retry_after: u64,
 }
 
 impl Answer {
     pub(crate) fn of(body: String, decision: Option<DecisionId>) -> Self {
-        Self { status: 200, body, decision }
+        Self { status: 200, body, decision, retry_after: 1 }
     }
 
     /// No decision, and why. The API wants a string for a body.
     pub(crate) fn error(status: u16, message: &str, decision: Option<DecisionId>) -> Self {
-        Self { status, body: Value::from(message).to_string(), decision }
+        Self { status, body: Value::from(message).to_string(), decision, retry_after: 1 }
+    }
+
+    /// The same, with when to come back as a denial knows it.
+    pub(crate) fn of_denial(status: u16, message: &str, decision: &Decision) -> Self {
+        let retry_after = match decision {
+            Decision::Deny(denial) => denial.retry_after_seconds(),
+            Decision::Permit(_) | Decision::Observed(_) => 1,
+        };
+        Self { retry_after, ..Self::error(status, message, Some(decision.id())) }
     }
 
     /// This service failed.

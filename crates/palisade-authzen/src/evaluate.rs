@@ -97,7 +97,7 @@ impl<'a> Desk<'a> {
         let (decision, findings) = self.decide(&self.question(&evaluation)).await;
         let id = Some(decision.id());
         match encode::trouble(decision.reason()) {
-            Some((status, words)) => Answer::error(status, words, id),
+            Some((status, words)) => Answer::of_denial(status, words, &decision),
             None => Answer::of(encode::decided(&decision, &findings).to_string(), id),
         }
     }

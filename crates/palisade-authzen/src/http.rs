@@ -180,7 +180,7 @@ impl Call {
                 headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
             }
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(answer.retry_after));
             }
             _other => {}
         }

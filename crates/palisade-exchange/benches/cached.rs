@@ -217,6 +217,7 @@ fn decision_point(key: &Ed25519KeyPair, provider: &str, log: &std::path::Path) -
             sts: None,
             askers: Askers::default(),
             handle_keys: Default::default(),
+            shared_counts: None,
         },
         audit: AuditLog::open(settings, Arc::clone(&clock))?,
         clock,
@@ -303,6 +304,7 @@ fn resource(name: &str, upstream_token: UpstreamToken) -> Result<Resource, Failu
         cors_origins: BTreeSet::new(),
         upstream_token,
         observe_until: None,
+        rate_limits: Default::default(),
         identifier,
     })
 }

@@ -16,6 +16,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use futures::future::join_all;
 use palisade_model::Timestamp;
 use palisade_pdp::{Issued, Order};
+use palisade_redis::Server;
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout},
@@ -25,15 +26,10 @@ use crate::{
     ExchangeSettings, check,
     key::Key,
     metrics::{Metrics, Shared as Found},
-    shared::{
-        redis::Server,
-        seal::{Kept, Seal, SharedKey},
-    },
+    shared::seal::{Kept, Seal, SharedKey},
     store,
 };
 
-mod bounded;
-mod redis;
 pub mod seal;
 
 /// The longest value that is read: a token is at most as long as an answer of a provider.
@@ -43,7 +39,7 @@ const SKEW: Duration = Duration::from_secs(5);
 /// The most tokens that are being handed on.
 const MOST_WRITES: usize = 64;
 /// The longest that the timeout can be.
-pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(1);
+pub const LONGEST_TIMEOUT: Duration = Server::LONGEST_TIMEOUT;
 
 /// Where the tokens of several replicas are. Nothing prints its keys, nor the password in its URL.
 pub struct SharedStore {

@@ -78,6 +78,8 @@ struct Outcome {
     /// The error code that a client may be told.
     reason: Option<String>,
     decision: Option<DecisionId>,
+    /// In how many seconds to come back, where the status says to.
+    retry_after: u64,
 }
 
 /// Whether this path is an entry of one of the contracts.
@@ -105,6 +107,9 @@ async fn answer(pdp: Arc<Pdp>, contract: Contract, request: Request) -> Response
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if matches!(outcome.status, 429 | 503) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(outcome.retry_after));
+    }
     if let Some(id) = outcome.decision.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
         headers.insert(DECISION_ID, id);
     }
@@ -241,17 +246,19 @@ impl Outcome {
         };
         let body: Value = serde_json::from_str(&told.body).unwrap_or_default();
         let reason = body.get("error").and_then(Value::as_str).map(str::to_owned);
-        Self { status, yes: false, reason, decision: Some(denial.id) }
+        let retry_after = denial.retry_after_seconds();
+        Self { status, yes: false, reason, decision: Some(denial.id), retry_after }
     }
 
     /// INVARIANT: the only place that says yes.
     fn let_by(id: DecisionId) -> Self {
-        Self { status: 200, yes: true, reason: None, decision: Some(id) }
+        Self { status: 200, yes: true, reason: None, decision: Some(id), retry_after: 1 }
     }
 
     /// No decision: the service itself failed.
     fn outage() -> Self {
-        Self { status: 503, yes: false, reason: Some("temporarily_unavailable".to_owned()), decision: None }
+        let reason = Some("temporarily_unavailable".to_owned());
+        Self { status: 503, yes: false, reason, decision: None, retry_after: 1 }
     }
 }
 

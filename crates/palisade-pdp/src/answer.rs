@@ -128,8 +128,7 @@ pub fn http(denial: &Denial, origin: Option<&str>) -> Answer {
     let mut headers = vec![("content-type", "application/json".to_owned())];
     headers.extend(always(denial.id, denial.resource.as_deref(), origin));
     if matches!(form, Form::TooMany | Form::Unavailable) {
-        let seconds = denial.retry_after.map_or(1, |after| after.as_millis().div_ceil(1_000).max(1));
-        headers.push(("retry-after", seconds.to_string()));
+        headers.push(("retry-after", denial.retry_after_seconds().to_string()));
     }
     if let Some(resource) = &denial.resource
         && let Some(challenge) = challenge(form, resource, &denial.remedy, description)

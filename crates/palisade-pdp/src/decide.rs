@@ -1,7 +1,7 @@
 //! From a question to a recorded decision.
 //!
 //! The order of the steps is the order of what a caller may learn. Who calls us comes first, then which resource is
-//! meant, since only a known resource may challenge; then who asks, before anything of the request is judged, so that
+//! meant, since only a known resource may challenge; then who asks, and whether they have asked too much, before anything of the request is judged, so that
 //! a stranger learns nothing of bodies, targets or policies; then what is asked; then the policies; then the exchange of
 //! the token, where the call leaves with one, and the policies about that before anybody is asked for it. The record comes
 //! last and before the answer: a permit without its receipt cannot be built.
@@ -20,6 +20,7 @@ use std::{
 use arc_swap::ArcSwap;
 use futures::FutureExt;
 use palisade_audit::{AuditLog, AuditReceipt, DecisionRecord, ExchangeRecord, ItemRecord};
+use palisade_limits::Limiter;
 use palisade_model::{
     AccessRequest, Asked, Clock, Credential, DecisionId, Item, Reason, Refusal, Scopes, Surface, Timestamp,
 };
@@ -36,6 +37,7 @@ use crate::{
     decision::Grant,
     exchange::{Asking, Outcome as Issuing, Step, leaves},
     handles, inner,
+    limits::{Gauge, Reached},
     metrics::Metrics,
     principal::{self, Principal},
     question::{Question, about, believed, circumstances, fits_catalogue, permitted_resource, readable},
@@ -57,6 +59,8 @@ pub struct Pdp {
     issuing: Semaphore,
     most_concurrent: usize,
     challenges: Challenges,
+    /// Outlives snapshots: what was drawn is drawn, whatever is reloaded.
+    limiter: Limiter,
     metrics: Metrics,
     shadow: Shadow,
     /// Bounds the requests that wait for providers of exchanges.
@@ -102,6 +106,8 @@ pub(crate) struct Judgement {
     pub(crate) exchange: Option<Issuing>,
     /// What is to be recorded of it. The record of the decision takes it.
     pub(crate) exchange_record: Option<Box<ExchangeRecord>>,
+    /// The limit that it is denied for.
+    pub(crate) reached: Option<Reached>,
     /// Whether the steps came to their end before the deadline.
     pub(crate) in_time: bool,
 }
@@ -132,6 +138,7 @@ impl Pdp {
             most_concurrent: settings.most_concurrent,
             waiting: Semaphore::new((settings.most_concurrent / 2).max(1)),
             challenges: Challenges::new(),
+            limiter: Limiter::default(),
             metrics: Metrics::new(),
             unrecorded: AtomicBool::new(false),
         }
@@ -279,14 +286,22 @@ impl Pdp {
         let request = asking.request;
         let resource = permitted_resource(snapshot, request)?;
         judgement.resource = Some(Arc::clone(&resource));
-        let wanted = asking.wanted(snapshot, &resource)?;
         // Who waits for a provider is known; until then nobody waits longer than for any other decision.
         let soon = deadline.min(Instant::now() + snapshot.limits.deadline);
+        let limiter = &self.limiter;
+        let gauge = Gauge { limiter, snapshot, resource: &resource, request, now, deadline: soon };
+        gauge.unblocked().await.map_err(|reached| judgement.reach(reached))?;
+        let wanted = asking.wanted(snapshot, &resource)?;
         let authenticated = principal::authenticate(snapshot, &resource, request, now);
-        let principal = timeout_at(soon, authenticated).await.unwrap_or_else(|_elapsed| Err(too_late()))?;
+        let authenticated = timeout_at(soon, authenticated).await.unwrap_or_else(|_elapsed| Err(too_late()));
+        if let Err(refusal) = &authenticated {
+            gauge.note(refusal).await;
+        }
+        let principal = authenticated?;
         let asker = snapshot.askers.get(&snapshot.policies, &resource, &principal);
         judgement.scopes.clone_from(&asker.scopes);
         judgement.principal = Some(principal.clone());
+        gauge.draw(&principal).await.map_err(|reached| judgement.reach(reached))?;
         handles::are_of(snapshot, &self.audit, request, &principal.subject().entity())?;
         let asked = believed(snapshot, request, readable(request, snapshot.limits.batch)?);
         fits_catalogue(snapshot, &asked)?;
@@ -544,7 +559,10 @@ fn denial(id: DecisionId, reason: Reason, request: &AccessRequest, judgement: &J
         reason,
         resource: judgement.resource.clone(),
         remedy: claims.map_or_else(|| judgement.remedy.clone(), |claims| Remedy::Claims(claims.clone())),
-        retry_after: failure.and_then(|failure| failure.retry_after),
+        retry_after: match judgement.reached {
+            Some(reached) => Some(reached.wait),
+            None => failure.and_then(|failure| failure.retry_after),
+        },
         policy_code: judgement.verdicts.iter().find_map(|verdict| verdict.policy_code().map(str::to_owned)),
         replies: asked.map(|asked| asked.items.iter().map(reply).collect()).unwrap_or_default(),
         batch: asked.is_some_and(|asked| asked.batch),
@@ -589,8 +607,15 @@ impl Judgement {
             remedy: Remedy::None,
             exchange: None,
             exchange_record: None,
+            reached: None,
             in_time: false,
         }
+    }
+
+    /// Notes the limit that was reached, and what the request is refused with.
+    fn reach(&mut self, reached: Reached) -> Refusal {
+        self.reached = Some(reached);
+        reached.refusal()
     }
 
     pub(crate) fn refuse(&mut self, refusal: Refusal) {

@@ -161,6 +161,15 @@ pub struct Denial {
     pub batch: bool,
 }
 
+impl Denial {
+    /// In how many seconds to come back: when that is known, else soon.
+    #[must_use]
+    pub fn retry_after_seconds(&self) -> u64 {
+        let seconds = self.retry_after.map_or(1, |after| after.as_millis().div_ceil(1_000));
+        u64::try_from(seconds).unwrap_or(u64::MAX).max(1)
+    }
+}
+
 /// A JSON-RPC message of the request that an answer may have to address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {

@@ -18,6 +18,7 @@ mod exchange;
 mod findings;
 mod handles;
 mod inner;
+mod limits;
 mod list;
 pub mod location;
 mod metrics;
@@ -44,7 +45,9 @@ pub use exchange::{
 };
 pub use findings::{Finding, Findings, ItemOutcome};
 pub use handles::HandleKeys;
+pub use limits::{RateLimits, Rates};
 pub use list::{ListMode, ListRequest, Listed, MOST_ENTRIES};
+pub use palisade_limits::{Block, Budget, SharedCounts};
 pub use palisade_policy::Kind;
 pub use peps::{Caller, ClientIp, Pep, PepAuth, Peps, RequestFrom, ResourceFrom, TokenClient};
 pub use resources::{

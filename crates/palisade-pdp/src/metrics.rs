@@ -20,6 +20,7 @@ pub(crate) struct Metrics {
     auth_failure: Counter<u64>,
     tool_invocations: Counter<u64>,
     step_up_exhausted: Counter<u64>,
+    rate_limited: Counter<u64>,
 }
 
 /// Upper bounds of the duration histogram, in seconds.
@@ -56,6 +57,10 @@ impl Metrics {
                 .u64_counter("palisade_step_up_exhausted_total")
                 .with_description("Searches for a step-up that ended at a bound")
                 .build(),
+            rate_limited: meter
+                .u64_counter("mcp_rate_limit_hit_total")
+                .with_description("Requests that were refused because a limit was reached, by limit")
+                .build(),
         }
     }
 
@@ -89,7 +94,8 @@ impl Metrics {
         self.duration.record(duration.as_secs_f64(), &[surface.clone(), outcome.clone()]);
         let resource = judgement.resource.as_ref().map_or("other", |resource| resource.name.as_str());
         let resource = KeyValue::new("resource", resource.to_owned());
-        self.decisions.add(1, &[surface, resource, outcome, KeyValue::new("reason", reason.as_str())]);
+        let labels = [surface, resource.clone(), outcome, KeyValue::new("reason", reason.as_str())];
+        self.decisions.add(1, &labels);
         match &judgement.principal {
             Some(principal) if principal.authority().is_some() => self.auth_success.add(1, &[]),
             Some(_) => {}
@@ -97,6 +103,10 @@ impl Metrics {
                 self.auth_failure.add(1, &[KeyValue::new("reason", reason.as_str())]);
             }
             None => {}
+        }
+        if let Some(reached) = judgement.reached {
+            let limit = KeyValue::new("limit", reached.limit.as_str());
+            self.rate_limited.add(1, &[resource.clone(), limit]);
         }
         if matches!(decision, Decision::Permit(_)) {
             self.count_tools(snapshot, request);

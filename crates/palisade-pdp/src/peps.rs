@@ -30,6 +30,8 @@ pub struct Pep {
     pub resource_from: ResourceFrom,
     /// Where the client's address is read from.
     pub client_ip: ClientIp,
+    /// Whether it is trusted so far in a client's address that it can be blocked.
+    pub vouches: bool,
     /// Where its HTTP checks say what the client's request is.
     pub request_from: RequestFrom,
     /// Whether `envoy.filters.http.mcp` metadata of its calls is believed.
@@ -114,6 +116,7 @@ impl Pep {
             resources: None,
             resource_from: ResourceFrom::Either,
             client_ip: ClientIp::Source,
+            vouches: true,
             request_from: RequestFrom::Call,
             mcp_metadata: false,
             asserts: BTreeSet::new(),

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::{ListMode, routes::Routes};
+use crate::{ListMode, RateLimits, routes::Routes};
 
 /// One protected resource.
 #[derive(Debug)]
@@ -59,6 +59,8 @@ pub struct Resource {
     pub upstream_token: UpstreamToken,
     /// Until when policy denials are recorded and let by.
     pub observe_until: Option<Timestamp>,
+    /// How much may be asked of it.
+    pub rate_limits: RateLimits,
 }
 
 /// Everything an RFC 9728 document says, and where it is.

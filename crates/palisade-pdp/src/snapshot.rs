@@ -6,7 +6,7 @@ use palisade_model::PolicyRevision;
 use palisade_policy::Policies;
 use palisade_token::Verifier;
 
-use crate::{Askers, Exchanges, HandleKeys, Peps, Resources, Sts};
+use crate::{Askers, Exchanges, HandleKeys, Peps, Resources, SharedCounts, Sts};
 
 /// One configuration with its policies, schema, entities, catalogues and issuers, under one revision. A request uses
 /// one snapshot from start to end.
@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub limits: Limits,
     /// The keys that bind handles of servers to subjects.
     pub handle_keys: Arc<HandleKeys>,
+    /// Where replicas count together how much is asked; nothing where each counts for itself.
+    pub shared_counts: Option<Arc<SharedCounts>>,
     /// What has been prepared of those who ask; empty in a new snapshot.
     pub askers: Askers,
 }

@@ -163,6 +163,7 @@ fn operator<'a>(exchanges: impl Iterator<Item = &'a ExchangeName>) -> Option<Pep
         resources: None,
         resource_from: ResourceFrom::Route,
         client_ip: ClientIp::Source,
+        vouches: false,
         request_from: RequestFrom::Call,
         mcp_metadata: false,
         asserts: BTreeSet::new(),

@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
+use http::StatusCode;
 use http_body_util::BodyExt;
 use palisade_client::{Check, Checked, Describe, GatewayPoint};
 use palisade_mcp::sse::{self, Events};
@@ -100,7 +101,10 @@ impl Lease {
                 self.revision = passage.policy_revision().cloned();
                 false
             }
-            Ok(Checked::Answer(told)) => told.status != http::StatusCode::SERVICE_UNAVAILABLE,
+            // Too many requests, as an outage, are no word of the policies.
+            Ok(Checked::Answer(told)) => {
+                !matches!(told.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
+            }
             Err(_no_answer) => false,
         }
     }

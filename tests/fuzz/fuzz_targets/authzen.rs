@@ -141,6 +141,7 @@ fn setup() -> Setup {
         sts: None,
         askers: Askers::default(),
             handle_keys: Default::default(),
+            shared_counts: None,
     };
     let pdp = Arc::new(Pdp::new(PdpSettings { snapshot, audit, clock, most_concurrent: 16 }));
     Setup { router: palisade_authzen::router(pdp, Some("https://pdp.test")), _log: log }
@@ -166,6 +167,7 @@ fn resource() -> Resource {
         cors_origins: BTreeSet::new(),
         upstream_token: UpstreamToken::Strip,
         observe_until: None,
+        rate_limits: Default::default(),
     }
 }
 
@@ -178,6 +180,7 @@ fn peps() -> Peps {
         resource_from: ResourceFrom::Route,
         client_ip: ClientIp::Source,
         request_from: RequestFrom::Call,
+        vouches: true,
         mcp_metadata: false,
         exchange: BTreeSet::new(),
         asserts: names(&["user", "User", "team"]),

@@ -89,6 +89,7 @@ pub static SETUP: LazyLock<Setup> = LazyLock::new(|| {
         sts: None,
         askers: Askers::default(),
             handle_keys: Default::default(),
+            shared_counts: None,
     };
     let tokens = (0..SUBJECTS).map(|subject| token(&key, subject, clock.now().unix_seconds())).collect();
     let audit = AuditLog::open(audit, Arc::clone(&clock)).expect("a decision log");
@@ -160,6 +161,7 @@ fn resource(name: &str, kind: Kind) -> Resource {
         cors_origins: BTreeSet::from(["https://app.test".to_owned()]),
         upstream_token: UpstreamToken::Strip,
         observe_until: None,
+        rate_limits: Default::default(),
     }
 }
 

@@ -79,7 +79,7 @@ impl World {
         format!(
             "{telemetry}policies: {{path: {policies}}}\n\
              issuers:\n  corp: {{issuer: \"{ISSUER}\", jwks: {{file: {keys}}}, claims: {{roles: [roles]}}}}\n\
-             resources:\n  demo: {{identifier: {AUDIENCE}, kind: mcp, issuers: [corp], tools: {{catalog: {folder}/tools.json}}}}\n",
+             resources:\n  demo: {{identifier: {AUDIENCE}, kind: mcp, issuers: [corp], tools: {{catalog: {folder}/tools.json}}, rate_limits: off}}\n",
             policies = policies.display(),
             keys = self.key_set_file().display(),
             folder = self.folder.path().display(),

@@ -112,6 +112,7 @@ pub(super) fn fixture_with(limits: Limits) -> Fixture {
             sts: None,
             askers: Askers::default(),
             handle_keys: Default::default(),
+            shared_counts: None,
         },
         audit: AuditLog::open(settings, Arc::clone(&clock)).unwrap(),
         clock,
@@ -171,6 +172,7 @@ pub(super) fn resource(name: &str, kind: Kind) -> Resource {
         cors_origins: BTreeSet::from([ORIGIN.to_owned()]),
         upstream_token: UpstreamToken::Strip,
         observe_until: None,
+        rate_limits: Default::default(),
     }
 }
 

@@ -26,6 +26,7 @@ fn resource(kind: Kind) -> Resource {
         cors_origins: BTreeSet::new(),
         upstream_token: UpstreamToken::Strip,
         observe_until: None,
+        rate_limits: Default::default(),
     }
 }
 

@@ -34,6 +34,7 @@ fn files() -> Resource {
         cors_origins: BTreeSet::from(["https://app.example.com".to_owned()]),
         upstream_token: UpstreamToken::Strip,
         observe_until: None,
+        rate_limits: Default::default(),
     }
 }
 

@@ -34,6 +34,7 @@ fn resource(implies: &[(&str, &str)]) -> Arc<Resource> {
         cors_origins: BTreeSet::new(),
         upstream_token: UpstreamToken::Strip,
         observe_until: None,
+        rate_limits: Default::default(),
     })
 }
 

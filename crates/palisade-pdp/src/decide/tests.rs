@@ -14,9 +14,11 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    Askers, DenialForm, ItemOutcome, Kind, Limits, Metadata, Pep, PepAuth, Peps, Presented, Resources,
-    Routes, ScopeSettings, StaticHeader, UpstreamToken,
+    Askers, DenialForm, ItemOutcome, Kind, Limits, Metadata, Pep, PepAuth, Peps, Presented, RateLimits,
+    Resources, Routes, ScopeSettings, StaticHeader, UpstreamToken,
 };
+
+mod limits;
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_700_000_000);
 const POLICIES: &str = r#"
@@ -30,6 +32,8 @@ struct Setup {
     limits: Limits,
     most_concurrent: usize,
     observe_until: Option<Timestamp>,
+    rate_limits: RateLimits,
+    clock: Arc<ManualClock>,
     shadow: Option<&'static str>,
     local: Pep,
     upstream_token: UpstreamToken,
@@ -43,6 +47,8 @@ impl Setup {
             limits: Limits { deadline: Duration::from_secs(5), ..Limits::default() },
             most_concurrent: 8,
             observe_until: None,
+            rate_limits: RateLimits::default(),
+            clock: Arc::new(ManualClock::at(NOW)),
             shadow: None,
             local: Pep::local("local".parse().unwrap()),
             upstream_token: UpstreamToken::Strip,
@@ -86,10 +92,11 @@ impl Setup {
             cors_origins: BTreeSet::new(),
             upstream_token: self.upstream_token.clone(),
             observe_until: self.observe_until,
+            rate_limits: self.rate_limits,
         };
         let mut issuer = IssuerSettings::new("corp".parse().unwrap(), "https://corp.example.com".into());
         issuer.keys = KeySource::Inline(include_str!("test-keys.json").to_owned());
-        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOW));
+        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         let settings = AuditSettings {
             path: self.folder.path().join("audit"),
             durability: Durability::Written,
@@ -111,6 +118,7 @@ impl Setup {
                 sts: None,
                 askers: Askers::default(),
                 handle_keys: Default::default(),
+                shared_counts: None,
             },
             audit: AuditLog::open(settings, Arc::clone(&clock)).unwrap(),
             clock,

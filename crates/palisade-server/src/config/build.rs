@@ -78,6 +78,7 @@ pub fn snapshot(
     let verifier = builder.verifier(previous, clock, sts_issuer);
     let peps = builder.peps();
     let exchanges = builder.exchanges(previous);
+    let shared_counts = builder.shared_counts(previous);
     let handle_keys = builder.handle_keys();
     let (resources, world) = builder.resources();
     builder.listeners();
@@ -114,6 +115,7 @@ pub fn snapshot(
         verifier: Arc::new(verifier),
         limits,
         handle_keys,
+        shared_counts,
         askers: Askers::default(),
     };
     Ok(Built { snapshot, warnings, observed })
@@ -164,7 +166,8 @@ pub fn roots(loaded: &Loaded) -> Vec<PathBuf> {
     }));
     roots.extend(config.exchanges.values().flat_map(super::exchanges::files));
     roots.extend(config.sts.iter().flat_map(super::sts::files));
-    roots.extend(super::exchange_cache::files(&config.exchange_cache));
+    roots.extend(super::redis::files(config.exchange_cache.redis.as_ref()));
+    roots.extend(super::redis::files(config.rate_limit_store.redis.as_ref()));
     roots.extend(super::handles::files(&config.handles));
     roots.extend(resources_with_secrets(config));
     roots.extend(config.issuers.values().filter_map(|issuer| Some(issuer.network.ca.as_ref()?.file.clone())));

@@ -48,7 +48,9 @@ impl Builder<'_> {
             all.push((self.pep(name, pep), auth));
         }
         if let Ok(local) = "local".parse() {
-            all.push((Pep::local(local), PepAuth::Loopback));
+            // Off loopback anybody may be the unnamed caller, and would say whose address is blocked.
+            let vouches = !self.config.listen.decision.allow_unauthenticated_callers;
+            all.push((Pep { vouches, ..Pep::local(local) }, PepAuth::Loopback));
         }
         if let Ok(gateway) = Pep::GATEWAY.parse() {
             let client_ip =
@@ -107,6 +109,7 @@ impl Builder<'_> {
             resources,
             resource_from: pep.resource_from,
             client_ip: pep.client_ip,
+            vouches: true,
             request_from: pep.request_from,
             mcp_metadata: pep.mcp_metadata,
             asserts: pep.assert.iter().cloned().collect(),

@@ -195,7 +195,9 @@ fn resolve_all(config: &mut Config, base: &Path) {
     resolve_exchanges(&mut config.exchanges, base);
     let files = config.sts.iter_mut().flat_map(super::sts::files_mut);
     files.for_each(|path| resolve(path, base));
-    super::exchange_cache::files_mut(&mut config.exchange_cache).for_each(|path| resolve(path, base));
+    for redis in [&mut config.exchange_cache.redis, &mut config.rate_limit_store.redis] {
+        super::redis::files_mut(redis.as_mut()).for_each(|path| resolve(path, base));
+    }
     super::handles::files_mut(&mut config.handles).for_each(|path| resolve(path, base));
     resolve_entries(&mut config.peps, &mut config.issuers, &mut config.resources, base);
 }

@@ -12,6 +12,8 @@ pub(crate) mod gateway;
 mod handles;
 mod issuers;
 pub mod load;
+mod rate_limits;
+mod redis;
 mod resources;
 pub(crate) mod sts;
 pub mod types;

@@ -121,6 +121,7 @@ impl Builder<'_> {
             cors_origins: own.cors.iter().flat_map(|cors| cors.origins.iter().cloned()).collect(),
             upstream_token: self.upstream_token(name, own, &issuers),
             observe_until,
+            rate_limits: self.rate_limits(name, own.rate_limits.as_ref(), kind),
             identifier,
             kind,
             issuers,
@@ -401,5 +402,6 @@ pub(super) fn with_defaults(own: &types::Resource, defaults: &types::Resource) -
         cors: own.cors.or(defaults.cors),
         upstream_token: own.upstream_token.or(defaults.upstream_token),
         observe: own.observe.or(defaults.observe),
+        rate_limits: own.rate_limits.or(defaults.rate_limits),
     }
 }

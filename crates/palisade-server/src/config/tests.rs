@@ -4,6 +4,7 @@ use palisade_model::{Clock, SystemClock};
 
 use super::{build::Embedded, load, warnings};
 
+mod rate_limits;
 mod sts;
 
 const SAMPLE: &str = r#"version: 1

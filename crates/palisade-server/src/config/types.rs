@@ -14,11 +14,13 @@ use palisade_token::{Algorithm, GroupsOverage, Profile};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod rate_limits;
 mod sts;
 
+pub use rate_limits::{FailedAuthentication, RateLimitStore, RateLimits, Rates};
 pub use sts::{Sts, StsAudience, StsClient};
 
-use super::values::{ByteSize, ListenAddress, OneOrAll, Period, Secret, Switch, TextOrSecret};
+use super::values::{ByteSize, ListenAddress, OneOrAll, OrOff, Period, Secret, Switch, TextOrSecret};
 
 /// One configuration file.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -56,6 +58,9 @@ pub struct Config {
     /// Where replicas share what they exchanged; default: each keeps its own, in memory.
     #[serde(default)]
     pub exchange_cache: ExchangeCache,
+    /// Where replicas count together what `rate_limits` limit; default: each counts for itself, in memory.
+    #[serde(default)]
+    pub rate_limit_store: RateLimitStore,
     /// What binds sessions and tasks to their subjects.
     #[serde(default)]
     pub handles: Handles,
@@ -447,6 +452,8 @@ pub struct Resource {
     pub upstream_token: Option<UpstreamToken>,
     /// `off`, or `{until: 2026-12-31}`: policy denials are recorded and let by, for at most 30 days.
     pub observe: Option<Observe>,
+    /// How much may be asked of it: `off`, or what is not to be the default. Default: on for kind mcp, off for kind http.
+    pub rate_limits: Option<OrOff<RateLimits>>,
 }
 
 /// What happens to the credential on the way to the upstream: `strip`, `keep`, `{exchange: name}` or
@@ -547,12 +554,13 @@ pub struct ExchangeCache {
 pub struct Redis {
     /// `redis://host:port` or `rediss://host:port`. One with a password is in a file or a variable.
     pub url: TextOrSecret,
-    /// What the tokens are encrypted with: 32 bytes in base64 or hex. The first encrypts; a second one is read, too.
+    /// What tokens are encrypted and names are hidden with: 32 bytes in base64 or hex. The first is used; tokens of a second
+    /// one are read, too.
     pub keys: Vec<Secret>,
     /// What the names of the keys begin with.
     #[serde(default = "default_redis_prefix")]
     pub prefix: String,
-    /// How long it may take to answer before the provider is asked.
+    /// How long it may take to answer before it is done without.
     #[serde(default = "default_redis_timeout")]
     pub timeout: Period,
 }

@@ -1,9 +1,12 @@
 //! Values that a configuration file writes as text: durations, sizes, addresses, secrets.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, marker::PhantomData, net::SocketAddr, path::PathBuf, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use crate::environment;
 
@@ -190,6 +193,76 @@ pub enum Switch {
     On,
     /// Off.
     Off,
+}
+
+/// Something, or `off`. What is not written is on, with its defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrOff<T> {
+    /// This.
+    On(T),
+    /// Off.
+    Off,
+}
+
+impl<T> OrOff<T> {
+    /// What is on.
+    pub fn on(&self) -> Option<T>
+    where
+        T: Clone,
+    {
+        match self {
+            Self::On(value) => Some(value.clone()),
+            Self::Off => None,
+        }
+    }
+}
+
+impl<T: Default> Default for OrOff<T> {
+    fn default() -> Self {
+        Self::On(T::default())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OrOff<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Read<T> {
+            type Value = OrOff<T>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("`off`, or a mapping")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                if text == "off" {
+                    return Ok(OrOff::Off);
+                }
+                Err(E::custom(format!("`{text}` is neither `off` nor a mapping")))
+            }
+
+            // What YAML 1.1 makes of it.
+            fn visit_bool<E: serde::de::Error>(self, on: bool) -> Result<Self::Value, E> {
+                if on { Err(E::custom("write `off`, or a mapping")) } else { Ok(OrOff::Off) }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(OrOff::On)
+            }
+        }
+
+        deserializer.deserialize_any(Read(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for OrOff<T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("{}OrOff", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [generator.subschema_for::<T>(), { "const": "off" }] })
+    }
 }
 
 fn text_schema(pattern: &str, description: &str) -> Schema {

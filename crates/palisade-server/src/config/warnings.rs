@@ -16,6 +16,7 @@ pub fn of(config: &Config) -> Vec<String> {
         of_the_resources(config),
         of_the_exchanges(config),
         super::sts::warnings(config),
+        super::rate_limits::warnings(config),
     ]
     .concat()
 }

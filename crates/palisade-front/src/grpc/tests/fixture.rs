@@ -85,6 +85,7 @@ impl Fixture {
                 sts: None,
                 askers: Askers::default(),
                 handle_keys: Default::default(),
+                shared_counts: None,
             },
             audit: AuditLog::open(settings, Arc::clone(&clock)).unwrap(),
             clock,
@@ -250,6 +251,7 @@ pub(crate) fn resource(name: &str) -> Resource {
         cors_origins: BTreeSet::new(),
         upstream_token: upstream_token(name),
         observe_until: (name == "watched").then(|| Timestamp::from_unix_seconds(NOW + 60)),
+        rate_limits: Default::default(),
     }
 }
 
@@ -262,6 +264,7 @@ fn peps() -> Peps {
         resource_from: ResourceFrom::Route,
         client_ip: ClientIp::Source,
         request_from: RequestFrom::Call,
+        vouches: true,
         mcp_metadata: false,
         asserts: BTreeSet::new(),
         supplies: BTreeSet::new(),

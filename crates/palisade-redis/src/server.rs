@@ -1,6 +1,7 @@
-//! One connection to Redis or Valkey, made when it is needed and made anew after a failure.
+//! The server, as who shares something by it sees it.
 
 use std::{
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -11,7 +12,7 @@ use futures::{
 };
 use redis::{
     AsyncConnectionConfig, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue,
-    IntoConnectionInfo, RedisError, aio::MultiplexedConnection,
+    IntoConnectionInfo, RedisError, ServerErrorKind, aio::MultiplexedConnection,
 };
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use tokio::{
@@ -22,10 +23,15 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use url::Url;
 
-use super::bounded::{Allowance, Bounded};
+use crate::{
+    Script,
+    bounded::{Allowance, Bounded},
+};
 
 /// For how long the server is left alone after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The longest that a server may take to answer.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a connection may take. Nobody waits for that longer than for an answer; it is there for the next one.
 const CONNECTING: Duration = Duration::from_secs(2);
 /// How much may come that is no value: greetings, the frame of an answer, an error.
@@ -45,12 +51,14 @@ struct Connection {
 enum Trouble {
     /// It refuses this one command, which says nothing of others.
     Refused,
+    /// It has never run the script of this name.
+    UnknownScript,
     /// It does not answer, or not so that it could be read.
     Lost,
 }
 
-/// A server.
-pub(super) struct Server {
+/// A server. It is held by an `Arc`, for what it does goes on while nobody waits.
+pub struct Server {
     place: ConnectionInfo,
     timeout: Duration,
     state: Mutex<State>,
@@ -63,8 +71,22 @@ struct State {
     left_alone_until: Option<Instant>,
 }
 
+/// A URL may hold a password.
+impl fmt::Debug for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Server(..)")
+    }
+}
+
 impl Server {
-    pub(super) fn new(url: &str, timeout: Duration) -> Result<Self, String> {
+    /// The longest that the timeout can be.
+    pub const LONGEST_TIMEOUT: Duration = LONGEST_TIMEOUT;
+
+    /// A server that is reached when it is first needed.
+    ///
+    /// # Errors
+    /// What is wrong with the URL.
+    pub fn new(url: &str, timeout: Duration) -> Result<Self, String> {
         // What does not parse is not shown: it may hold a password.
         let parsed = Url::parse(url).map_err(|error| format!("url: no URL: {error}"))?;
         // A fragment is how the client is told not to verify a certificate.
@@ -76,7 +98,10 @@ impl Server {
     }
 
     /// The value of a key, up to a length.
-    pub(super) async fn get(
+    ///
+    /// # Errors
+    /// When it gives no answer of use in time.
+    pub async fn get(
         self: &Arc<Self>,
         key: &str,
         longest: usize,
@@ -90,16 +115,56 @@ impl Server {
     }
 
     /// Sets a key, for no longer than so long.
-    pub(super) async fn put(
-        self: &Arc<Self>,
-        key: &str,
-        value: &[u8],
-        lives: Duration,
-    ) -> Result<(), &'static str> {
+    ///
+    /// # Errors
+    /// When it gives no answer of use in time.
+    pub async fn put(self: &Arc<Self>, key: &str, value: &[u8], lives: Duration) -> Result<(), &'static str> {
         let millis = u64::try_from(lives.as_millis()).unwrap_or(u64::MAX).max(1);
         let mut command = redis::cmd("SET");
         command.arg(key).arg(value).arg("PX").arg(millis);
         self.ask(&command, 0, self.timeout).await
+    }
+
+    /// How long a key still lives; nothing where there is none, or it lives for ever.
+    ///
+    /// # Errors
+    /// When it gives no answer of use in time.
+    pub async fn lives(
+        self: &Arc<Self>,
+        key: &str,
+        patience: Duration,
+    ) -> Result<Option<Duration>, &'static str> {
+        let mut command = redis::cmd("PTTL");
+        command.arg(key);
+        let millis: i64 = self.ask(&command, 0, patience.min(self.timeout)).await?;
+        Ok(u64::try_from(millis).ok().map(Duration::from_millis))
+    }
+
+    /// Runs a script, which answers with numbers: all of it as one step.
+    ///
+    /// # Errors
+    /// When it gives no answer of use in time. Then it is not known whether the script has run.
+    pub async fn run(
+        self: &Arc<Self>,
+        script: &Script,
+        keys: &[String],
+        arguments: &[u64],
+        patience: Duration,
+    ) -> Result<Vec<i64>, &'static str> {
+        let command = |name: &str, script: &str| {
+            let mut command = redis::cmd(name);
+            command.arg(script).arg(keys.len()).arg(keys).arg(arguments);
+            command
+        };
+        let patience = patience.min(self.timeout);
+        let began = Instant::now();
+        let by_name = command("EVALSHA", script.name());
+        match self.asked(&by_name, 0, patience).await {
+            Err(Trouble::UnknownScript) => {}
+            answered => return answered.map_err(Trouble::words),
+        }
+        let left = patience.saturating_sub(began.elapsed());
+        self.ask(&command("EVAL", script.text()), 0, left).await
     }
 
     async fn ask<T: FromRedisValue>(
@@ -108,6 +173,15 @@ impl Server {
         longest: usize,
         patience: Duration,
     ) -> Result<T, &'static str> {
+        self.asked(command, longest, patience).await.map_err(Trouble::words)
+    }
+
+    async fn asked<T: FromRedisValue>(
+        self: &Arc<Self>,
+        command: &Cmd,
+        longest: usize,
+        patience: Duration,
+    ) -> Result<T, Trouble> {
         let asked = timeout(patience, async {
             let mut connection = self.connection().await?;
             connection.allowance.add(longest.saturating_add(AROUND));
@@ -119,13 +193,13 @@ impl Server {
         match asked.await {
             Ok(Ok(answer)) => return Ok(answer),
             // A full server takes no value, and still has those that it took.
-            Ok(Err(Trouble::Refused)) => return Err("it answers with an error"),
+            Ok(Err(trouble @ (Trouble::Refused | Trouble::UnknownScript))) => return Err(trouble),
             Ok(Err(Trouble::Lost)) => self.failed(),
             Err(_elapsed) if patience >= self.timeout => self.failed(),
             // Somebody had less time than the server has: that says nothing of it to others.
             Err(_elapsed) => {}
         }
-        Err("it does not answer, or not in time")
+        Err(Trouble::Lost)
     }
 
     /// The connection there is, or the one that is being made.
@@ -173,7 +247,7 @@ impl Server {
         let name = ServerName::try_from(host.clone()).ok()?;
         let connector = TlsConnector::from(Arc::new(verifying().await?));
         let connected = connector.connect(name, stream).await;
-        let connected = connected.inspect_err(|error| tracing::debug!(%error, "the shared exchange cache"));
+        let connected = connected.inspect_err(|error| tracing::debug!(%error, "the shared server"));
         self.greeted(connected.ok()?).await
     }
 
@@ -210,7 +284,19 @@ impl Server {
     }
 }
 
+impl Trouble {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Refused | Self::UnknownScript => "it answers with an error",
+            Self::Lost => "it does not answer, or not in time",
+        }
+    }
+}
+
 fn trouble(error: &RedisError) -> Trouble {
+    if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) {
+        return Trouble::UnknownScript;
+    }
     let answered =
         matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::UnexpectedReturnType);
     if answered { Trouble::Refused } else { Trouble::Lost }

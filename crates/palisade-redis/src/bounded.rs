@@ -20,11 +20,11 @@ const MOST: usize = 4 * 1024 * 1024;
 
 /// How many bytes may still come.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Allowance(Arc<AtomicUsize>);
+pub(crate) struct Allowance(Arc<AtomicUsize>);
 
 impl Allowance {
     /// Lets so many more come.
-    pub(super) fn add(&self, bytes: usize) {
+    pub(crate) fn add(&self, bytes: usize) {
         let more = |left: usize| Some(left.saturating_add(bytes).min(MOST));
         // It always has another value, so this cannot fail.
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
@@ -41,13 +41,13 @@ impl Allowance {
 
 /// The stream.
 #[derive(Debug)]
-pub(super) struct Bounded<S> {
+pub(crate) struct Bounded<S> {
     stream: S,
     allowance: Allowance,
 }
 
 impl<S> Bounded<S> {
-    pub(super) fn new(stream: S, allowance: Allowance) -> Self {
+    pub(crate) fn new(stream: S, allowance: Allowance) -> Self {
         Self { stream, allowance }
     }
 }
