@@ -28,6 +28,7 @@ mod peps;
 mod policy_kit;
 mod proxies;
 mod reload;
+mod static_tokens;
 mod stories;
 mod structure;
 mod sts;

@@ -122,7 +122,7 @@ pub struct DecisionRecord {
     /// The issuer's name in the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<IssuerName>,
-    /// `jti:<value>`, or `sha256:<hex>` of the token.
+    /// `jti:<value>`, or `sha256:<hex>` of the token; `static:<name>` of a static token, which no issuer has issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_id: Option<String>,
     /// What is done: `Mcp::Action::"tools/call"`.

@@ -34,6 +34,8 @@ pub struct HttpCall {
     pub request_id: Option<String>,
     /// What Envoy's MCP filter has read from the body; an error where it says that it could not read it.
     pub mcp: Option<Result<Attributes, Refusal>>,
+    /// Whether whoever asks can be told to send the request on with another path.
+    pub rewrites_path: bool,
     /// Why this call does not show the client's request, where its entry can tell.
     pub unusable: Option<Refusal>,
 }

@@ -1,11 +1,26 @@
-//! The credential of a request: one bearer token in the `Authorization` header (RFC 6750 section 2.1), and nothing else.
+//! The credential of a request: one bearer token in the `Authorization` header (RFC 6750 section 2.1), or one static token
+//! where the resource takes any, and nothing else.
 //!
 //! Two credentials are never weighed against each other, and a token in the query is refused, since queries end in logs.
 
 use palisade_model::{Credential, RawToken, Reason, Refusal};
 
+use crate::static_token::{Came, several};
+
+/// The credential of a request: what is in `Authorization`, or the static token that came; nothing that came with another.
+pub(crate) fn read(authorization: &[String], token_in_query: bool, came: Came) -> Credential {
+    let bearer = bearer(authorization, token_in_query);
+    let mut tokens = came.tokens.into_iter();
+    match (tokens.next(), tokens.next(), bearer) {
+        (None, _, bearer) => bearer,
+        (Some(Ok(token)), None, Credential::Absent) => Credential::Static(token),
+        (Some(Err(refusal)), None, Credential::Absent) => Credential::Unusable(refusal),
+        (Some(_), _, _) => Credential::Unusable(several()),
+    }
+}
+
 /// The credential among the values of `Authorization`.
-pub(crate) fn read(authorization: &[String], token_in_query: bool) -> Credential {
+fn bearer(authorization: &[String], token_in_query: bool) -> Credential {
     let unusable = |reason, detail: &str| Credential::Unusable(Refusal::new(reason, detail));
     if token_in_query {
         return unusable(Reason::RequestMalformed, "an access token is in the query");
@@ -50,9 +65,12 @@ mod tests {
 
     fn reason(values: &[&str]) -> Option<Reason> {
         let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
-        match read(&values, false) {
+        match bearer(&values, false) {
             Credential::Unusable(refusal) => Some(refusal.reason),
-            Credential::Absent | Credential::Token(_) | Credential::AssertedByPep(_) => None,
+            Credential::Absent
+            | Credential::Token(_)
+            | Credential::Static(_)
+            | Credential::AssertedByPep(_) => None,
         }
     }
 
@@ -60,9 +78,9 @@ mod tests {
     fn one_bearer_token_is_read_whatever_the_case_of_its_scheme() {
         for value in ["Bearer abc.def-_~+/==", "bearer abc.def-_~+/==", "BEARER  abc.def-_~+/=="] {
             let expected = Credential::Token(RawToken::new("abc.def-_~+/=="));
-            assert_eq!(read(&[value.to_owned()], false), expected, "{value}");
+            assert_eq!(bearer(&[value.to_owned()], false), expected, "{value}");
         }
-        assert_eq!(read(&[], false), Credential::Absent);
+        assert_eq!(bearer(&[], false), Credential::Absent);
     }
 
     #[test]
@@ -73,8 +91,30 @@ mod tests {
             assert_eq!(reason(values), Some(Reason::RequestMalformed), "{values:?}");
         }
         assert!(
-            matches!(read(&[], true), Credential::Unusable(refusal) if refusal.reason == Reason::RequestMalformed)
+            matches!(bearer(&[], true), Credential::Unusable(refusal) if refusal.reason == Reason::RequestMalformed)
         );
+    }
+
+    #[test]
+    fn a_static_token_is_one_where_nothing_else_came() {
+        let came = |tokens| Came { tokens, path: None };
+        let token = || Ok(RawToken::new("s"));
+        let refused = || Err(Refusal::new(Reason::RequestMalformed, "test"));
+        assert_eq!(read(&[], false, came(vec![token()])), Credential::Static(RawToken::new("s")));
+        assert!(matches!(read(&[], false, came(vec![refused()])), Credential::Unusable(_)));
+        let bearer = ["Bearer a".to_owned()];
+        for (authorization, query, tokens) in [
+            (&bearer[..], false, vec![token()]),
+            (&bearer, false, vec![refused()]),
+            (&["Basic eA==".to_owned()], false, vec![token()]),
+            (&[String::new()], false, vec![token()]),
+            (&[], true, vec![token()]),
+            (&[], false, vec![token(), token()]),
+            (&[], false, vec![refused(), token()]),
+        ] {
+            let credential = read(authorization, query, came(tokens));
+            assert_eq!(credential, Credential::Unusable(several()), "{authorization:?}");
+        }
     }
 
     #[test]

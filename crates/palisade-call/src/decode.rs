@@ -15,6 +15,7 @@ use palisade_pdp::{
 use crate::{
     call::{Body, HttpCall, Named},
     credential, handles, mcp,
+    static_token::{self, Came},
 };
 
 /// The most bytes of a request id.
@@ -64,6 +65,8 @@ pub struct Decoded {
     pub replies: Vec<Reply>,
     /// Whether that body was a batch.
     pub batch: bool,
+    /// What the request goes on to in place of its own path and query, where its path held a token.
+    pub target: Option<String>,
 }
 
 /// Decodes a call.
@@ -72,6 +75,11 @@ pub fn decode(call: &HttpCall, believed: &Believed<'_>) -> Decoded {
     let host = location::host(&call.host, &call.scheme);
     let resource = resource(call, believed, host.as_deref().ok(), location.as_ref().ok());
     let token_in_query = location.as_ref().is_ok_and(|location| location.token_in_query);
+    let came = resource.as_deref().map_or_else(Came::default, |resource| {
+        static_token::read(&resource.static_tokens, call, location.as_ref().ok())
+    });
+    let path = came.path.clone().or_else(|| location.as_ref().ok().map(|location| location.path.clone()));
+    let target = came.path.as_deref().map(|path| static_token::target(path, &call.target));
     let asked = match (&resource, &call.unusable, &host, &location) {
         (None, _, _, _) => {
             Err(Refusal::new(Reason::ResourceUnknown, "the call names no configured resource").into())
@@ -93,17 +101,17 @@ pub fn decode(call: &HttpCall, believed: &Believed<'_>) -> Decoded {
         pep: believed.caller.0.clone(),
         surface: call.surface,
         resource: resource.as_ref().map(|resource| resource.name.clone()),
-        credential: credential::read(call.headers.all("authorization"), token_in_query),
+        credential: credential::read(call.headers.all("authorization"), token_in_query, came),
         asked,
         sent: None,
         handles,
         client_ip: client_ip(call, believed),
         host: host.ok(),
-        path: location.ok().map(|location| location.path),
+        path,
         request_id: request_id(call),
         trace: call.headers.only("traceparent").and_then(TraceId::parse),
     };
-    Decoded { request, resource, replies, batch }
+    Decoded { request, resource, replies, batch, target }
 }
 
 impl Decoded {
@@ -118,7 +126,9 @@ impl Decoded {
         let may_ask = believed.pep.is_some_and(|pep| pep.may_ask(call.surface, &resource.name));
         let is_preflight = call.method == "OPTIONS" && call.headers.has("access-control-request-method");
         let origin = call.headers.only("origin")?;
-        let is_usable = call.unusable.is_none() && self.request.credential == Credential::Absent;
+        // A browser asks without its credentials; a token in the path it cannot leave out.
+        let without = matches!(self.request.credential, Credential::Absent | Credential::Static(_));
+        let is_usable = call.unusable.is_none() && without;
         (may_ask && is_preflight && is_usable).then_some((resource, origin))
     }
 }

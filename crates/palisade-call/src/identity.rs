@@ -102,6 +102,12 @@ impl Passage<'_> {
                 names.push("authorization".to_owned());
             }
         }
+        // Wherever a token may come from, it goes no further.
+        if let (Some(name), Upstream::Strip | Upstream::Exchanged(_) | Upstream::Static(_)) =
+            (self.resource.static_tokens.own_header(), self.upstream)
+        {
+            names.extend([name.to_owned(), name.replace('-', "_")]);
+        }
         // Nobody but us writes it, also where the call is nobody's and gets none.
         if let UpstreamToken::Static(header) = &self.resource.upstream_token {
             names.extend([header.name.clone(), header.name.replace('-', "_")]);

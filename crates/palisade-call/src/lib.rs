@@ -16,6 +16,7 @@ mod handles;
 mod identity;
 mod lists;
 mod mcp;
+mod static_token;
 
 pub use answer::{denial_answer, outage, response_headers};
 pub use call::{Body, Headers, HttpCall, Named};

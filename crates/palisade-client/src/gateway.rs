@@ -6,7 +6,7 @@
 use std::{fmt, net::IpAddr, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode, uri::PathAndQuery};
 use palisade_model::{DecisionId, PolicyRevision, Timestamp};
 
 use crate::{Answering, ReasonCode, question::Beside};
@@ -102,6 +102,8 @@ pub struct Check {
     pub body: Bytes,
     /// Whether there was more of a body than was taken in.
     pub truncated: bool,
+    /// Whether the request is sent on to the path that its passage says.
+    pub(crate) rewrites_path: bool,
     pub(crate) beside: Beside,
 }
 crate::question::beside!(Check);
@@ -119,13 +121,20 @@ impl Check {
     #[must_use]
     pub fn new(resource: impl Into<String>, request: Incoming, body: Bytes) -> Self {
         let beside = Beside { deadline: Some(DEADLINE), ..Beside::default() };
-        Self { resource: resource.into(), request, body, truncated: false, beside }
+        Self { resource: resource.into(), request, body, truncated: false, rewrites_path: false, beside }
     }
 
     /// A request whose body was too large to be taken in.
     #[must_use]
     pub fn truncated(resource: impl Into<String>, request: Incoming) -> Self {
         Self { truncated: true, ..Self::new(resource, request, Bytes::new()) }
+    }
+
+    /// The same by a caller that sends the request on to [`Passage::path`] where there is one. Without that a request whose path
+    /// holds a token is refused.
+    #[must_use]
+    pub fn rewriting_path(self) -> Self {
+        Self { rewrites_path: true, ..self }
     }
 }
 
@@ -153,6 +162,7 @@ pub struct Passage {
     pub(crate) set: HeaderMap,
     pub(crate) response: HeaderMap,
     pub(crate) body: Option<Bytes>,
+    pub(crate) path: Option<PathAndQuery>,
 }
 
 /// What is set may be a credential.
@@ -224,6 +234,12 @@ impl Passage {
     #[must_use]
     pub fn body(&self) -> Option<&Bytes> {
         self.body.as_ref()
+    }
+
+    /// The path to send on to in place of the client's, with its query, where they differ.
+    #[must_use]
+    pub fn path(&self) -> Option<&PathAndQuery> {
+        self.path.as_ref()
     }
 }
 

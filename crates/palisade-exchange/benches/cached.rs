@@ -305,6 +305,7 @@ fn resource(name: &str, upstream_token: UpstreamToken) -> Result<Resource, Failu
         upstream_token,
         observe_until: None,
         rate_limits: Default::default(),
+        static_tokens: Default::default(),
         identifier,
     })
 }

@@ -32,8 +32,8 @@ enum Code {
 /// A decision as Envoy's answer.
 pub(crate) fn check_response(decision: &Decision, call: &HttpCall, decoded: &Decoded) -> CheckResponse {
     match decision {
-        Decision::Permit(permit) => allowed(&Passage::from(permit), call),
-        Decision::Observed(observed) => allowed(&Passage::from(observed), call),
+        Decision::Permit(permit) => allowed(&Passage::from(permit), call, decoded.target.as_deref()),
+        Decision::Observed(observed) => allowed(&Passage::from(observed), call, decoded.target.as_deref()),
         Decision::Deny(denial) => denied(denial_answer(denial, call, decoded), Some(denial_metadata(denial))),
     }
 }
@@ -48,15 +48,17 @@ pub(crate) fn outage_response() -> CheckResponse {
     denied(outage(), None)
 }
 
-/// An answer that lets a call by.
+/// An answer that lets a call by, on another path where it must not go on to its own.
 ///
 /// INVARIANT: the only place that writes status code 0.
-pub(crate) fn allowed(passage: &Passage<'_>, call: &HttpCall) -> CheckResponse {
+pub(crate) fn allowed(passage: &Passage<'_>, call: &HttpCall, target: Option<&str>) -> CheckResponse {
     let headers = passage.headers();
     let credential = passage.credential().map(|(name, value)| overwrite(name, value));
+    let target = target.map(|target| overwrite(":path", target.to_owned()));
+    let set = headers.iter().map(|(name, value)| overwrite(name, value.clone()));
     let ok = OkHttpResponse {
         headers_to_remove: passage.removals(&headers, &call.headers),
-        headers: headers.into_iter().map(|(name, value)| overwrite(name, value)).chain(credential).collect(),
+        headers: set.chain(credential).chain(target).collect(),
         response_headers_to_add: response_headers(passage, call).into_iter().map(for_response).collect(),
         ..OkHttpResponse::default()
     };

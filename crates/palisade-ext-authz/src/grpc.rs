@@ -155,6 +155,7 @@ pub(crate) fn call(check: CheckRequest) -> HttpCall {
         source: source.and_then(address),
         request_id: Some(http.id),
         mcp: metadata_context.and_then(|metadata| mcp_attributes(metadata.filter_metadata)),
+        rewrites_path: true,
         unusable: None,
     }
 }

@@ -112,6 +112,8 @@ pub(crate) fn call(parts: &Parts, body: Option<Vec<u8>>, form: RequestFrom) -> H
             None => Body::Truncated,
         },
         declared_size,
+        // An answer has no place for another path.
+        rewrites_path: false,
         unusable,
         headers,
         // The connection is the proxy's, not the client's.

@@ -20,7 +20,7 @@ pub use arguments::{Arguments, ArgumentsError, as_decimal, canonical_json};
 pub use handle::{Handle, HandleKind, SEAL};
 pub use names::{
     Audience, ClientId, DecisionId, ExchangeName, Issuer, IssuerName, NameError, PepName, PolicyRevision,
-    ResourceName, Scope, Scopes,
+    ResourceName, Scope, Scopes, StaticTokenName,
 };
 pub use properties::Properties;
 pub use raw_token::RawToken;

@@ -105,6 +105,10 @@ macro_rules! config_name {
 }
 
 config_name!(
+    /// The name of a static token in the configuration, which records say.
+    StaticTokenName
+);
+config_name!(
     /// The name of an issuer in the configuration; it prefixes the ids of its users, clients, roles and groups.
     IssuerName
 );

@@ -73,7 +73,7 @@ impl TraceId {
     }
 }
 
-/// What a request proved itself with. Four states and no more: nothing came, a token came, what came cannot be a
+/// What a request proved itself with. Five states and no more: nothing came, a token came, a static token came, what came cannot be a
 /// credential, or the caller itself says whose authority is used. There is no `Option<Token>`, so that "no token" can never be mistaken for "no check".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
@@ -81,6 +81,9 @@ pub enum Credential {
     Absent,
     /// A bearer token came (RFC 6750 section 2.1).
     Token(RawToken),
+    /// Something came in a place that the resource has for static tokens alone. Whether it is one is for the decision point
+    /// to say.
+    Static(RawToken),
     /// Something came that is not one bearer token: two credentials, another scheme, a token in the query.
     Unusable(Refusal),
     /// The caller asserts the subject. Whether it may is for the decision point to say.

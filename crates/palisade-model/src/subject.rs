@@ -120,9 +120,9 @@ pub struct Authority {
     pub auth_time: Option<Timestamp>,
     /// Whether the token carried all groups of the subject.
     pub groups_complete: bool,
-    /// `jti:<value>`, or `sha256:<hex>` of the token where it has none.
+    /// `jti:<value>`, or `sha256:<hex>` of the token where it has none; `static:<name>` of a static token.
     pub token_id: String,
-    /// When the token ends.
+    /// When the token ends; [`Timestamp::NEVER`] for a static one.
     pub expires_at: Timestamp,
 }
 

@@ -20,6 +20,9 @@ pub struct Timestamp(i64);
 pub struct TimestampError(String);
 
 impl Timestamp {
+    /// A time that does not come: when what has no end ends.
+    pub const NEVER: Self = Self(i64::MAX);
+
     /// From whole seconds since the epoch (a JWT `NumericDate` without its fraction).
     #[must_use]
     pub const fn from_unix_seconds(seconds: i64) -> Self {

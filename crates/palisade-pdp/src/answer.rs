@@ -162,7 +162,9 @@ pub fn preflight(resource: &Resource, origin: &str) -> Answer {
     headers.extend(cors(resource, Some(origin)));
     if resource.cors_origins.contains(origin) {
         headers.push(("access-control-allow-methods", "GET, POST, PUT, PATCH, DELETE, OPTIONS".to_owned()));
-        headers.push(("access-control-allow-headers", ALLOWED_HEADERS.to_owned()));
+        let own = resource.static_tokens.own_header().map(|name| format!(", {name}"));
+        let allowed = format!("{ALLOWED_HEADERS}{}", own.unwrap_or_default());
+        headers.push(("access-control-allow-headers", allowed));
         headers.push(("access-control-max-age", "600".to_owned()));
     }
     Answer { status: 204, headers, body: String::new() }

@@ -292,9 +292,10 @@ impl Step<'_> {
         let refuse = |detail: &str| Err(Refusal::new(Reason::ExchangeRefused, detail));
         let exchange = &self.wanted.exchange;
         let principal = self.question.principal;
-        // INVARIANT: what is exchanged is the token that proved the subject, and nothing else: no assertion of a caller.
-        let (Credential::Token(token), Some(authority)) = (&self.request.credential, principal.authority())
-        else {
+        // INVARIANT: what is exchanged is the token that proved the subject, and nothing else: no assertion of a caller, and no
+        // static token, which proves nothing to a provider.
+        let authority = principal.authority().filter(|_| principal.is_issued());
+        let (Credential::Token(token), Some(authority)) = (&self.request.credential, authority) else {
             return refuse("there is no token of the subject to exchange");
         };
         if authority.issuer != exchange.issuer {

@@ -31,6 +31,7 @@ mod routes;
 mod search;
 mod shadow;
 mod snapshot;
+mod static_tokens;
 mod step_up;
 mod sts;
 mod task;
@@ -57,6 +58,7 @@ pub use resources::{
 pub use routes::{Route, RouteError, Routes};
 pub use search::{Page, Results, SearchRequest, Searched, Sought};
 pub use snapshot::{Limits, Snapshot};
+pub use static_tokens::{StaticToken, StaticTokens};
 pub use sts::{
     AskedToken, Fault, Issuance, IssuedToken, Refused, Requester, Sts, StsClient, StsError, StsSettings,
     StsTarget, TokenRequest,

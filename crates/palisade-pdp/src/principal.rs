@@ -7,9 +7,9 @@ use palisade_model::{
 };
 use palisade_token::{Expectation, VerifiedToken};
 
-use crate::{Pep, Resource, Snapshot};
+use crate::{Pep, Resource, Snapshot, StaticToken};
 
-/// A principal whose authority may be used. Its fields are private: it comes from a verified token, from a PEP that may
+/// A principal whose authority may be used. Its fields are private: it comes from a verified token, from a static one, from a PEP that may
 /// assert it, or from a resource that lets all of what is asked reach policy without one.
 #[derive(Debug, Clone)]
 pub(crate) struct Principal {
@@ -22,6 +22,8 @@ pub(crate) struct Principal {
 enum Proof {
     /// A verified token.
     Token(Arc<Authority>),
+    /// A static token of the resource.
+    Static(Arc<Authority>),
     /// The word of a PEP that may assert such a subject.
     Asserted,
     /// Nothing: it is nobody.
@@ -35,13 +37,18 @@ impl Principal {
 
     pub(crate) fn authority(&self) -> Option<&Arc<Authority>> {
         match &self.proof {
-            Proof::Token(authority) => Some(authority),
+            Proof::Token(authority) | Proof::Static(authority) => Some(authority),
             Proof::Asserted | Proof::None => None,
         }
     }
 
     pub(crate) fn is_asserted(&self) -> bool {
         matches!(self.proof, Proof::Asserted)
+    }
+
+    /// Whether a token of an issuer stands for it: what proves it to others, too.
+    pub(crate) fn is_issued(&self) -> bool {
+        matches!(self.proof, Proof::Token(_))
     }
 
     /// Whether somebody stands for it.
@@ -62,6 +69,10 @@ impl Principal {
         Self { subject: Arc::clone(token.subject()), proof: Proof::Token(Arc::clone(token.authority())) }
     }
 
+    fn of_static(token: &StaticToken) -> Self {
+        Self { subject: Arc::clone(token.subject()), proof: Proof::Static(Arc::clone(token.authority())) }
+    }
+
     #[cfg(test)]
     pub(crate) fn for_tests(subject: Subject, authority: Authority) -> Self {
         Self { subject: Arc::new(subject), proof: Proof::Token(Arc::new(authority)) }
@@ -80,8 +91,13 @@ pub(crate) async fn authenticate(
     now: Timestamp,
 ) -> Result<Principal, Refusal> {
     match &request.credential {
-        Credential::Token(raw) => {
-            verify(snapshot, resource, raw, now).await.map(|token| Principal::of_token(&token))
+        Credential::Token(raw) => match resource.static_tokens.find_bearer(raw) {
+            Some(token) => Ok(Principal::of_static(token)),
+            None => verify(snapshot, resource, raw, now).await.map(|token| Principal::of_token(&token)),
+        },
+        Credential::Static(raw) => {
+            let token = resource.static_tokens.find(raw).map(Principal::of_static);
+            token.ok_or_else(|| Refusal::new(Reason::TokenMalformed, "it is no static token of the resource"))
         }
         Credential::Unusable(refusal) => Err(refusal.clone()),
         Credential::AssertedByPep(subject) => asserted(snapshot, request, subject),

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::{ListMode, RateLimits, routes::Routes};
+use crate::{ListMode, RateLimits, StaticTokens, routes::Routes};
 
 /// One protected resource.
 #[derive(Debug)]
@@ -61,6 +61,8 @@ pub struct Resource {
     pub observe_until: Option<Timestamp>,
     /// How much may be asked of it.
     pub rate_limits: RateLimits,
+    /// Secrets that it takes in place of tokens.
+    pub static_tokens: StaticTokens,
 }
 
 /// Everything an RFC 9728 document says, and where it is.

@@ -253,7 +253,7 @@ fn knows_types(snapshot: &Snapshot, request: &SearchRequest) -> bool {
         }
         (
             Sought::Targets(_) | Sought::Actions,
-            Credential::Absent | Credential::Token(_) | Credential::Unusable(_),
+            Credential::Absent | Credential::Token(_) | Credential::Static(_) | Credential::Unusable(_),
         ) => true,
     }
 }

@@ -888,6 +888,10 @@ pub struct CheckRequest {
     /// Whether there was more of a body than the caller took in.
     #[prost(bool, tag = "4")]
     pub truncated: bool,
+    /// Whether the caller sends a request on to the `path` of its `Passage` where there is one. Without it a request whose path holds
+    /// a token is refused.
+    #[prost(bool, tag = "5")]
+    pub rewrites_path: bool,
 }
 /// Whether it may.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -936,6 +940,9 @@ pub struct Passage {
     /// The body to send on in place of the client's, where they differ.
     #[prost(bytes = "vec", optional, tag = "4")]
     pub body: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
+    /// The path to send on to, with its query, in place of the client's, where they differ.
+    #[prost(string, optional, tag = "5")]
+    pub path: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// An HTTP answer.
 #[derive(Clone, PartialEq, ::prost::Message)]

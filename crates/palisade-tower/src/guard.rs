@@ -9,7 +9,9 @@ use std::{
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request::Parts, uri::PathAndQuery,
+};
 use http_body::Body as HttpBody;
 use palisade_client::{Bind, Check, Checked, Describe, GatewayPoint, Incoming, Passage};
 use palisade_model::DecisionId;
@@ -182,6 +184,7 @@ impl Gate {
                 (Check::truncated(self.resource.clone(), incoming), None)
             }
         };
+        let check = check.rewriting_path();
         match self.point.check(&check).await {
             Ok(Checked::Answer(told)) => Admission::Answer(Box::new(answer::told(told))),
             Ok(Checked::Pass(passage)) => {
@@ -300,7 +303,7 @@ impl Gate {
         let bound = match self.point.bind(&bind).await {
             Ok(bound) => bound?,
             Err(no_answer) => {
-                tracing::warn!(%no_answer, path = check.request.path.split('?').next(), "a session is not begun");
+                tracing::warn!(%no_answer, resource = check.resource, "a session is not begun");
                 return None;
             }
         };
@@ -336,6 +339,9 @@ fn plan(check: &Check) -> Plan {
 fn forwarded(parts: Parts, pass: &Pass) -> Request<Body> {
     let body = pass.passage.body().unwrap_or(&pass.check.body).clone();
     let mut request = Request::from_parts(parts, Body::full(body.clone()));
+    if let Some(path) = pass.passage.path() {
+        *request.uri_mut() = on_path(request.uri(), path);
+    }
     let caller = Caller { subject: pass.passage.subject().to_owned(), decision: pass.passage.id() };
     request.extensions_mut().insert(caller);
     let headers = request.headers_mut();
@@ -349,6 +355,13 @@ fn forwarded(parts: Parts, pass: &Pass) -> Request<Body> {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     request
+}
+
+/// The URI on another path: nothing of the one before is left in it.
+fn on_path(uri: &Uri, path: &PathAndQuery) -> Uri {
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(path.clone());
+    Uri::from_parts(parts).unwrap_or_else(|_| Uri::from(path.clone()))
 }
 
 /// Takes away what belongs to the client's connection (RFC 9110 section 7.6.1): before anything is set that the server must

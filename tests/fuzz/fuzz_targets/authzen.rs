@@ -168,6 +168,7 @@ fn resource() -> Resource {
         upstream_token: UpstreamToken::Strip,
         observe_until: None,
         rate_limits: Default::default(),
+        static_tokens: Default::default(),
     }
 }
 

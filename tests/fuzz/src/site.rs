@@ -10,7 +10,8 @@ use palisade_audit::{AuditLog, AuditSettings, Durability, OnFull};
 use palisade_model::{Audience, Clock, Issuer, PolicyRevision, SystemClock};
 use palisade_pdp::{
     Askers, Caller, ClientIp, DenialForm, Kind, Limits, Metadata, Pdp, PdpSettings, Pep, PepAuth, Peps,
-    Place, RequestFrom, Resource, ResourceFrom, Resources, Routes, ScopeSettings, Snapshot, UpstreamToken,
+    Place, RequestFrom, Resource, ResourceFrom, Resources, Routes, ScopeSettings, Snapshot, StaticTokens,
+    UpstreamToken,
 };
 use palisade_policy::{OnError, Policies, SourceFile, Sources, Tool, World, WorldResource};
 use palisade_token::{IssuerSettings, KeySource, Verifier, install_crypto_provider};
@@ -162,6 +163,7 @@ fn resource(name: &str, kind: Kind) -> Resource {
         upstream_token: UpstreamToken::Strip,
         observe_until: None,
         rate_limits: Default::default(),
+        static_tokens: Default::default(),
     }
 }
 
@@ -179,6 +181,7 @@ fn resources() -> Resources {
                 observe_until: Some(SystemClock.now().plus(Duration::from_secs(86_400))),
                 anonymous: BTreeSet::new(),
                 upstream_token: UpstreamToken::Keep,
+                static_tokens: StaticTokens::new(Some("x-api-key".to_owned()), true, Vec::new()),
                 ..resource("watched", Kind::Mcp)
             },
             place("watched", "/mcp"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, uri::PathAndQuery};
 use palisade_proto::v1;
 
 use super::{Asked, LONGEST, Unreadable, call, decision_id, revision, timestamp};
@@ -49,6 +49,7 @@ impl Asked for Check {
             request: Some(incoming(&self.request)),
             body: (!self.body.is_empty()).then(|| self.body.to_vec()),
             truncated: self.truncated,
+            rewrites_path: self.rewrites_path,
         }
     }
 
@@ -69,6 +70,7 @@ impl Asked for Check {
                 set: headers(passage.set)?,
                 response: headers(passage.response)?,
                 body: passage.body.map(Bytes::from),
+                path: passage.path.map(path).transpose()?,
             }))),
             (None, Some(answer)) if !goes_on => {
                 Ok(Checked::Answer(Told { id, ..told(answer, reply.reason)? }))
@@ -168,6 +170,10 @@ fn told(answer: v1::Answer, reason: String) -> Result<Told, Unreadable> {
         reason: Some(reason).filter(|reason| !reason.is_empty()).map(ReasonCode),
         id: None,
     })
+}
+
+fn path(text: String) -> Result<PathAndQuery, Unreadable> {
+    text.parse().map_err(|_| Unreadable("a path is none"))
 }
 
 fn names(all: Vec<String>) -> Result<Vec<HeaderName>, Unreadable> {

@@ -131,6 +131,8 @@ impl Transaction {
             source: attributes.and_then(source),
             request_id: None,
             mcp: None,
+            // Only ext_authz lets it go on, and only without what was in its path.
+            rewrites_path: true,
             unusable: None,
         };
         self.phase = Phase::Request(Box::new(call), Taken::default());

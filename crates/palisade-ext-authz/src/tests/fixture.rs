@@ -173,6 +173,7 @@ pub(super) fn resource(name: &str, kind: Kind) -> Resource {
         upstream_token: UpstreamToken::Strip,
         observe_until: None,
         rate_limits: Default::default(),
+        static_tokens: Default::default(),
     }
 }
 

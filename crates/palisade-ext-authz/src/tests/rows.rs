@@ -90,7 +90,9 @@ fn row_05_a_path_without_its_slash_matches_nothing() {
 fn row_06_every_value_of_a_header_counts() {
     let refused = |credential: Credential| match credential {
         Credential::Unusable(refusal) => Some(refusal.reason),
-        Credential::Absent | Credential::Token(_) | Credential::AssertedByPep(_) => None,
+        Credential::Absent | Credential::Token(_) | Credential::Static(_) | Credential::AssertedByPep(_) => {
+            None
+        }
     };
     let good = bearer("files");
     let twice = Check::new("files", "GET", "/mcp")

@@ -116,7 +116,8 @@ pub(super) fn verified(verified: &Result<VerifiedToken, Refusal>) -> VerifyRespo
 
 /// When the token ends, where one came.
 pub(super) fn expires_at(authority: Option<&Arc<Authority>>) -> Option<prost_types::Timestamp> {
-    authority.map(|authority| timestamp(authority.expires_at))
+    let end = authority.map(|authority| authority.expires_at);
+    end.filter(|end| *end != Timestamp::NEVER).map(timestamp)
 }
 
 fn timestamp(time: Timestamp) -> prost_types::Timestamp {

@@ -91,9 +91,9 @@ fn described(snapshot: &Snapshot, resource: &Resource) -> DescribeResponse {
 async fn check(pdp: &Pdp, call: &Call, asked: CheckRequest) -> CheckResponse {
     let snapshot = pdp.snapshot();
     let resource = read::resource(&snapshot, call, &asked.resource);
-    let CheckRequest { request, body, truncated, .. } = asked;
+    let CheckRequest { request, body, truncated, rewrites_path, .. } = asked;
     let http = http_call(call, named(resource.as_deref(), &asked.resource), request.unwrap_or_default());
-    let http = HttpCall { body: whole(body, http.declared_size, truncated), ..http };
+    let http = HttpCall { body: whole(body, http.declared_size, truncated), rewrites_path, ..http };
     let believed = believed(call, &snapshot);
     let decoded = decode(&http, &believed);
     if let Some((resource, origin)) = decoded.preflight(&http, &believed) {
@@ -201,6 +201,8 @@ fn http_call(call: &Call, named: Named, request: HttpRequest) -> HttpCall {
         source: request.client_address.parse().ok(),
         request_id: call.request_id.clone(),
         mcp: None,
+        // A list has been asked for already.
+        rewrites_path: true,
         unusable: None,
     }
 }
@@ -229,6 +231,7 @@ fn changes(passage: &Passage<'_>, call: &HttpCall, decoded: &Decoded) -> Changes
         set,
         response: response.iter().map(|(name, value)| header(name, value)).collect(),
         body: unbound_body(call, &decoded.request.handles),
+        path: decoded.target.clone(),
     }
 }
 

@@ -27,6 +27,7 @@ fn resource(kind: Kind) -> Resource {
         upstream_token: UpstreamToken::Strip,
         observe_until: None,
         rate_limits: Default::default(),
+        static_tokens: Default::default(),
     }
 }
 

@@ -35,6 +35,7 @@ fn files() -> Resource {
         upstream_token: UpstreamToken::Strip,
         observe_until: None,
         rate_limits: Default::default(),
+        static_tokens: Default::default(),
     }
 }
 

@@ -93,6 +93,7 @@ impl Setup {
             upstream_token: self.upstream_token.clone(),
             observe_until: self.observe_until,
             rate_limits: self.rate_limits,
+            static_tokens: Default::default(),
         };
         let mut issuer = IssuerSettings::new("corp".parse().unwrap(), "https://corp.example.com".into());
         issuer.keys = KeySource::Inline(include_str!("test-keys.json").to_owned());

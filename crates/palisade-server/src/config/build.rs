@@ -170,6 +170,8 @@ pub fn roots(loaded: &Loaded) -> Vec<PathBuf> {
     roots.extend(super::redis::files(config.rate_limit_store.redis.as_ref()));
     roots.extend(super::handles::files(&config.handles));
     roots.extend(resources_with_secrets(config));
+    let resources = config.resources.values().chain(std::iter::once(&config.defaults));
+    roots.extend(resources.flat_map(super::static_tokens::files));
     roots.extend(config.issuers.values().filter_map(|issuer| Some(issuer.network.ca.as_ref()?.file.clone())));
     roots
 }

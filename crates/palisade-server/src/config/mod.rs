@@ -15,6 +15,7 @@ pub mod load;
 mod rate_limits;
 mod redis;
 mod resources;
+mod static_tokens;
 pub(crate) mod sts;
 pub mod types;
 pub mod values;

@@ -1,10 +1,10 @@
 //! `resources` as the protected resources of a snapshot, with their metadata and catalogues.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use axum::http::HeaderName;
 
-use palisade_model::{IssuerName, Mirrored, ResourceName, Timestamp, ToolForms};
+use palisade_model::{Audience, IssuerName, Mirrored, ResourceName, Timestamp, ToolForms};
 use palisade_pdp::{
     DenialForm, Kind, Metadata, Place, Resource, Resources, Routes, ScopeSettings, StaticHeader,
     UpstreamToken, location,
@@ -100,13 +100,10 @@ impl Builder<'_> {
         let observe_until = self.observation(name, own.observe.as_ref());
         let places = self.places(name, own, &url);
         let audiences = own.audiences.clone().filter(|audiences| !audiences.is_empty());
+        let audiences: BTreeSet<Audience> =
+            audiences.unwrap_or_else(|| vec![identifier.clone()]).into_iter().map(Into::into).collect();
         let resource = Resource {
             name: name.clone(),
-            audiences: audiences
-                .unwrap_or_else(|| vec![identifier.clone()])
-                .into_iter()
-                .map(Into::into)
-                .collect(),
             any_audience: own.accept_any_audience == Some(true),
             metadata: self.metadata(own, &identifier, &url, &issuers),
             scopes: scope_settings(own),
@@ -122,6 +119,8 @@ impl Builder<'_> {
             upstream_token: self.upstream_token(name, own, &issuers),
             observe_until,
             rate_limits: self.rate_limits(name, own.rate_limits.as_ref(), kind),
+            static_tokens: self.static_tokens(name, own.static_tokens.as_ref(), kind, &audiences),
+            audiences,
             identifier,
             kind,
             issuers,
@@ -403,5 +402,6 @@ pub(super) fn with_defaults(own: &types::Resource, defaults: &types::Resource) -
         upstream_token: own.upstream_token.or(defaults.upstream_token),
         observe: own.observe.or(defaults.observe),
         rate_limits: own.rate_limits.or(defaults.rate_limits),
+        static_tokens: own.static_tokens.or(defaults.static_tokens),
     }
 }

@@ -5,6 +5,7 @@ use palisade_model::{Clock, SystemClock};
 use super::{build::Embedded, load, warnings};
 
 mod rate_limits;
+mod static_tokens;
 mod sts;
 
 const SAMPLE: &str = r#"version: 1

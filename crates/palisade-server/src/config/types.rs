@@ -15,9 +15,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod rate_limits;
+mod static_tokens;
 mod sts;
 
 pub use rate_limits::{FailedAuthentication, RateLimitStore, RateLimits, Rates};
+pub use static_tokens::{StaticToken, StaticTokens};
 pub use sts::{Sts, StsAudience, StsClient};
 
 use super::values::{ByteSize, ListenAddress, OneOrAll, OrOff, Period, Secret, Switch, TextOrSecret};
@@ -454,6 +456,8 @@ pub struct Resource {
     pub observe: Option<Observe>,
     /// How much may be asked of it: `off`, or what is not to be the default. Default: on for kind mcp, off for kind http.
     pub rate_limits: Option<OrOff<RateLimits>>,
+    /// Secrets that it takes in place of tokens.
+    pub static_tokens: Option<StaticTokens>,
 }
 
 /// What happens to the credential on the way to the upstream: `strip`, `keep`, `{exchange: name}` or

@@ -17,6 +17,7 @@ pub fn of(config: &Config) -> Vec<String> {
         of_the_exchanges(config),
         super::sts::warnings(config),
         super::rate_limits::warnings(config),
+        super::static_tokens::warnings(config),
     ]
     .concat()
 }

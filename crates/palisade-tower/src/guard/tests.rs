@@ -78,6 +78,7 @@ impl GatewayPoint for Point {
                     set: vec![header("x-palisade-subject", "alice")],
                     response: vec![header("x-palisade-decision-id", "d"), header("vary", "Origin")],
                     body: None,
+                    path: check.request.path.contains("/t-").then(|| "/mcp?x=1".to_owned()),
                 }),
                 ..v1::CheckResponse::default()
             }
@@ -181,6 +182,20 @@ async fn a_request_goes_on_as_it_is_permitted_and_else_not_at_all() {
     assert!(!seen[0].headers().contains_key("connection") && !seen[0].headers().contains_key("x-own"));
     let large = Request::post("https://mcp.example.com/files").body(Body::full(vec![b' '; 2 << 20])).unwrap();
     assert_eq!(ask(&point, json_of(&json!({})), large).await.0.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_request_whose_path_holds_a_token_goes_on_by_the_path_that_is_said() {
+    let point = Arc::new(Point::default());
+    for (uri, on) in [
+        ("https://mcp.example.com/files/t-secret?x=1", "https://mcp.example.com/mcp?x=1"),
+        ("/files/t-secret?x=1", "/mcp?x=1"),
+    ] {
+        let mut request = post(&rpc(json!(1), "ping"));
+        *request.uri_mut() = uri.parse().unwrap();
+        let (_, seen) = ask(&point, json_of(&json!({ "result": {} })), request).await;
+        assert_eq!(seen[0].uri(), on);
+    }
 }
 
 #[tokio::test]

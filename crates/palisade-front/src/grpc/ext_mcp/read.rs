@@ -86,6 +86,8 @@ fn http(
         source: None,
         request_id: call.request_id.clone(),
         mcp: None,
+        // There is none.
+        rewrites_path: false,
         unusable,
     }
 }

@@ -252,6 +252,7 @@ pub(crate) fn resource(name: &str) -> Resource {
         upstream_token: upstream_token(name),
         observe_until: (name == "watched").then(|| Timestamp::from_unix_seconds(NOW + 60)),
         rate_limits: Default::default(),
+        static_tokens: Default::default(),
     }
 }
 

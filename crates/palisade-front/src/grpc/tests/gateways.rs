@@ -39,6 +39,7 @@ async fn check(fixture: &Fixture, request: HttpRequest, body: &Value) -> CheckRe
         request: Some(request),
         body: Some(body.to_string().into_bytes()),
         truncated: false,
+        rewrites_path: false,
     };
     fixture.api().check(call("gate", asked)).await.unwrap().into_inner()
 }
