@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod anonymous;
 mod authzen;
 mod bench;
 mod client;

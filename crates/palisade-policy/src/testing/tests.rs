@@ -198,7 +198,7 @@ fn what_the_guide_shows_is_right() {
 fn the_ready_made_sets_are_laid_out_and_give_no_warning() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../policies");
     let sources = read_tree(&root, &[], &[]).unwrap();
-    assert_eq!(sources.policies.len(), 6);
+    assert_eq!(sources.policies.len(), 7);
     for file in &sources.policies {
         assert!(crate::format(file).unwrap() == file.text, "`policy fmt` would change {}", file.path);
     }
