@@ -297,6 +297,7 @@ fn resource(name: &str, upstream_token: UpstreamToken) -> Result<Resource, Failu
         acr_values: Vec::new(),
         max_age: Vec::new(),
         routes: Routes::default(),
+        tools: Default::default(),
         anonymous: BTreeSet::new(),
         step_up: false,
         list: Default::default(),

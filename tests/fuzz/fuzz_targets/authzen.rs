@@ -167,6 +167,7 @@ fn resource() -> Resource {
         cors_origins: BTreeSet::new(),
         upstream_token: UpstreamToken::Strip,
         observe_until: None,
+        tools: Default::default(),
         rate_limits: Default::default(),
         static_tokens: Default::default(),
     }

@@ -162,6 +162,7 @@ fn resource(name: &str, kind: Kind) -> Resource {
         cors_origins: BTreeSet::from(["https://app.test".to_owned()]),
         upstream_token: UpstreamToken::Strip,
         observe_until: None,
+        tools: Default::default(),
         rate_limits: Default::default(),
         static_tokens: Default::default(),
     }
