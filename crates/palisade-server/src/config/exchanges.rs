@@ -247,6 +247,8 @@ fn issuer_without_places(issuer: &types::Issuer) -> types::Issuer {
     if let Some(ca) = &mut issuer.network.ca {
         ca.file = PathBuf::new();
     }
+    // What is in store is held against the lists of the day whenever it is asked for.
+    issuer.revocations = None;
     issuer
 }
 
