@@ -59,7 +59,9 @@ pub enum RevocationsError {
     #[error("the list is not read: {0}")]
     Json(#[from] JsonError),
     /// It is no array.
-    #[error("the list is no array of entries such as {{\"subject\": \"alice\", \"before\": \"2026-11-21T01:02:03Z\"}}")]
+    #[error(
+        "the list is no array of entries such as {{\"subject\": \"alice\", \"before\": \"2026-11-21T01:02:03Z\"}}"
+    )]
     NotAnArray,
     /// It has too many entries.
     #[error("the list has more than {MOST} entries")]
@@ -157,7 +159,11 @@ fn name(entry: &Map<String, Value>, member: &str) -> Result<String, &'static str
     let text = entry.get(member).and_then(Value::as_str).ok_or("what it names is no text")?;
     let good =
         !text.is_empty() && text.chars().count() <= LONGEST_NAME && !text.chars().any(char::is_control);
-    if good { Ok(text.to_owned()) } else { Err("what it names is empty, too long or holds control characters") }
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err("what it names is empty, too long or holds control characters")
+    }
 }
 
 fn extent(entry: &Map<String, Value>) -> Result<Extent, &'static str> {

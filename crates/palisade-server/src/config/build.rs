@@ -167,7 +167,8 @@ pub fn roots(loaded: &Loaded) -> Vec<PathBuf> {
     roots.extend(super::exchange_cache::files(&config.exchange_cache));
     roots.extend(super::handles::files(&config.handles));
     roots.extend(resources_with_secrets(config));
-    let of_issuers = config.issuers.values().flat_map(|issuer| issuer.network.ca.iter().chain(&issuer.revocations));
+    let of_issuers =
+        config.issuers.values().flat_map(|issuer| issuer.network.ca.iter().chain(&issuer.revocations));
     roots.extend(of_issuers.map(|file| file.file.clone()));
     roots
 }

@@ -111,7 +111,9 @@ fn what_cannot_be_read_in_one_way_is_no_list() {
 
 #[test]
 fn an_error_holds_nothing_of_the_list() {
-    for text in [r#"[{"subject": "zzname", "x": 1}]"#, r#"[{"subject": "zzname", "before": "zzname"}]"#, "zzname"] {
+    for text in
+        [r#"[{"subject": "zzname", "x": 1}]"#, r#"[{"subject": "zzname", "before": "zzname"}]"#, "zzname"]
+    {
         assert!(!Revocations::read(text.as_bytes()).unwrap_err().to_string().contains("zzname"));
     }
     let list = Revocations::read(br#"[{"subject": "zzname"}]"#).unwrap();

@@ -100,7 +100,8 @@ async fn a_known_token_is_refused_once_a_list_names_it_and_accepted_once_none_do
     ] {
         assert_eq!(outcome(&two.with(&json!([entry]), &json!([])), &token).await, None, "{entry}");
         // A list is about its own issuer.
-        let everything = json!([{"subject": "alice"}, {"client": "app"}, {"session": "s1"}, {"token": "id-1"}]);
+        let everything =
+            json!([{"subject": "alice"}, {"client": "app"}, {"session": "s1"}, {"token": "id-1"}]);
         assert_eq!(outcome(&two.with(&json!([]), &everything), &token).await, None, "{entry}");
     }
 }
@@ -116,7 +117,8 @@ async fn a_token_in_the_cache_is_held_against_the_list_on_every_use() {
     // The same facts, under a list of the same epoch: what is kept of a token is no verdict about it.
     let mut issuers: Vec<Issuer> = Vec::new();
     for issuer in verifier.issuers.iter() {
-        let settings = IssuerSettings { revocations: list(&json!([{"subject": "alice"}])), ..issuer.settings.clone() };
+        let settings =
+            IssuerSettings { revocations: list(&json!([{"subject": "alice"}])), ..issuer.settings.clone() };
         issuers.push(Issuer { settings, keys: Arc::clone(&issuer.keys) });
     }
     let revoking = Verifier { issuers: issuers.into(), ..verifier.clone() };
@@ -159,7 +161,8 @@ async fn to_exchange_a_token_does_not_save_it() {
         let revoking = two.with(&json!([entry]), &json!([]));
         assert_eq!(outcome(&revoking, &token).await, Some(Reason::TokenRevoked), "{entry}");
     }
-    for entry in [json!({"client": "c1"}), json!({"token": "d1"}), json!({"client": "c1", "before": time(0)})] {
+    for entry in [json!({"client": "c1"}), json!({"token": "d1"}), json!({"client": "c1", "before": time(0)})]
+    {
         let revoking = two.with(&json!([]), &json!([entry]));
         assert_eq!(outcome(&revoking, &token).await, Some(Reason::TokenRevoked), "{entry}");
     }
@@ -193,7 +196,8 @@ async fn a_user_of_one_tenant_is_named_with_it() {
     };
     let token = |tenant: &str| {
         let iss = template.replace("{tenantid}", tenant);
-        let claims = json!({"iss": iss, "tid": tenant, "azp": "app", "scp": "a", "client_id": null, "scope": null});
+        let claims =
+            json!({"iss": iss, "tid": tenant, "azp": "app", "scp": "a", "client_id": null, "scope": null});
         signer.token(claims)
     };
     let one = verifier(json!({"subject": format!("{}/alice", tenants[0])}));
