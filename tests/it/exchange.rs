@@ -7,7 +7,7 @@ use palisade_audit::{DecisionRecord, ExchangeSource};
 use palisade_model::Reason;
 use palisade_proto::v1::{ExchangeRequest, ExchangeResponse, Outcome, tokens_client::TokensClient};
 use palisade_tests::components::{
-    Envoy, EnvoyPorts, EnvoySample, McpServer, OidcProvider, header_values, with_key,
+    Envoy, EnvoyPorts, EnvoySample, McpServer, OidcProvider, eventually, header_values, with_key,
 };
 use palisade_tests::service::{Palisade, run};
 use serde_json::{Value, json};
@@ -40,6 +40,8 @@ struct Chain {
     palisade: Palisade,
     envoy: Envoy,
     _files: TempDir,
+    /// The folder of the list of what is revoked: no file of a policy folder.
+    lists: TempDir,
 }
 
 impl Chain {
@@ -50,7 +52,8 @@ impl Chain {
     async fn start_with(exchange: Value) -> Self {
         let provider = OidcProvider::start().await.unwrap();
         let upstream = McpServer::start_with_sample_tools().await.unwrap();
-        let files = tempfile::tempdir().unwrap();
+        let (files, lists) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(lists.path().join("revoked.json"), "[]").unwrap();
         let file = |name: &str, text: &str| {
             std::fs::write(files.path().join(name), text).unwrap();
             files.path().join(name).display().to_string()
@@ -68,7 +71,10 @@ impl Chain {
         }
         let configuration = json!({
             "policies": {"path": files.path()},
-            "issuers": {"corp": {"issuer": provider.issuer(), "network": {"private": true}}},
+            "issuers": {"corp": {
+                "issuer": provider.issuer(), "network": {"private": true},
+                "revocations": {"file": lists.path().join("revoked.json")},
+            }},
             "exchanges": {
                 "ledger": ledger,
                 "archive": {
@@ -110,7 +116,16 @@ impl Chain {
         let patient = with_key(&sample, EDGE).unwrap().replace("timeout: 0.2s", "timeout: 2.5s");
         assert_ne!(sample, patient, "the sample has the timeout that the guide says to raise");
         let envoy = Envoy::start(&patient).await.unwrap();
-        Self { provider, upstream, palisade, envoy, _files: files }
+        Self { provider, upstream, palisade, envoy, _files: files, lists }
+    }
+
+    /// Puts another list of what is revoked in its place, and waits until it is in force or refused.
+    async fn revoke(&self, list: &str) -> Value {
+        let reload =
+            async || self.palisade.wait_for_readiness(200).await.map(|ready| ready["reload"].clone());
+        let before = reload().await.unwrap();
+        std::fs::write(self.lists.path().join("revoked.json"), list).unwrap();
+        eventually("the list", async || Ok(Some(reload().await?).filter(|now| *now != before))).await.unwrap()
     }
 
     async fn token(&self, user: &str) -> String {
@@ -130,6 +145,22 @@ impl Chain {
         let mut request = tonic::Request::new(asked);
         request.metadata_mut().insert("x-palisade-key", key.parse().unwrap());
         tokens.exchange(request).await.unwrap().into_inner()
+    }
+
+    /// The same so often at once, over some connections.
+    async fn exchange_often(&self, asked: &ExchangeRequest, times: usize) -> Vec<ExchangeResponse> {
+        let address = format!("http://127.0.0.1:{}", self.palisade.decision);
+        let mut connections = Vec::new();
+        for _ in 0..20 {
+            connections.push(TokensClient::connect(address.clone()).await.unwrap());
+        }
+        let calls = (0..times).map(|number| {
+            let mut tokens = connections[number % connections.len()].clone();
+            let mut request = tonic::Request::new(asked.clone());
+            request.metadata_mut().insert("x-palisade-key", KEY.parse().unwrap());
+            async move { tokens.exchange(request).await.unwrap().into_inner() }
+        });
+        futures::future::join_all(calls).await
     }
 
     /// The claims of the token that reached the upstream last.
@@ -222,6 +253,53 @@ async fn the_upstream_sees_a_token_of_its_own_for_the_same_subject() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_subject_is_served_nothing_that_is_in_store_and_is_served_again_once_nobody_revokes_her() {
+    let chain = Chain::start().await;
+    let (alice, bob) = (chain.token("alice").await, chain.token("bob").await);
+    for token in [&alice, &bob] {
+        assert_eq!(chain.call(token).await.status(), 200);
+        assert_eq!(chain.call(token).await.status(), 200);
+        assert_eq!(chain.last().exchange.unwrap().source, Some(ExchangeSource::Cache));
+    }
+    let first = chain.upstream_claims().await;
+    let mut revision = chain.last().policy_revision;
+    let session = claims(&alice)["jti"].as_str().unwrap().to_owned();
+    for entry in [json!({"subject": "alice"}), json!({"token": session})] {
+        chain.revoke(&json!([entry]).to_string()).await;
+        chain.upstream.forget_requests().await.unwrap();
+        let before = chain.token_requests().await;
+        let refused = chain.call(&alice).await;
+        assert_eq!(refused.status(), 401, "{entry}");
+        let challenge = refused.headers()["www-authenticate"].to_str().unwrap().to_owned();
+        assert!(challenge.contains("error=\"invalid_token\""), "{challenge}");
+        assert_eq!(chain.upstream.requests().await.unwrap().len(), 0, "{entry}");
+        // What comes before a subject is known is counted, and one record a second.
+        let newest = async || {
+            let of_list = |record: &DecisionRecord| record.policy_revision == revision;
+            Ok(chain.palisade.decisions()?.pop().filter(|record| !of_list(record)))
+        };
+        let record = eventually("the record", newest).await.unwrap();
+        assert_eq!((record.reason, record.exchange), (Reason::TokenRevoked, None));
+        assert!(record.detail.unwrap().contains("the list of issuer `corp`"), "{entry}");
+        // By name, too; and nobody is asked.
+        assert_eq!(chain.exchange(KEY, asked(&alice, &[])).await.reason, "token_revoked", "{entry}");
+        assert_eq!(chain.token_requests().await, before, "{entry}");
+        // What is in store of others is theirs all the same.
+        assert_eq!(chain.call(&bob).await.status(), 200);
+        revision = chain.last().policy_revision;
+        assert_eq!(chain.last().exchange.unwrap().source, Some(ExchangeSource::Cache));
+    }
+    // What cannot be read is not taken: the list before it serves on, visibly.
+    let refused = chain.revoke("[{\"subject\": \"alice\", \"befor\": 1}]").await;
+    assert!(refused["error"].as_str().unwrap().contains("revoked.json: entry 1"), "{refused}");
+    assert_eq!(chain.call(&alice).await.status(), 401);
+    chain.revoke("[]").await;
+    assert_eq!(chain.call(&alice).await.status(), 200);
+    assert_eq!(chain.last().exchange.unwrap().source, Some(ExchangeSource::Cache));
+    assert_eq!(chain.upstream_claims().await["aud"], first["aud"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn adapters_exchange_by_name_what_they_are_listed_for_and_no_more() {
     let chain = Chain::start().await;
     let alice = chain.token("alice").await;
@@ -261,6 +339,87 @@ async fn adapters_exchange_by_name_what_they_are_listed_for_and_no_more() {
         TokensClient::connect(format!("http://127.0.0.1:{}", chain.palisade.decision)).await.unwrap();
     let told = unnamed.exchange(asked(&alice, &[])).await.unwrap().into_inner();
     assert_eq!(told.reason, "pep_not_allowed", "the unnamed caller exchanges nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_who_ask_the_same_at_once_cause_one_request_and_each_gets_its_token() {
+    let chain = Chain::start_with(json!({"timeout": "20s"})).await;
+    let audiences = json!({LEDGER: ["ledger:read", "ledger:write"]});
+    chain.provider.set(&json!({"exchange": {"audiences": audiences, "delay_ms": 1500}})).await.unwrap();
+    let alice = chain.token("alice").await;
+    // Its signature is checked before, and by itself.
+    let archive = ExchangeRequest { exchange: "archive".to_owned(), ..asked(&alice, &[]) };
+    assert_eq!(chain.exchange(KEY, archive).await.reason, "no_permit");
+    let before = chain.token_requests().await;
+    let answers = chain.exchange_often(&asked(&alice, &[]), 1_000).await;
+    let tokens: std::collections::BTreeSet<_> = answers
+        .iter()
+        .map(|answer| {
+            assert_eq!(answer.reason, "permitted");
+            answer.access_token.clone().unwrap()
+        })
+        .collect();
+    assert_eq!((answers.len(), tokens.len(), chain.token_requests().await - before), (1_000, 1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_user_with_hundreds_of_calls_at_a_slow_provider_stops_nobody_else() {
+    let chain = Chain::start_with(json!({"timeout": "20s"})).await;
+    let users = ["alice", "bob"].map(|user| chain.token(user));
+    let [alice, bob] = futures::future::join_all(users).await.try_into().unwrap();
+    let first = chain.exchange(KEY, asked(&alice, &["ledger:read"])).await.access_token.unwrap();
+    let mut others = Vec::new();
+    for _ in 0..60 {
+        let token = chain.token("alice").await;
+        // Its signature is checked before, and by itself.
+        let archive = ExchangeRequest { exchange: "archive".to_owned(), ..asked(&token, &[]) };
+        assert_eq!(chain.exchange(KEY, archive).await.reason, "no_permit");
+        others.push(asked(&token, &[]));
+    }
+    let exchange = json!({
+        "audiences": {LEDGER: ["ledger:read", "ledger:write"], ARCHIVE: ["archive:read"]}, "delay_ms": 2500,
+    });
+    chain.provider.set(&json!({ "exchange": exchange })).await.unwrap();
+    let of_alice = asked(&alice, &[]);
+    let same = chain.exchange_often(&of_alice, 600);
+    let different = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        futures::future::join_all(others.into_iter().map(|asked| chain.exchange(KEY, asked))).await
+    };
+    let everybody_else = async {
+        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        let archive = ExchangeRequest {
+            resource: "ledger".to_owned(),
+            exchange: "archive".to_owned(),
+            ..asked(&first, &[])
+        };
+        let both = (chain.exchange(KEY, asked(&bob, &["ledger:read"])), chain.exchange(KEY, archive));
+        tokio::join!(both.0, both.1)
+    };
+    let (same, different, (of_bob, of_archive)) = tokio::join!(same, different, everybody_else);
+    assert_eq!((&*of_bob.reason, &*of_archive.reason), ("permitted", "permitted"));
+    assert!(same.iter().all(|answer| answer.reason == "permitted"));
+    let mut reasons: std::collections::BTreeMap<&str, usize> = Default::default();
+    different.iter().for_each(|answer| *reasons.entry(&answer.reason).or_default() += 1);
+    // 32 requests at once are made for one subject, and one of them is for all who ask the same.
+    assert_eq!(reasons, [("exchange_pending", 29), ("permitted", 31)].into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_are_asked_before_what_is_in_store() {
+    let chain = Chain::start().await;
+    let alice = chain.token("alice").await;
+    assert_eq!(chain.call(&alice).await.status(), 200);
+    assert_eq!(chain.call(&alice).await.status(), 200);
+    assert_eq!(chain.last().exchange.unwrap().source, Some(ExchangeSource::Cache));
+    let without = POLICY.replace("User::\"corp/alice\"", "User::\"corp/nobody\"");
+    std::fs::write(chain._files.path().join("exchange.cedar"), without).unwrap();
+    let denied = async || Ok((chain.call(&alice).await.status() == 403).then_some(()));
+    eventually("the policies", denied).await.unwrap();
+    let record = chain.last();
+    assert_eq!(record.reason, Reason::ExchangeRefused);
+    let exchange = record.exchange.unwrap();
+    assert_eq!((exchange.reason, exchange.source, exchange.token_id), (Reason::NoPermit, None, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]

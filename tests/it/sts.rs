@@ -89,7 +89,10 @@ impl Service {
         let members = json!({
             "policies": {"path": files.path()},
             "issuers": {
-                "corp": {"issuer": "https://corp.example.com", "jwks": {"file": file("corp.json", corp.document())}},
+                "corp": {
+                    "issuer": "https://corp.example.com", "jwks": {"file": file("corp.json", corp.document())},
+                    "revocations": {"file": file("revoked", "[]")},
+                },
                 "idp": {"issuer": provider.issuer(), "network": {"private": true}},
                 "partner": {"issuer": "https://partner.example.com", "jwks": {"file": file("partner.json", corp.document())}},
             },
@@ -264,6 +267,38 @@ async fn a_chain_of_three_names_everybody_and_the_last_resource_sees_the_subject
         !service.third_lets_by(&service.token(&json!({"aud": audience(3)}))).await,
         "it is of corp itself"
     );
+}
+
+#[tokio::test]
+async fn who_revokes_a_subjects_token_revokes_what_was_issued_for_it() {
+    let service = Service::start().await;
+    let now = SystemClock.now().unix_seconds();
+    let of = |jti: &str| service.token(&json!({"jti": jti, "sid": "s1", "iat": now - 600}));
+    let first = token_of(&service.granted(1, &of("one"), 2, &[]).await);
+    let second = token_of(&service.granted(2, &first, 3, &[]).await);
+    let other = token_of(&service.granted(1, &of("other"), 2, &[]).await);
+    let other = token_of(&service.granted(2, &other, 3, &[]).await);
+    assert!(service.third_lets_by(&second).await && service.third_lets_by(&other).await);
+    std::fs::write(service.files.path().join("revoked"), r#"[{"token": "one"}]"#).unwrap();
+    let refused = async || Ok((!service.third_lets_by(&second).await).then_some(()));
+    eventually("the list", refused).await.unwrap();
+    assert!(service.third_lets_by(&other).await, "the same subject's other token stands");
+    for (client, token) in [(1, &of("one")), (2, &first)] {
+        assert_eq!(service.refused(client, token, client + 1, &[]).await, "invalid_request");
+    }
+    // Nor does an actor prove anything by a token that is revoked.
+    let agent =
+        service.token(&json!({"sub": "agent", "client_id": "agent", "aud": service.url(""), "jti": "one"}));
+    let actor = [("actor_token", &*agent), ("actor_token_type", ACCESS_TOKEN)];
+    assert_eq!(service.refused(1, &of("other"), 2, &actor).await, "invalid_request");
+    let recorded = async || {
+        let revoked =
+            service.palisade.decisions()?.into_iter().filter(|record| record.reason == Reason::TokenRevoked);
+        let said: std::collections::BTreeSet<String> =
+            revoked.filter_map(|record| record.surface).map(|surface| format!("{surface:?}")).collect();
+        Ok((said.len() == 2).then_some(()))
+    };
+    eventually("a record of each entry", recorded).await.unwrap();
 }
 
 #[tokio::test]

@@ -31,8 +31,8 @@ use palisade_model::{
     Target,
 };
 use palisade_pdp::{
-    Askers, Decision, DenialForm, Exchange, Kind, Limits, Metadata, Pdp, PdpSettings, Pep, PepAuth, Peps,
-    Resource, Resources, Routes, ScopeSettings, Snapshot, UpstreamToken,
+    Askers, Decision, DenialForm, Exchange, Fingerprint, Kind, Limits, Metadata, Pdp, PdpSettings, Pep,
+    PepAuth, Peps, Resource, Resources, Routes, ScopeSettings, Snapshot, UpstreamToken,
 };
 use palisade_policy::{OnError, Policies, SourceFile, Sources, World, WorldExchange, WorldResource};
 use palisade_token::{
@@ -237,6 +237,7 @@ fn exchange(provider: &str) -> Result<Exchange, Failure> {
         provider: Provider::Rfc8693,
         issuer: FromIssuer { name: "corp".parse()?, identifier: CORP.to_owned(), profile: Profile::Rfc9068 },
         issued_by: "corp".parse()?,
+        issued_profile: Profile::Rfc9068,
         token_endpoint: Some(provider.parse()?),
         client: ClientSettings { id: "gw".to_owned(), auth: secret },
         audience: LEDGER.to_owned(),
@@ -247,7 +248,7 @@ fn exchange(provider: &str) -> Result<Exchange, Failure> {
         result: ResultCheck::Verified,
         authorization_server: None,
         route: route(),
-        fingerprint: [0; 32],
+        fingerprint: Fingerprint([0; 32]),
         shared: None,
     };
     Ok(Exchange {
@@ -258,7 +259,7 @@ fn exchange(provider: &str) -> Result<Exchange, Failure> {
         lifetime: Duration::from_secs(3_600),
         timeout: Duration::from_secs(3),
         requester: "corp/gw".to_owned(),
-        fingerprint: [0; 32],
+        fingerprint: Fingerprint([0; 32]),
         exchanger: Arc::new(ProviderExchanger::new(settings)?),
     })
 }

@@ -3,21 +3,21 @@
 //! A provider is trusted to issue tokens, and not to have understood us: one that ignores an audience answers with a token
 //! for somebody else, one that widens scopes with more than the policies permitted. So a result is a token like any other
 //! until it is verified: issuer, signature, times; and then held against the order: the audience and no other, the same
-//! subject, scopes within those asked for. Only [`check`] makes an [`Issued`], and [`restored`] of
+//! subject, scopes within those asked for, and the actor whose token was sent. Only [`check`] makes an [`Issued`], and [`restored`] of
 //! what another replica has checked.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use palisade_model::{Audience, RawToken, Reason, Scope, Scopes, Timestamp};
 use palisade_pdp::{Issued, Order};
-use palisade_token::{Expectation, VerifiedToken};
+use palisade_token::{Expectation, Marks, TokenError, VerifiedToken};
 use zeroize::Zeroizing;
 
 use crate::{
     ExchangeSettings, ResultCheck, TokenType,
     failure::Failed,
     provider::Dialect,
-    response::{self, Granted},
+    response::{self, Granted, LONGEST_LIFE},
     shared::seal::Kept,
     wire,
 };
@@ -40,15 +40,24 @@ pub(crate) async fn check(
         check_scopes(settings, order, scopes)?;
     }
     let lives = granted.expires_in.map(|seconds| now.plus(Duration::from_secs(seconds)));
+    let permitted_until = now.plus(order.lifetime());
     match settings.result {
-        ResultCheck::Opaque => Ok(Issued {
-            token_id: token_id(&granted.token),
-            scopes: granted.scopes.unwrap_or_else(|| order.scopes().clone()),
-            actors: Vec::new(),
-            expires_at: lives.unwrap_or_else(|| now.plus(UNKNOWN_LIFETIME)),
-            token: granted.token,
-        }),
-        ResultCheck::Verified => verified(settings, order, granted.token, lives, now).await,
+        ResultCheck::Opaque => {
+            let expires_at = lives.unwrap_or_else(|| now.plus(UNKNOWN_LIFETIME));
+            alive(expires_at, now)?;
+            Ok(Issued {
+                token_id: token_id(&granted.token),
+                scopes: granted.scopes.unwrap_or_else(|| order.scopes().clone()),
+                actors: Vec::new(),
+                good_until: expires_at.min(permitted_until),
+                expires_at,
+                marks: Marks::default(),
+                token: granted.token,
+            })
+        }
+        ResultCheck::Verified => {
+            verified(settings, order, granted.token, (lives, permitted_until), now).await
+        }
     }
 }
 
@@ -61,14 +70,22 @@ pub(crate) async fn restored(
     kept: Kept,
     now: Timestamp,
 ) -> Result<Issued, Failed> {
-    let Kept { token, scopes, actors, token_id, expires_at, written_at: _, good_until: _ } = kept;
+    let Kept { token, scopes, actors, token_id, expires_at, written_at, good_until: _ } = kept;
     if !response::is_token(&token) || *token == order.token().expose() {
         return Err(Failed::refused("what is shared is no token for this order"));
     }
     check_scopes(settings, order, &scopes)?;
+    // Its lifetime began where it was issued.
+    let permitted_until = written_at.plus(order.lifetime());
     match settings.result {
-        ResultCheck::Opaque => Ok(Issued { token, scopes, actors, token_id, expires_at }),
-        ResultCheck::Verified => verified(settings, order, token, Some(expires_at), now).await,
+        ResultCheck::Opaque => {
+            let expires_at = expires_at.min(now.plus(LONGEST_LIFE));
+            let good_until = expires_at.min(permitted_until);
+            Ok(Issued { token, scopes, actors, token_id, expires_at, good_until, marks: Marks::default() })
+        }
+        ResultCheck::Verified => {
+            verified(settings, order, token, (Some(expires_at), permitted_until), now).await
+        }
     }
 }
 
@@ -77,20 +94,31 @@ async fn verified(
     settings: &ExchangeSettings,
     order: &Order,
     token: Zeroizing<String>,
-    lives: Option<Timestamp>,
+    (lives, permitted_until): (Option<Timestamp>, Timestamp),
     now: Timestamp,
 ) -> Result<Issued, Failed> {
     let verified = verify(settings, order, &token, now).await?;
     let authority = verified.authority();
     check_subject(settings, order, &verified)?;
     check_scopes(settings, order, &authority.scopes)?;
+    check_actor(settings, order, &verified, now).await?;
+    let expires_at = lives.map_or(authority.expires_at, |lives| lives.min(authority.expires_at));
+    alive(expires_at, now)?;
     Ok(Issued {
         token_id: authority.token_id.clone(),
         scopes: authority.scopes.clone(),
         actors: authority.actors.clone(),
-        expires_at: lives.map_or(authority.expires_at, |lives| lives.min(authority.expires_at)),
+        good_until: expires_at.min(permitted_until),
+        expires_at,
+        marks: verified.marks().clone(),
         token,
     })
+}
+
+/// A token that has ended, or ends as it comes, is of no use to anybody: within the leeway of its issuer it could be used once,
+/// and would be asked for again with every call.
+fn alive(expires_at: Timestamp, now: Timestamp) -> Result<(), Failed> {
+    if expires_at > now { Ok(()) } else { Err(Failed::refused("the issued token has no life left")) }
 }
 
 /// `token_type`, and `issued_token_type` where the dialect has it (RFC 8693 section 2.2.1).
@@ -136,14 +164,8 @@ async fn verify(
     let issuers = [settings.issued_by.clone()];
     let expected = Expectation { audiences: &audiences, any_audience: false, issuers: &issuers };
     let token = RawToken::new(token);
-    let verified = order.verifier().verify(&token, &expected, now).await.map_err(|error| {
-        let detail = format!("the issued token is not accepted: {error}");
-        if matches!(error.reason, Reason::IssuerKeysUnavailable | Reason::Overloaded) {
-            Failed::unchecked(detail)
-        } else {
-            Failed::refused(detail)
-        }
-    })?;
+    let verified = order.verifier().verify(&token, &expected, now).await;
+    let verified = verified.map_err(|error| not_accepted("the issued token is not accepted", &error))?;
     // One that is for others, too, could be passed on by the upstream to them.
     if verified.authority().audience != audiences {
         return Err(Failed::refused("the issued token is for other audiences, too"));
@@ -151,15 +173,50 @@ async fn verify(
     Ok(verified)
 }
 
-/// The same kind of principal with the same name. Where the issuer is another, what stands behind the issuer is compared.
-fn check_subject(settings: &ExchangeSettings, order: &Order, issued: &VerifiedToken) -> Result<(), Failed> {
+/// Whether an id of the issuer that was asked and one of the issuer that issued are alike behind the issuer's name.
+fn same_id(settings: &ExchangeSettings, asked: &str, got: &str) -> bool {
     fn local<'a>(id: &'a str, issuer: &str) -> Option<&'a str> {
         id.strip_prefix(issuer)?.strip_prefix('/')
     }
+    let asked = local(asked, settings.issuer.name.as_str());
+    asked.is_some() && asked == local(got, settings.issued_by.as_str())
+}
+
+/// Where an actor's token was sent, it is that one who acts now. The token is the configuration's, and proven as any other is;
+/// for whom it is does not matter here.
+async fn check_actor(
+    settings: &ExchangeSettings,
+    order: &Order,
+    issued: &VerifiedToken,
+    now: Timestamp,
+) -> Result<(), Failed> {
+    let Some(actor) = &settings.actor else { return Ok(()) };
+    let (none, issuers) = (BTreeSet::new(), [settings.issuer.name.clone()]);
+    let expected = Expectation { audiences: &none, any_audience: true, issuers: &issuers };
+    let verified = order.verifier().verify(&RawToken::new(actor.token.as_str()), &expected, now).await;
+    let verified = verified.map_err(|error| not_accepted("the actor's own token is not accepted", &error))?;
+    let acts = issued.authority().actors.first();
+    if acts.is_some_and(|acts| same_id(settings, &verified.subject().id, acts)) {
+        Ok(())
+    } else {
+        Err(Failed::refused("the issued token has another actor, or none"))
+    }
+}
+
+/// A token that is not accepted. An outage of ours or of its issuer says nothing about it.
+fn not_accepted(what: &str, error: &TokenError) -> Failed {
+    let detail = format!("{what}: {error}");
+    if matches!(error.reason, Reason::IssuerKeysUnavailable | Reason::Overloaded) {
+        Failed::unchecked(detail)
+    } else {
+        Failed::refused(detail)
+    }
+}
+
+/// The same kind of principal with the same name. Where the issuer is another, what stands behind the issuer is compared.
+fn check_subject(settings: &ExchangeSettings, order: &Order, issued: &VerifiedToken) -> Result<(), Failed> {
     let (asked, got) = (order.subject(), issued.subject());
-    let asked_id = local(&asked.id, settings.issuer.name.as_str());
-    let same_id = asked_id.is_some() && asked_id == local(&got.id, settings.issued_by.as_str());
-    if asked.kind == got.kind && same_id {
+    if asked.kind == got.kind && same_id(settings, &asked.id, &got.id) {
         Ok(())
     } else {
         Err(Failed::refused("the issued token has another subject"))

@@ -112,6 +112,14 @@ struct Assertion<'a> {
 }
 
 impl ClientSettings {
+    /// What is sent as it is, and may come back in what a provider says.
+    pub(crate) fn secret(&self) -> Option<&str> {
+        match &self.auth {
+            ClientAuth::Secret(secret, _) => Some(secret),
+            ClientAuth::Key(_) | ClientAuth::Certificate => None,
+        }
+    }
+
     /// Adds the proof to a form; what it returns goes into the `Authorization` header.
     pub(crate) fn prove(
         &self,

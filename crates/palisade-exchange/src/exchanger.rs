@@ -4,15 +4,20 @@ use std::{sync::Arc, time::Duration};
 
 use palisade_audit::ExchangeSource;
 use palisade_model::{Reason, SubjectKind, Timestamp};
-use palisade_pdp::{ExchangeFailure, Exchanged, Exchanger, Exchanging, FailureKind, Issued, Order};
-use palisade_token::network::{self, Fetcher};
+use palisade_pdp::{
+    ExchangeFailure, Exchanged, Exchanger, Exchanging, FailureKind, Fingerprint, Issued, Order,
+};
+use palisade_token::{
+    Verifier,
+    network::{self, Fetcher},
+};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 use zeroize::Zeroizing;
 
 use crate::{
     ClientSettings, ExchangeSettings, FromIssuer, SetupError,
-    breaker::{Breaker, Health, Leave},
+    breaker::{Breaker, Health, Leave, Who},
     check,
     endpoint::Endpoint,
     failure::{Failed, failure},
@@ -79,7 +84,7 @@ impl ProviderExchanger {
 
     /// The digest of its settings.
     #[must_use]
-    pub fn fingerprint(&self) -> [u8; 32] {
+    pub fn fingerprint(&self) -> Fingerprint {
         self.0.settings.fingerprint
     }
 
@@ -90,19 +95,24 @@ impl ProviderExchanger {
             let why = "the provider exchanges the tokens of users alone";
             return inner.withheld(failure(FailureKind::Refused, why));
         }
+        if !inner.settings.can_tell(order.subject()) {
+            let why = "what would be issued for a client that acts as itself cannot be told from a user's";
+            return inner.withheld(failure(FailureKind::Refused, why));
+        }
         let key = inner.keys.key(&order);
-        if let Some(answer) = inner.store.get(&key, order.now()) {
+        let (now, until, verifier) = (order.now(), order.until(), Arc::clone(order.verifier()));
+        if let Some(answer) = inner.known(&key, now, &verifier) {
             return inner.stored(answer);
         }
-        let (now, until) = (order.now(), order.until());
+        let (who, subject) = (inner.breaker.who(order.subject()), order.subject().entity());
         let work = {
             let inner = Arc::clone(inner);
-            move |leave| async move { inner.fly(key, order, leave).await }
+            move |leave| async move { inner.fly(key, order, leave, who).await }
         };
-        let answered = || inner.store.get(&key, now);
-        match inner.flights.board(key, answered, || inner.may_begin(), work) {
-            Boarded::Joined(flight) => inner.wait(flight, Answered::Joined, until),
-            Boarded::Began(flight) => inner.wait(flight, Answered::Miss, until),
+        let answered = || inner.known(&key, now, &verifier);
+        match inner.flights.board((key, subject), answered, || inner.may_begin(who), work) {
+            Boarded::Joined(flight) => inner.wait(flight, Answered::Joined, until, verifier),
+            Boarded::Began(flight) => inner.wait(flight, Answered::Miss, until, verifier),
             Boarded::Withheld(failure) => inner.withheld(failure),
             Boarded::Answered(answer) => inner.stored(answer),
         }
@@ -116,19 +126,41 @@ impl Exchanger for ProviderExchanger {
 }
 
 impl Inner {
+    /// What is in store, and may be handed out.
+    ///
+    /// INVARIANT: no token comes from here that a list in force for the order revokes, however long it was in store.
+    fn known(&self, key: &Key, now: Timestamp, verifier: &Verifier) -> Option<Outcome> {
+        let answer = self.store.get(key, now)?;
+        match &answer {
+            Ok(issued) if verifier.has_revoked(&issued.marks) => {
+                self.store.forget(key);
+                None
+            }
+            Ok(_) | Err(_) => Some(answer),
+        }
+    }
+
     /// For a flight, and no longer than until then.
-    fn wait(&self, flight: Flight, how: Answered, until: Instant) -> Exchanging<'_> {
+    fn wait(&self, flight: Flight, how: Answered, until: Instant, verifier: Arc<Verifier>) -> Exchanging<'_> {
+        let counted = Counted(Some(Arc::clone(&self.metrics)));
         Exchanging::Waiting(Box::pin(async move {
             let Exchanged { source, result } = timeout_at(until, flight).await.unwrap_or_else(|_elapsed| {
                 let pending = failure(FailureKind::Pending, "the provider has not answered yet");
                 Exchanged { source: ExchangeSource::Provider, result: Err(pending) }
             });
+            // It may have begun under another list.
+            let result = match result {
+                Ok(issued) if verifier.has_revoked(&issued.marks) => {
+                    Err(failure(FailureKind::Refused, "the issued token is revoked"))
+                }
+                Ok(_) | Err(_) => result,
+            };
             let how = match (how, source) {
                 (Answered::Miss, ExchangeSource::Cache) => Answered::Shared,
                 (Answered::Miss, ExchangeSource::Withheld) => Answered::Withheld,
                 (how, _) => how,
             };
-            self.metrics.answered(how, reason(&result));
+            counted.answered(how, reason(&result));
             Exchanged { source, result }
         }))
     }
@@ -145,12 +177,12 @@ impl Inner {
     }
 
     /// Where replicas share tokens, that is asked first, also about a provider that is left alone.
-    fn may_begin(&self) -> Result<Option<Leave>, ExchangeFailure> {
-        self.settings.shared.is_none().then(|| self.may_ask()).transpose()
+    fn may_begin(&self, who: Who) -> Result<Option<Leave>, ExchangeFailure> {
+        self.settings.shared.is_none().then(|| self.may_ask(who)).transpose()
     }
 
     /// What another replica has got, or else what the provider answers.
-    async fn fly(&self, key: Key, order: Order, leave: Option<Leave>) -> Exchanged {
+    async fn fly(&self, key: Key, order: Order, leave: Option<Leave>, who: Who) -> Exchanged {
         let began = Instant::now();
         if let Some(shared) = &self.settings.shared
             && let Some((issued, until)) = shared.get((&self.settings, &self.metrics), &key, &order).await
@@ -159,7 +191,7 @@ impl Inner {
             self.store.put_token(key, Arc::clone(&issued), until);
             return Exchanged { source: ExchangeSource::Cache, result: Ok(issued) };
         }
-        match leave.map_or_else(|| self.may_ask(), Ok) {
+        match leave.map_or_else(|| self.may_ask(who), Ok) {
             Ok(leave) => {
                 let result = self.ask(key, order, leave, began).await;
                 Exchanged { source: ExchangeSource::Provider, result }
@@ -168,8 +200,8 @@ impl Inner {
         }
     }
 
-    fn may_ask(&self) -> Result<Leave, ExchangeFailure> {
-        self.breaker.enter(Instant::now()).map_err(|left| {
+    fn may_ask(&self, who: Who) -> Result<Leave, ExchangeFailure> {
+        self.breaker.enter(who, Instant::now()).map_err(|left| {
             let mut failure = failure(FailureKind::Unavailable, "the provider is not asked for now");
             failure.retry_after = Some(left);
             failure
@@ -239,13 +271,36 @@ impl Inner {
         let answered = self.fetcher.post(&url, proof, form.into_body()).await;
         let answered = answered.map_err(|error| Failed::unavailable(error.to_string()))?;
         let retry_after = answered.retry_after.as_deref().and_then(|text| retry_after(text, now));
+        let actor = self.settings.actor.as_ref().map(|actor| actor.token.as_str());
+        let secrets: Vec<&str> =
+            client.secret().into_iter().chain(actor).chain([order.token().expose()]).collect();
+        let answer = response::read(answered.status, &answered.body, &secrets);
         if answered.status == 429 || (answered.status >= 500 && retry_after.is_some()) {
-            return Err(Failed::busy(retry_after.unwrap_or(AWAY), answered.status));
+            return Err(Failed::busy(retry_after.unwrap_or(AWAY), answered.status, answer));
         }
-        match response::read(answered.status, &answered.body) {
+        match answer {
             Answer::Granted(granted) => Ok(granted),
             Answer::Refused(refused) => Err(Failed::of(refused)),
             Answer::Unusable(why) => Err(Failed::unusable(answered.status, why)),
+        }
+    }
+}
+
+/// Counts how somebody who waits was answered, also where they go away before.
+struct Counted(Option<Arc<Metrics>>);
+
+impl Counted {
+    fn answered(mut self, how: Answered, reason: &'static str) {
+        if let Some(metrics) = self.0.take() {
+            metrics.answered(how, reason);
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(metrics) = self.0.take() {
+            metrics.answered(Answered::Left, Reason::ExchangePending.as_str());
         }
     }
 }

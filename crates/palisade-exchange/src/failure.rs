@@ -8,7 +8,10 @@ use std::time::Duration;
 use palisade_audit::ProviderErrorRecord;
 use palisade_pdp::{ExchangeFailure, FailureKind};
 
-use crate::{breaker::Health, response::Refused};
+use crate::{
+    breaker::Health,
+    response::{Answer, Refused},
+};
 
 /// For how long a refusal is good: as long as a person takes to change something.
 const REFUSED: Duration = Duration::from_secs(30);
@@ -53,12 +56,17 @@ impl Failed {
         Self { good_for: Some(UNCHECKED), health: Health::Answers, ..Self::unavailable(detail) }
     }
 
-    /// Too many requests, or a provider that says when it is back.
-    pub(crate) fn busy(retry_after: Duration, status: u16) -> Self {
+    /// Too many requests, or a provider that says when it is back. What else it says is for the record.
+    pub(crate) fn busy(retry_after: Duration, status: u16, answer: Answer) -> Self {
         let retry_after = retry_after.min(LONGEST_AWAY);
         let mut failed = Self::unavailable("the provider asks to come back later");
         failed.failure.retry_after = Some(retry_after);
-        let said = ProviderErrorRecord { status: Some(status), ..ProviderErrorRecord::default() };
+        let said = match answer {
+            Answer::Refused(refused) => refused.said,
+            Answer::Granted(_) | Answer::Unusable(_) => {
+                ProviderErrorRecord { status: Some(status), ..ProviderErrorRecord::default() }
+            }
+        };
         failed.failure.said = Some(Box::new(said));
         if status == 429 {
             Self { good_for: Some(retry_after), health: Health::Throttles(retry_after), ..failed }

@@ -10,19 +10,19 @@ use std::{fmt, time::Duration};
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::{ExchangeSettings, wire};
-use palisade_pdp::Order;
+use palisade_pdp::{Fingerprint, Order};
 
 /// The digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key([u8; 32]);
 
 /// What the answers to all orders of an exchange depend on.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Common<'a> {
     /// The exchange's name, with a digest of its settings and secrets.
     pub exchange: &'a str,
     /// The settings and secrets of it.
-    pub fingerprint: [u8; 32],
+    pub fingerprint: Fingerprint,
     /// The provider's name, and with it the dialect.
     pub provider: &'a str,
     /// What the subject's token is.
@@ -68,7 +68,7 @@ impl Common<'_> {
     pub fn hashed(&self) -> Beginning {
         let mut hash = Hash(Context::new(&SHA256));
         hash.text(self.exchange);
-        hash.bytes(&self.fingerprint);
+        hash.bytes(&self.fingerprint.0);
         hash.text(self.provider);
         hash.text(self.subject_token_type);
         let actor: Vec<&str> = self.actor_token.iter().flat_map(|(token, kind)| [*token, *kind]).collect();

@@ -30,6 +30,8 @@ pub(crate) enum Answered {
     Shared,
     /// Nobody was asked.
     Withheld,
+    /// Nobody waited for the answer: there was no place for it, or the request went away.
+    Left,
 }
 
 impl Answered {
@@ -41,6 +43,7 @@ impl Answered {
             Self::Joined => "joined",
             Self::Shared => "shared",
             Self::Withheld => "withheld",
+            Self::Left => "left",
         }
     }
 }

@@ -102,6 +102,15 @@ impl Provider {
         }
     }
 
+    /// Whether an actor's token may be sent.
+    #[must_use]
+    pub const fn takes_actors(self) -> bool {
+        match self {
+            Self::Rfc8693 | Self::Okta | Self::Auth0 | Self::IdJag => true,
+            Self::Keycloak | Self::Entra => false,
+        }
+    }
+
     /// Whether the provider exchanges the tokens of users alone.
     pub(crate) const fn is_for_users(self) -> bool {
         match self {

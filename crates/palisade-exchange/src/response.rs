@@ -4,7 +4,7 @@
 //! a token is of the characters that a header may carry (RFC 6750 section 2.1). What a provider says of an error is kept
 //! for the record, cut and without what looks like a token.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use palisade_audit::ProviderErrorRecord;
 use palisade_model::{Scope, Scopes};
@@ -13,6 +13,9 @@ use zeroize::Zeroizing;
 
 /// The longest token that is taken.
 const LONGEST_TOKEN: usize = 16 * 1024;
+/// The longest that a token is taken to live, whatever its provider says: nobody keeps one longer, and a time far beyond
+/// is none that records can hold.
+pub(crate) const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest claims challenge that is passed on.
 const LONGEST_CLAIMS: usize = 4 * 1024;
 /// The longest text of an error.
@@ -38,7 +41,7 @@ pub struct Granted {
     pub token_type: String,
     /// `issued_token_type`.
     pub issued_token_type: Option<String>,
-    /// `expires_in`, in seconds.
+    /// `expires_in`, in seconds: at most a day.
     pub expires_in: Option<u64>,
     /// `scope`, as a set.
     pub scopes: Option<Scopes>,
@@ -60,14 +63,14 @@ pub struct Refused {
     pub claims: Option<String>,
 }
 
-/// Reads an answer.
+/// Reads an answer. `secrets` are those of the request, which nothing that is kept of the answer holds.
 #[must_use]
-pub fn read(status: u16, body: &[u8]) -> Answer {
+pub fn read(status: u16, body: &[u8], secrets: &[&str]) -> Answer {
     let members = match palisade_json::read(body, DEPTH) {
         Ok(Value::Object(members)) => members,
         Ok(_) | Err(_) => return Answer::Unusable("the answer is no JSON object without duplicate members"),
     };
-    if status == 200 { granted(members) } else { refused(status, &members) }
+    if status == 200 { granted(members) } else { refused(status, &members, secrets) }
 }
 
 fn granted(mut members: Map<String, Value>) -> Answer {
@@ -108,7 +111,7 @@ fn granted(mut members: Map<String, Value>) -> Answer {
     })
 }
 
-fn refused(status: u16, members: &Map<String, Value>) -> Answer {
+fn refused(status: u16, members: &Map<String, Value>, secrets: &[&str]) -> Answer {
     let Some(error) = text(members, "error") else {
         return Answer::Unusable("the answer is neither a token nor an error");
     };
@@ -116,11 +119,12 @@ fn refused(status: u16, members: &Map<String, Value>) -> Answer {
     let codes = codes.filter_map(Value::as_u64).map(|code| code.to_string());
     let said = ProviderErrorRecord {
         status: Some(status),
-        error: Some(without_tokens(&error)),
-        description: text(members, "error_description").map(|text| without_tokens(&text)),
-        codes: codes.chain(text(members, "suberror").map(|text| without_tokens(&text))).take(10).collect(),
+        error: Some(without(&error, secrets)),
+        description: text(members, "error_description").map(|text| without(&text, secrets)),
+        codes: codes.chain(text(members, "suberror").map(|text| without(&text, secrets))).take(10).collect(),
     };
-    Answer::Refused(Refused { said, claims: text(members, "claims").filter(|claims| is_claims(claims)) })
+    let passed_on = |claims: &String| is_claims(claims) && !quotes(claims, secrets);
+    Answer::Refused(Refused { said, claims: text(members, "claims").filter(passed_on) })
 }
 
 fn text(members: &Map<String, Value>, name: &str) -> Option<String> {
@@ -136,7 +140,8 @@ pub(crate) fn is_token(text: &str) -> bool {
 /// A number, or as some providers have it a text of digits.
 fn seconds(value: &Value) -> Option<u64> {
     let digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
-    value.as_u64().or_else(|| value.as_str().filter(digits)?.parse().ok())
+    let seconds = value.as_u64().or_else(|| value.as_str().filter(digits)?.parse().ok())?;
+    Some(seconds.min(LONGEST_LIFE.as_secs()))
 }
 
 fn read_scopes(text: &str) -> Option<Scopes> {
@@ -153,10 +158,27 @@ fn cut(text: &str) -> String {
     text.get(..text.floor_char_boundary(LONGEST_TEXT)).unwrap_or_default().to_owned()
 }
 
-/// What a provider says of an error may quote the request. Words that are as long as tokens are left out.
-fn without_tokens(text: &str) -> String {
+/// As it is, and as it stands in a form.
+fn spellings<'a>(secrets: &[&'a str]) -> impl Iterator<Item = Zeroizing<String>> {
+    let known: Vec<&'a str> = secrets.iter().copied().filter(|secret| !secret.is_empty()).collect();
+    known.into_iter().flat_map(|secret| {
+        let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        [Zeroizing::new(secret.to_owned()), Zeroizing::new(encoded)]
+    })
+}
+
+fn quotes(text: &str, secrets: &[&str]) -> bool {
+    spellings(secrets).any(|secret| text.contains(secret.as_str()))
+}
+
+/// What a provider says of an error may quote the request. Its secrets are left out wherever they stand, and words that are as
+/// long as tokens.
+fn without(text: &str, secrets: &[&str]) -> String {
     const LONGEST_WORD: usize = 60;
-    let word = |word: &str| if word.len() > LONGEST_WORD { "[..]".to_owned() } else { word.to_owned() };
+    const LEFT_OUT: &str = "[..]";
+    let text =
+        spellings(secrets).fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), LEFT_OUT));
+    let word = |word: &str| if word.len() > LONGEST_WORD { LEFT_OUT.to_owned() } else { word.to_owned() };
     cut(&text.split(' ').map(word).collect::<Vec<_>>().join(" "))
 }
 

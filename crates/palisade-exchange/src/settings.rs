@@ -2,7 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
-use palisade_model::{ExchangeName, IssuerName};
+use palisade_model::{ExchangeName, IssuerName, Subject, SubjectKind};
+use palisade_pdp::Fingerprint;
 use palisade_token::{Profile, network::Route};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,8 @@ pub struct ExchangeSettings {
     pub issuer: FromIssuer,
     /// The issuer of what is issued, where it is another.
     pub issued_by: IssuerName,
+    /// What its tokens look like.
+    pub issued_profile: Profile,
     /// Where the provider is asked; by default its metadata says.
     pub token_endpoint: Option<Url>,
     /// Who asks.
@@ -45,9 +48,23 @@ pub struct ExchangeSettings {
     pub route: Route,
     /// A digest of everything above and of the secrets: exchanges that agree in it share what is in store. It depends on what
     /// is in files and not on where they are, so that it is the same on every replica.
-    pub fingerprint: [u8; 32],
+    pub fingerprint: Fingerprint,
     /// Where replicas share tokens.
     pub shared: Option<Arc<SharedStore>>,
+}
+
+impl ExchangeSettings {
+    /// Whether a result for this subject could be told to be for it.
+    ///
+    /// The result names us as its client. Where a profile knows a client that acts as itself by its name standing for both, the
+    /// upstream would take such a result for a user's who has the client's name: an identity that nobody has proven.
+    pub(crate) fn can_tell(&self, subject: &Subject) -> bool {
+        let is_us = || subject.id == format!("{}/{}", self.issuer.name, self.client.id);
+        subject.kind != SubjectKind::Client
+            || self.result == ResultCheck::Opaque
+            || self.issued_profile.tells_clients_of_others()
+            || is_us()
+    }
 }
 
 /// An issuer, as far as an exchange needs to know it.

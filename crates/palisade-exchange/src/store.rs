@@ -3,7 +3,8 @@
 //! The two are apart, so that a flood of refusals does not push the tokens out. A token is handed out until its own end,
 //! the end of the subject's token or the lifetime that the policies permit, whichever is first, less a margin that a call
 //! takes to arrive. The subject's token is verified on every request before anybody looks here, so what belongs to one that
-//! is revoked or over is not found any more.
+//! is revoked or over is not found any more; what was issued is held against the lists of its own issuer once more when it
+//! is found.
 
 use std::{sync::Arc, time::Duration};
 
@@ -58,6 +59,11 @@ impl Store {
     pub(crate) fn put_token(&self, key: Key, token: Arc<Issued>, until: Timestamp) {
         self.refusals.invalidate(&key);
         self.tokens.insert(key, (token, until));
+    }
+
+    /// Forgets a token that is not to be handed out any more.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.tokens.invalidate(key);
     }
 
     pub(crate) fn put_refusal(&self, key: Key, failed: &Failed, now: Timestamp) {

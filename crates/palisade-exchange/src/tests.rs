@@ -6,5 +6,11 @@ mod fixture;
 mod keys;
 mod mutual_tls;
 mod results;
+mod revoked;
 mod shared;
 mod waiting;
+
+/// The key of an order.
+pub(crate) fn a_key() -> crate::key::Key {
+    keys::nothing_key()
+}

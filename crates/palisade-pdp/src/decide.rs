@@ -44,6 +44,7 @@ use crate::{
     record,
     shadow::Shadow,
     step_up::Challenges,
+    waiting::{Place, Waiting},
 };
 
 /// The decision point.
@@ -63,8 +64,8 @@ pub struct Pdp {
     limiter: Limiter,
     metrics: Metrics,
     shadow: Shadow,
-    /// Bounds the requests that wait for providers of exchanges.
-    waiting: Semaphore,
+    /// Those who wait for providers of exchanges.
+    waiting: Waiting,
     /// Whether the last decision could not be recorded.
     unrecorded: AtomicBool,
 }
@@ -136,7 +137,7 @@ impl Pdp {
             searching: Semaphore::new(1),
             issuing: Semaphore::new(MOST_ISSUING),
             most_concurrent: settings.most_concurrent,
-            waiting: Semaphore::new((settings.most_concurrent / 2).max(1)),
+            waiting: Waiting::new(settings.most_concurrent),
             challenges: Challenges::new(),
             limiter: Limiter::default(),
             metrics: Metrics::new(),
@@ -212,9 +213,9 @@ impl Pdp {
         let started = self.clock.now();
         let deadline = Instant::now() + patience.min(asking.time(snapshot));
         // Held until the record is written, so that `settled` waits for it, too.
-        let admitted = self.admit();
-        let judgement = match &admitted {
-            Some(_) => self.judge_in_time(snapshot, asking, started, deadline).await,
+        let mut place = self.admit().map(Place::new);
+        let judgement = match &mut place {
+            Some(place) => self.judge_in_time(snapshot, asking, started, deadline, place).await,
             None => Judgement::denied(Reason::Overloaded),
         };
         self.conclude(snapshot, request, judgement, started, deadline).await
@@ -243,9 +244,13 @@ impl Pdp {
     pub async fn settled(&self, limit: Duration) {
         let all = u32::try_from(self.most_concurrent).unwrap_or(u32::MAX);
         let issuing = u32::try_from(MOST_ISSUING).unwrap_or(u32::MAX);
-        let both =
-            async { (self.admission.acquire_many(all).await, self.issuing.acquire_many(issuing).await) };
-        if tokio::time::timeout(limit, both).await.is_err() {
+        let every = async {
+            // Those who wait were decisions under way before: none of them is missed in this order.
+            let admitted = self.admission.acquire_many(all).await;
+            self.waiting.settled().await;
+            (admitted, self.issuing.acquire_many(issuing).await)
+        };
+        if tokio::time::timeout(limit, every).await.is_err() {
             tracing::warn!("decisions were still under way when the decision log was closed");
         }
         if tokio::time::timeout(limit, self.shadow.settled()).await.is_err() {
@@ -262,9 +267,10 @@ impl Pdp {
         asking: &Asking<'_>,
         now: Timestamp,
         deadline: Instant,
+        place: &mut Place<'_>,
     ) -> Judgement {
         let mut judgement = Judgement::denied(Reason::InternalError);
-        match within(deadline, self.judge(snapshot, asking, now, deadline, &mut judgement)).await {
+        match within(deadline, self.judge(snapshot, asking, now, deadline, &mut judgement, place)).await {
             Ok(outcome) => {
                 judgement.outcome = outcome;
                 judgement.in_time = Instant::now() < deadline;
@@ -282,6 +288,7 @@ impl Pdp {
         now: Timestamp,
         deadline: Instant,
         judgement: &mut Judgement,
+        place: &mut Place<'_>,
     ) -> Result<Outcome, Refusal> {
         let request = asking.request;
         let resource = permitted_resource(snapshot, request)?;
@@ -318,7 +325,8 @@ impl Pdp {
         };
         if let (Some(wanted), Outcome::Permit | Outcome::Observe(_)) = (&wanted, outcome) {
             let (question, waiting) = (&question, &self.waiting);
-            Step { snapshot, question, request, wanted, now, deadline, waiting }.run(judgement).await?;
+            let step = Step { snapshot, question, request, wanted, now, deadline, waiting };
+            step.run(judgement, place).await?;
         }
         Ok(outcome)
     }
@@ -461,7 +469,7 @@ impl Pdp {
     }
 }
 
-fn too_late() -> Refusal {
+pub(crate) fn too_late() -> Refusal {
     Refusal::new(Reason::DeadlineExceeded, "the deadline passed")
 }
 

@@ -15,15 +15,16 @@ use palisade_model::{
     AccessRequest, Authority, Credential, ExchangeName, IssuerName, RawToken, Reason, Refusal, Scopes,
     Subject, Timestamp,
 };
-use palisade_token::Verifier;
-use tokio::{sync::Semaphore, time::Instant};
+use palisade_token::{Marks, Verifier};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::{
     Snapshot,
-    decide::Judgement,
+    decide::{Judgement, too_late},
     question::Question,
     record::{add_exchange_policies, add_result, begun},
+    waiting::{Place, Waiting},
 };
 
 pub(crate) mod terms;
@@ -50,9 +51,20 @@ pub struct Exchange {
     /// `<issuer>/<client_id>` of the client that asks.
     pub requester: String,
     /// A digest of everything that its exchanger depends on.
-    pub fingerprint: [u8; 32],
+    pub fingerprint: Fingerprint,
     /// Who asks the provider.
     pub exchanger: Arc<dyn Exchanger>,
+}
+
+/// A digest of everything that an exchanger depends on. Secrets are among it, so nothing prints it: whoever knows the rest could
+/// try out what they are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Fingerprint(..)")
+    }
 }
 
 /// The exchanges of a snapshot, by name.
@@ -189,12 +201,16 @@ pub struct Issued {
     pub token_id: String,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// Until when the policies permit that it is used: its end, or that of the lifetime that they permit.
+    pub good_until: Timestamp,
+    /// What it may be revoked by; nothing where it cannot be read.
+    pub marks: Marks,
 }
 
 impl fmt::Debug for Issued {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { token: _, scopes, actors, token_id, expires_at } = self;
-        write!(formatter, "Issued({token_id:?}, {scopes:?}, {actors:?}, {expires_at}, ..)")
+        let Self { token: _, scopes, actors, token_id, expires_at, good_until, marks: _ } = self;
+        write!(formatter, "Issued({token_id:?}, {scopes:?}, {actors:?}, {expires_at}, {good_until}, ..)")
     }
 }
 
@@ -253,19 +269,19 @@ pub(crate) struct Step<'a> {
     pub(crate) wanted: &'a Wanted,
     pub(crate) now: Timestamp,
     pub(crate) deadline: Instant,
-    /// Bounds the requests that wait for providers.
-    pub(crate) waiting: &'a Semaphore,
+    /// Those who wait for providers.
+    pub(crate) waiting: &'a Waiting,
 }
 
 impl Step<'_> {
     /// Asks the policies, then the exchanger, and notes in the judgement what came of it.
-    pub(crate) async fn run(&self, judgement: &mut Judgement) -> Result<(), Refusal> {
+    pub(crate) async fn run(&self, judgement: &mut Judgement, place: &mut Place<'_>) -> Result<(), Refusal> {
         let exchange = &self.wanted.exchange;
         let mut record = Box::new(begun(&exchange.name, &exchange.audience));
         let done = match self.order(judgement, &mut record) {
             Ok(order) => {
                 let began = Instant::now();
-                let done = self.carry_out(order).await;
+                let done = self.carry_out(order, place).await;
                 record.duration_us = u64::try_from(began.elapsed().as_micros()).ok();
                 Ok(done)
             }
@@ -301,7 +317,19 @@ impl Step<'_> {
         if authority.issuer != exchange.issuer {
             return refuse("the exchange is for tokens of another issuer");
         }
-        let (terms, verdict) = terms::settle(self.question, exchange, &self.wanted.scopes);
+        // A deputy that was shown a token for another service does not get one here for a third, whatever its resource accepts.
+        if authority.audience.is_disjoint(&self.question.resource.audiences) {
+            return refuse("the subject's token is for none of the resource's audiences");
+        }
+        // The leeway is for clocks that differ, and nothing that is issued may outlive what it is issued for.
+        if authority.expires_at <= self.now {
+            let detail =
+                "the subject's token is past its `exp`: it is taken for a while yet, and exchanged no more";
+            return Err(Refusal::new(Reason::TokenExpired, detail));
+        }
+        let in_time = || Instant::now() < self.deadline;
+        let settled = terms::settle(self.question, exchange, &self.wanted.scopes, in_time);
+        let (terms, verdict) = settled.ok_or_else(too_late)?;
         add_exchange_policies(record, &verdict);
         let permitted = verdict.permits();
         let refusal = Refusal::new(verdict.reason(), "the policies do not permit the exchange");
@@ -335,16 +363,21 @@ impl Step<'_> {
         }
     }
 
-    /// What is in store is there at once. Of those who wait there may be only so many, so that a slow provider does not
+    /// What is in store is there at once. Whoever waits does so aside, if there is a place, so that a slow provider does not
     /// keep from their decisions those who need none of it.
-    async fn carry_out(&self, order: Order) -> Exchanged {
-        let work = match self.wanted.exchange.exchanger.exchange(order) {
+    async fn carry_out(&self, order: Order, place: &mut Place<'_>) -> Exchanged {
+        let exchange = &self.wanted.exchange;
+        let subject = Arc::clone(order.subject());
+        let work = match exchange.exchanger.exchange(order) {
             Exchanging::Done(done) => return done,
             Exchanging::Waiting(work) => work,
         };
-        match self.waiting.try_acquire() {
-            Ok(_place) => work.await,
-            Err(_) => Exchanged {
+        match self.waiting.enter(&exchange.name, subject.entity()) {
+            Some(waits) => {
+                place.aside(waits);
+                work.await
+            }
+            None => Exchanged {
                 source: ExchangeSource::Withheld,
                 result: Err(ExchangeFailure {
                     kind: FailureKind::Pending,

@@ -36,13 +36,14 @@ mod step_up;
 mod sts;
 mod task;
 mod verify;
+mod waiting;
 
 pub use askers::Askers;
 pub use decide::{Pdp, PdpSettings};
 pub use decision::{Decision, Denial, Observed, Permit, Remedy, Reply, Upstream};
 pub use exchange::{
     AskedExchange, Exchange, ExchangeFailure, Exchanged, Exchanger, Exchanges, Exchanging, FailureKind,
-    Issued, Order,
+    Fingerprint, Issued, Order,
 };
 pub use findings::{Finding, Findings, ItemOutcome};
 pub use handles::HandleKeys;

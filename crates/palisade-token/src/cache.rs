@@ -2,7 +2,7 @@
 //!
 //! The key is the SHA-256 of the token and the epoch of the configuration it was verified under; the value holds what
 //! no request can change: the claims, the issuer, the key. What a request or the time changes (audience, issuer allowed
-//! here, `exp`, `cnf`, whether the key is still published) is checked by `verify` on every use. Only a token
+//! here, `exp`, `cnf`, whether it is revoked, whether the key is still published) is checked by `verify` on every use. Only a token
 //! that was accepted gets in: refusals are chosen by attackers, and would push the good tokens out.
 
 use std::{sync::Arc, time::Duration};

@@ -29,6 +29,8 @@ pub(crate) struct Claims {
     /// The actors, the current one first.
     pub(crate) actors: Vec<Actor>,
     pub(crate) id: Option<String>,
+    /// The session at the provider (`sid`).
+    pub(crate) session: Option<String>,
     pub(crate) acr: Option<String>,
     pub(crate) amr: BTreeSet<String>,
     pub(crate) auth_time: Option<Timestamp>,
@@ -75,6 +77,7 @@ pub(crate) fn claims(
         client: client.map_or(Ok(None), |claim| name(members, claim))?,
         actors: actors(members.get("act"), (profile != Profile::Palisade).then_some(issuer))?,
         id: name(members, "jti")?,
+        session: name(members, "sid")?,
         acr: name(members, "acr")?,
         amr: members.get("amr").map_or(Ok(BTreeSet::new()), |value| list("amr", value))?,
         auth_time: time(members, "auth_time")?,
@@ -174,7 +177,7 @@ fn audience(members: &Map<String, Value>) -> Result<BTreeSet<Audience>, TokenErr
 }
 
 /// A `NumericDate` (RFC 7519 section 2): seconds since the epoch, perhaps with a fraction, from 1970 to 9999.
-fn time(members: &Map<String, Value>, claim: &str) -> Result<Option<Timestamp>, TokenError> {
+pub(crate) fn time(members: &Map<String, Value>, claim: &str) -> Result<Option<Timestamp>, TokenError> {
     let Some(value) = members.get(claim) else { return Ok(None) };
     let Value::Number(number) = value else {
         return Err(TokenError::claims(format!("`{claim}` is not a number")));

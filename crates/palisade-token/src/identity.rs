@@ -15,7 +15,8 @@ use serde_json::{Map, Value};
 use crate::{
     ClaimPath, GroupsOverage, IssuerSettings, Profile, TokenError,
     claims::{self, Claims},
-    origin::{Origins, Party, Provenance, Source},
+    origin::{FirstToken, Origins, Party, Provenance, Source},
+    revocations::{Mark, Marks},
     scopes,
 };
 
@@ -25,6 +26,8 @@ pub(crate) struct Identity {
     pub(crate) subject: Arc<Subject>,
     pub(crate) authority: Arc<Authority>,
     pub(crate) provenance: Arc<Provenance>,
+    /// What it may be revoked by.
+    pub(crate) marks: Marks,
 }
 
 /// Reads the identity. `origins` knows the token's issuer and those that it may speak for; `digest` is the token's SHA-256.
@@ -56,11 +59,15 @@ pub(crate) fn identity(
     let map = &settings.claims;
     let tenant_path = map.tenant.clone().or_else(|| profile.tenant().and_then(|name| name.parse().ok()));
     let id = ids.within_tenant(&subject.id);
+    let token_id = token_id(claims, digest);
+    let first = first_token(profile, members, claims, &token_id)?;
+    let marks = marks(origins, claims, &token_id, (&subject, of), &first, &actors);
     let provenance = Provenance {
         subject,
         actors: actors.iter().map(|(party, _)| party.clone()).collect(),
         may_act: claims.may_act.clone(),
         confirmation: claims.confirmation.clone(),
+        first,
     };
     let subject = Subject {
         kind,
@@ -81,17 +88,74 @@ pub(crate) fn identity(
         amr: claims.amr.clone(),
         auth_time: claims.auth_time,
         groups_complete: groups_complete(settings.groups_overage, members)?,
-        token_id: claims
-            .id
-            .as_deref()
-            .map_or_else(|| format!("sha256:{}", hex::encode(digest)), |id| format!("jti:{id}")),
+        token_id,
         expires_at: claims.times.expires,
     };
     Ok(Identity {
         subject: Arc::new(subject),
         authority: Arc::new(authority),
         provenance: Arc::new(provenance),
+        marks,
     })
+}
+
+fn token_id(claims: &Claims, digest: &[u8; 32]) -> String {
+    claims.id.as_deref().map_or_else(|| format!("sha256:{}", hex::encode(digest)), |id| format!("jti:{id}"))
+}
+
+/// The token that the subject's own issuer issued: this one, or the one that a token service says.
+fn first_token(
+    profile: Profile,
+    members: &Map<String, Value>,
+    claims: &Claims,
+    token_id: &str,
+) -> Result<FirstToken, TokenError> {
+    let issued = claims.times.issued;
+    if profile == Profile::Palisade {
+        let said = FirstToken::of_claim(members)?;
+        return Ok(said.unwrap_or_else(|| FirstToken { issued, ..FirstToken::default() }));
+    }
+    Ok(FirstToken {
+        issued,
+        id: Some(claims.id.clone().unwrap_or_else(|| token_id.to_owned())),
+        session: claims.session.clone(),
+        client: claims.client.clone(),
+    })
+}
+
+/// What the lists of its own issuer and of those that it speaks for may name it by.
+fn marks(
+    origins: &Origins<'_>,
+    claims: &Claims,
+    token_id: &str,
+    (subject, of): (&Party, Source<'_>),
+    first: &FirstToken,
+    actors: &[(Party, Source<'_>)],
+) -> Marks {
+    let (_, own) = origins.own;
+    let issued = claims.times.issued;
+    let of_token = Mark {
+        issuer: own.issuer.name.clone(),
+        subject: None,
+        client: claims.client.as_deref().map(|client| own.local(client)),
+        session: claims.session.clone(),
+        token: Some(claims.id.clone().unwrap_or_else(|| token_id.to_owned())),
+        issued,
+    };
+    let of_subject = Mark {
+        issuer: of.issuer.name.clone(),
+        subject: Some(of.local(&subject.id)),
+        client: first.client.as_deref().map(|client| of.local(client)),
+        session: first.session.clone(),
+        token: first.id.clone(),
+        issued: first.issued,
+    };
+    let of_actors = actors.iter().map(|(actor, of)| {
+        let id = Some(of.local(&actor.id));
+        let issuer = of.issuer.name.clone();
+        Mark { issuer, subject: id.clone(), client: id, session: None, token: None, issued }
+    });
+    Marks::new([of_token, of_subject].into_iter().chain(of_actors).collect())
 }
 
 struct Ids<'a> {

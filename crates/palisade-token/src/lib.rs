@@ -3,7 +3,7 @@
 //! The flow of one token through [`Verifier::verify`]:
 //! `parse` (the compact serialization, read in one way only) -> the issuer, picked by exact `iss` -> `profile` (the
 //! `typ`) -> `keyset` (the issuer's live, linted keys) -> the signature -> `claims`, `scopes` and `profile` again (who
-//! the subject is) -> the checks that depend on the request: issuer allowed here, times, audience, binding.
+//! the subject is) -> the checks that depend on the request: issuer allowed here, times, audience, `revocations`, binding.
 //! `cache` keeps what no request can change, so that a token seen before costs one hash and the last step.
 //!
 //! The only crate used for cryptography is `jsonwebtoken`, and of it only the signature check: everything else that a
@@ -26,6 +26,7 @@ pub mod network;
 mod origin;
 mod parse;
 mod profile;
+mod revocations;
 mod scopes;
 mod settings;
 mod signing;
@@ -33,8 +34,9 @@ mod verify;
 
 pub use error::{SetupError, TokenError};
 pub use keyset::{DiscoveryError, IssuerStatus, KeyChange, Refreshers, token_endpoint};
-pub use origin::{Party, Provenance};
+pub use origin::{FIRST_TOKEN, FirstToken, Party, Provenance};
 pub use profile::Profile;
+pub use revocations::{Marks, Revocations, RevocationsError};
 pub use settings::{
     Algorithm, ClaimMap, ClaimPath, ClaimPathError, GroupsOverage, IssuerSettings, KeySource, Network,
 };

@@ -118,6 +118,8 @@ pub struct Route {
 impl fmt::Debug for Route {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { private, authorities: _, proxy, timeout, identity: _ } = self;
+        // What stands before the host may be a password.
+        let proxy = proxy.as_ref().map(|proxy| (proxy.host_str(), proxy.port_or_known_default()));
         write!(formatter, "Route({private:?}, {proxy:?}, {timeout:?}, ..)")
     }
 }
@@ -356,6 +358,20 @@ impl Resolve for Resolver {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_prints_what_stands_before_the_host_of_a_proxy() {
+        let route = Route {
+            private: false,
+            authorities: None,
+            proxy: Some("http://user:s3cret@proxy.example.com:3128/".parse().unwrap()),
+            timeout: Duration::from_secs(1),
+            identity: None,
+        };
+        let told = format!("{route:?}");
+        assert!(told.contains("proxy.example.com") && told.contains("3128"), "{told}");
+        assert!(!told.contains("s3cret") && !told.contains("user"), "{told}");
+    }
 
     #[test]
     fn only_https_to_a_name_is_allowed_unless_private() {

@@ -8,7 +8,8 @@
 //! INVARIANT: an identity is of the token's issuer, or of an issuer that the configuration lets it speak for. Everything else
 //! is refused.
 
-use serde_json::{Map, Value};
+use palisade_model::Timestamp;
+use serde_json::{Map, Value, json};
 
 use crate::{IssuerSettings, TokenError, claims, claims::Actor};
 
@@ -32,6 +33,53 @@ pub struct Provenance {
     pub may_act: Option<Value>,
     /// `cnf`, as it came: the key that the token is bound to (RFC 7800).
     pub confirmation: Option<Value>,
+    /// The token by which its own issuer spoke for the subject.
+    pub first: FirstToken,
+}
+
+/// The token that a subject's issuer issued, which every other goes back to: what a list of revocations may name it by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FirstToken {
+    /// When it was issued.
+    pub issued: Option<Timestamp>,
+    /// `jti`, or `sha256:<hex>` where there is none.
+    pub id: Option<String>,
+    /// `sid`.
+    pub session: Option<String>,
+    /// The client that it was issued to, as its issuer calls it.
+    pub client: Option<String>,
+}
+
+/// The claim of profile `palisade` that says of which token the authority is.
+pub const FIRST_TOKEN: &str = "sub_token";
+
+impl FirstToken {
+    /// The value of [`FIRST_TOKEN`].
+    #[must_use]
+    pub fn to_claim(&self) -> Value {
+        let Self { issued, id, session, client } = self;
+        let mut members = Map::new();
+        // Rounded down: that can only make it older.
+        issued.map(|issued| members.insert("iat".to_owned(), json!(issued.unix_seconds())));
+        for (name, text) in [("jti", id), ("sid", session), ("client_id", client)] {
+            text.as_ref().map(|text| members.insert(name.to_owned(), json!(text)));
+        }
+        Value::Object(members)
+    }
+
+    /// Reads it, where it is there.
+    pub(crate) fn of_claim(members: &Map<String, Value>) -> Result<Option<Self>, TokenError> {
+        match members.get(FIRST_TOKEN) {
+            None => Ok(None),
+            Some(Value::Object(first)) => Ok(Some(Self {
+                issued: claims::time(first, "iat")?,
+                id: claims::name(first, "jti")?,
+                session: claims::name(first, "sid")?,
+                client: claims::name(first, "client_id")?,
+            })),
+            Some(_) => Err(TokenError::claims("`sub_token` is no object")),
+        }
+    }
 }
 
 /// A configured issuer, and the tenant of it that is meant.
@@ -47,6 +95,13 @@ pub(crate) struct Origins<'a> {
     pub(crate) own: (&'a str, Source<'a>),
     /// Every other that is configured, by its identifier.
     pub(crate) others: &'a dyn Fn(&str) -> Option<Source<'a>>,
+}
+
+impl Source<'_> {
+    /// How lists and ids of policies call somebody of this issuer, behind its name.
+    pub(crate) fn local(&self, id: &str) -> String {
+        self.tenant.map_or_else(|| id.to_owned(), |tenant| format!("{tenant}/{id}"))
+    }
 }
 
 impl<'a> Origins<'a> {

@@ -70,6 +70,16 @@ impl Profile {
         }
     }
 
+    /// Whether a token that was issued to one client says that its subject is another: whether the test of a client that acts as
+    /// itself is about something else than whom the token was issued to.
+    #[must_use]
+    pub const fn tells_clients_of_others(self) -> bool {
+        match self {
+            Self::Rfc9068 | Self::Okta | Self::Keycloak => false,
+            Self::EntraV1 | Self::EntraV2 | Self::Auth0 | Self::Google | Self::Palisade => true,
+        }
+    }
+
     /// Checks the header's `typ`, given in lower case and without `application/`.
     pub(crate) fn check_media_type(self, media_type: Option<&str>) -> Result<(), TokenError> {
         let accepted: &[&str] = match self {

@@ -2,7 +2,7 @@
 //!
 //! Plain data that the server fills from the configuration file. Nothing here is fetched, and nothing here decides.
 
-use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use palisade_model::{Issuer, IssuerName};
 use schemars::JsonSchema;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 use url::Url;
 
-use crate::Profile;
+use crate::{Profile, Revocations};
 
 /// One issuer of access tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct IssuerSettings {
     pub network: Network,
     /// For profile `palisade`: the issuers whose subjects its tokens may speak for, by name. It speaks for nobody else's.
     pub origins: Vec<IssuerName>,
+    /// What its tokens are revoked for before their end.
+    pub revocations: Option<Arc<Revocations>>,
 }
 
 impl IssuerSettings {
@@ -67,6 +69,7 @@ impl IssuerSettings {
             groups_overage: GroupsOverage::default(),
             network: Network::default(),
             origins: Vec::new(),
+            revocations: None,
         }
     }
 }

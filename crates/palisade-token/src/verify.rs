@@ -20,7 +20,7 @@ use palisade_model::{Audience, Authority, Clock, IssuerName, RawToken, Reason, S
 use tokio::sync::broadcast;
 
 use crate::{
-    IssuerSettings, IssuerStatus, KeyChange, Refreshers, TokenError,
+    IssuerSettings, IssuerStatus, KeyChange, Marks, Refreshers, TokenError,
     cache::{CacheKey, Facts, TokenCache},
     claims, identity,
     keys::Key,
@@ -52,6 +52,7 @@ pub struct VerifiedToken {
     subject: Arc<Subject>,
     authority: Arc<Authority>,
     provenance: Arc<Provenance>,
+    marks: Marks,
 }
 
 impl VerifiedToken {
@@ -71,6 +72,12 @@ impl VerifiedToken {
     #[must_use]
     pub fn provenance(&self) -> &Arc<Provenance> {
         &self.provenance
+    }
+
+    /// What it may be revoked by: for who keeps it, and hands it out again.
+    #[must_use]
+    pub fn marks(&self) -> &Marks {
+        &self.marks
     }
 }
 
@@ -197,6 +204,9 @@ impl Verifier {
                 "no audience of the token is one of this resource",
             ));
         }
+        if let Some(revoked) = self.revoked(&facts.identity.marks) {
+            return Err(revoked);
+        }
         if facts.identity.provenance.confirmation.is_some() && binding == Binding::Unproven {
             // No surface brings the evidence yet, and a binding that is not checked is no binding (RFC 7800).
             return Err(TokenError::new(
@@ -208,7 +218,25 @@ impl Verifier {
             subject: Arc::clone(&facts.identity.subject),
             authority: Arc::clone(&facts.identity.authority),
             provenance: Arc::clone(&facts.identity.provenance),
+            marks: facts.identity.marks.clone(),
         })
+    }
+
+    /// Whether a token that was verified once is revoked by a list that is in force now.
+    #[must_use]
+    pub fn has_revoked(&self, marks: &Marks) -> bool {
+        self.revoked(marks).is_some()
+    }
+
+    fn revoked(&self, marks: &Marks) -> Option<TokenError> {
+        let list_of = |name: &IssuerName| {
+            let mut settings = self.issuers.iter().map(|issuer| &issuer.settings);
+            let of_issuer = settings.find(|settings| settings.name == *name)?;
+            Some((of_issuer.revocations.as_deref()?, of_issuer.leeway))
+        };
+        let (issuer, what) = marks.revoked(list_of)?;
+        let detail = format!("the list of issuer `{issuer}` revokes its {what}");
+        Some(TokenError::new(Reason::TokenRevoked, detail))
     }
 
     /// Verifies a token from scratch, up to what no request can change.

@@ -6,16 +6,17 @@ use base64::{
 };
 use palisade_model::SubjectKind;
 use palisade_pdp::FailureKind;
+use palisade_token::Profile;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::fixture::{
-    AUDIENCE, Asked, CORP, Came, NOW, ORDERS_AS, StandIn, client, from_issuer, good, issued, once,
-    private_key, signed,
+    AUDIENCE, Asked, CORP, Came, ENTRA, NOW, ORDERS_AS, StandIn, client, from_issuer, good, issued, once,
+    private_key, signed, signed_as_it_is,
 };
 use crate::{
-    Actor, AuthorizationServer, ClientAuth, ExchangeSettings, Provider, ProviderExchanger, SecretIn,
-    SetupError, SigningKey, TokenType,
+    Actor, AuthorizationServer, ClientAuth, ExchangeSettings, FromIssuer, Provider, ProviderExchanger,
+    ResultCheck, SecretIn, SetupError, SigningKey, TokenType,
 };
 
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -32,8 +33,9 @@ async fn a_token_exchange_is_as_rfc_8693_has_it() {
     let provider = StandIn::start(good).await;
     let mut settings = provider.settings(Provider::Rfc8693);
     settings.resources = vec!["https://orders.example.com/api".to_owned()];
-    settings.actor =
-        Some(Actor { token: Zeroizing::new("actors.token".to_owned()), token_type: TokenType::Jwt });
+    // The gateway's own token, for the provider.
+    let actors_token = signed(CORP, &json!({"sub": "gw", "client_id": "gw", "aud": CORP}));
+    settings.actor = Some(Actor { token: Zeroizing::new(actors_token.clone()), token_type: TokenType::Jwt });
     let token = once(settings, &Asked::default()).await.result.unwrap();
     assert_eq!(token.actors, ["corp/gw"]);
     let came = &provider.came()[0];
@@ -41,7 +43,7 @@ async fn a_token_exchange_is_as_rfc_8693_has_it() {
         form(came),
         json!({
             "grant_type": TOKEN_EXCHANGE, "subject_token": "alices.token", "subject_token_type": ACCESS_TOKEN,
-            "actor_token": "actors.token", "actor_token_type": "urn:ietf:params:oauth:token-type:jwt",
+            "actor_token": actors_token, "actor_token_type": "urn:ietf:params:oauth:token-type:jwt",
             "requested_token_type": ACCESS_TOKEN, "audience": AUDIENCE,
             "resource": "https://orders.example.com/api", "scope": "orders.read orders.write",
         })
@@ -49,6 +51,59 @@ async fn a_token_exchange_is_as_rfc_8693_has_it() {
     // RFC 6749 section 2.3.1: both parts are encoded before they are put together.
     let basic = format!("Basic {}", STANDARD.encode("gw:s3cret%3A%25"));
     assert_eq!(came.authorization, Some(basic));
+}
+
+#[tokio::test]
+async fn where_an_actors_token_was_sent_it_is_that_one_who_acts() {
+    let gateway = signed(CORP, &json!({"sub": "gw", "client_id": "gw", "aud": CORP}));
+    for (act, actor, says) in [
+        (json!({"sub": "gw"}), &*gateway, None),
+        (json!({"sub": "gw", "act": {"sub": "other"}}), &*gateway, None),
+        (json!({"sub": "other"}), &*gateway, Some("another actor")),
+        (json!({"sub": "other", "act": {"sub": "gw"}}), &*gateway, Some("another actor")),
+        (json!({"sub": "gw"}), "opaque.actors.token", Some("the actor's own token is not accepted")),
+    ] {
+        let token = signed(CORP, &json!({"act": act.clone()}));
+        let provider = StandIn::start(move |_| (200, issued(&token))).await;
+        let mut settings = provider.settings(Provider::Rfc8693);
+        let token = Zeroizing::new(actor.to_owned());
+        settings.actor = Some(Actor { token, token_type: TokenType::AccessToken });
+        let done = once(settings, &Asked::default()).await.result;
+        match (&done, says) {
+            (Ok(_), None) => {}
+            (Err(failure), Some(says)) => assert!(failure.detail.contains(says), "{act}: {failure:?}"),
+            (_, _) => panic!("{act}: {done:?}"),
+        }
+    }
+    // A provider that says nothing of an actor has not understood that there is one.
+    let claims = json!({
+        "iss": CORP, "aud": AUDIENCE, "sub": "alice", "client_id": "gw", "jti": "j", "iat": NOW.unix_seconds(),
+        "exp": NOW.unix_seconds() + 60, "scope": "orders.read",
+    });
+    let token = signed_as_it_is(&claims);
+    let provider = StandIn::start(move |_| (200, issued(&token))).await;
+    let mut settings = provider.settings(Provider::Rfc8693);
+    settings.actor = Some(Actor { token: Zeroizing::new(gateway), token_type: TokenType::AccessToken });
+    let failure = once(settings, &Asked::default()).await.result.unwrap_err();
+    assert!(failure.detail.contains("another actor"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_acts_as_itself_is_exchanged_only_where_the_result_can_say_so() {
+    let agent = Asked { subject: "agent", kind: SubjectKind::Client, ..Asked::default() };
+    let token = signed(CORP, &json!({"sub": "agent"}));
+    let provider = StandIn::start(move |_| (200, issued(&token))).await;
+    // By RFC 9068 that would be the token of a user with the client's name: nobody is asked for it.
+    let failure = once(provider.settings(Provider::Rfc8693), &agent).await.result.unwrap_err();
+    assert_eq!((failure.kind, provider.came().len()), (FailureKind::Refused, 0), "{failure:?}");
+    assert!(failure.detail.contains("cannot be told from a user's"), "{failure:?}");
+    // Its own token for itself can be told, and what nobody reads here is the upstream's to judge.
+    let own = Asked { subject: "gw", kind: SubjectKind::Client, ..Asked::default() };
+    let token = signed(CORP, &json!({"sub": "gw", "client_id": "gw"}));
+    provider.answer(move |_| (200, issued(&token)));
+    assert!(once(provider.settings(Provider::Rfc8693), &own).await.result.is_ok());
+    let opaque = ExchangeSettings { result: ResultCheck::Opaque, ..provider.settings(Provider::Rfc8693) };
+    assert!(once(opaque, &agent).await.result.is_ok());
 }
 
 #[tokio::test]
@@ -114,9 +169,26 @@ async fn entra(answer: (u16, Value)) -> (StandIn, ExchangeSettings) {
     let settings = ExchangeSettings {
         client: client(secret),
         audience: "api://orders".to_owned(),
+        issuer: FromIssuer { profile: Profile::EntraV2, ..from_issuer("entra", ENTRA) },
+        issued_by: "entra".parse().unwrap(),
+        issued_profile: Profile::EntraV2,
         ..provider.settings(Provider::Entra)
     };
     (provider, settings)
+}
+
+/// What Entra issues for an application: `sub` is this user's in this application alone, `oid` is hers everywhere.
+fn of_entra(oid: &str) -> String {
+    signed_as_it_is(&json!({
+        "iss": ENTRA, "aud": AUDIENCE, "tid": "6e74172b-be56-4843-9ff4-e66a39bb12e3", "ver": "2.0",
+        "sub": format!("pairwise-{oid}-of-orders"), "oid": oid, "azp": "gw", "azpacr": "1",
+        "scp": "orders.read orders.write", "iat": NOW.unix_seconds(), "nbf": NOW.unix_seconds(),
+        "exp": NOW.unix_seconds() + 3_600, "uti": "u1",
+    }))
+}
+
+fn alice_of_entra() -> Asked {
+    Asked { issuer: "entra", ..Asked::default() }
 }
 
 #[tokio::test]
@@ -124,10 +196,10 @@ async fn entra_is_asked_on_behalf_of_the_user() {
     // No `issued_token_type`, and scopes with the target before them.
     let answer = json!({
         "token_type": "Bearer", "scope": "api://orders/orders.read api://orders/orders.write", "expires_in": 3_269,
-        "ext_expires_in": 0, "access_token": signed(CORP, &json!({})), "refresh_token": "r",
+        "ext_expires_in": 0, "access_token": of_entra("alice"), "refresh_token": "r",
     });
-    let (provider, settings) = entra((200, answer)).await;
-    once(settings.clone(), &Asked::default()).await.result.unwrap();
+    let (provider, settings) = entra((200, answer.clone())).await;
+    once(settings.clone(), &alice_of_entra()).await.result.unwrap();
     assert_eq!(
         form(&provider.came()[0]),
         json!({
@@ -135,9 +207,14 @@ async fn entra_is_asked_on_behalf_of_the_user() {
             "scope": "api://orders/orders.read api://orders/orders.write", "client_id": "gw", "client_secret": "s3cret",
         })
     );
-    let app_only = Asked { kind: SubjectKind::Client, ..Asked::default() };
-    let failure = once(settings, &app_only).await.result.unwrap_err();
+    let app_only = Asked { kind: SubjectKind::Client, ..alice_of_entra() };
+    let failure = once(settings.clone(), &app_only).await.result.unwrap_err();
     assert_eq!((failure.kind, provider.came().len()), (FailureKind::Refused, 1), "{failure:?}");
+    let mut of_bob = answer;
+    of_bob["access_token"] = json!(of_entra("bob"));
+    provider.answer(move |_| (200, of_bob.clone()));
+    let failure = once(settings, &alice_of_entra()).await.result.unwrap_err();
+    assert!(failure.detail.contains("another subject"), "{failure:?}");
 }
 
 #[tokio::test]
@@ -176,7 +253,7 @@ async fn entra_says_by_numbers_what_is_wrong() {
         (error("temporarily_unavailable", 90_033, json!({})), FailureKind::Unavailable, false),
     ] {
         let (_provider, settings) = entra((400, body.clone())).await;
-        let failure = once(settings, &Asked::default()).await.result.unwrap_err();
+        let failure = once(settings, &alice_of_entra()).await.result.unwrap_err();
         assert_eq!(failure.kind, kind, "{body}");
         assert_eq!(failure.claims.as_deref(), passed_on.then_some(claims), "{body}");
         let said = failure.said.unwrap();

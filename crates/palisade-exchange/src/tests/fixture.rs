@@ -20,8 +20,8 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use palisade_model::{Authority, ManualClock, RawToken, Scopes, Subject, SubjectKind, Timestamp};
-use palisade_pdp::{Exchanged, Exchanger, Order};
-use palisade_token::{IssuerSettings, KeySource, Profile, Verifier, network::Route};
+use palisade_pdp::{Exchanged, Exchanger, Fingerprint, Order};
+use palisade_token::{IssuerSettings, KeySource, Profile, Revocations, Verifier, network::Route};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -32,6 +32,8 @@ use crate::{
 
 pub(super) const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 pub(super) const CORP: &str = "https://login.example.com";
+/// One tenant of Entra. A user has another `sub` there in every application, and the same `oid`.
+pub(super) const ENTRA: &str = "https://login.microsoftonline.com/6e74172b-be56-4843-9ff4-e66a39bb12e3/v2.0";
 pub(super) const ORDERS_AS: &str = "https://as.orders.example.com";
 pub(super) const AUDIENCE: &str = "https://orders.example.com";
 
@@ -68,6 +70,7 @@ pub(super) struct StandIn {
     came: Arc<Mutex<Vec<Came>>>,
     answers: Arc<Mutex<Answers>>,
     delay: Arc<Mutex<Duration>>,
+    retry_after: Arc<Mutex<Option<&'static str>>>,
 }
 
 impl StandIn {
@@ -80,6 +83,7 @@ impl StandIn {
             came: Arc::default(),
             answers: Arc::new(Mutex::new(Box::new(answers))),
             delay: Arc::default(),
+            retry_after: Arc::default(),
         };
         let router = Router::new().route("/{*path}", any(serve)).with_state(stand_in.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -94,6 +98,10 @@ impl StandIn {
         *self.delay.lock().unwrap() = delay;
     }
 
+    pub(super) fn retry_after(&self, text: &'static str) {
+        *self.retry_after.lock().unwrap() = Some(text);
+    }
+
     pub(super) fn came(&self) -> Vec<Came> {
         self.came.lock().unwrap().clone()
     }
@@ -104,6 +112,7 @@ impl StandIn {
             provider,
             issuer: from_issuer("corp", CORP),
             issued_by: "corp".parse().unwrap(),
+            issued_profile: Profile::Rfc9068,
             token_endpoint: Some(format!("{}/token", self.url).parse().unwrap()),
             client: client(ClientAuth::Secret(Zeroizing::new("s3cret:%".to_owned()), SecretIn::Header)),
             audience: AUDIENCE.to_owned(),
@@ -120,7 +129,7 @@ impl StandIn {
                 timeout: Duration::from_secs(5),
                 identity: None,
             },
-            fingerprint: [7; 32],
+            fingerprint: Fingerprint([7; 32]),
             shared: None,
         }
     }
@@ -136,7 +145,11 @@ async fn serve(State(stand_in): State<StandIn>, uri: Uri, headers: HeaderMap, bo
     tokio::time::sleep(delay).await;
     let body = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
     let status = StatusCode::from_u16(status).unwrap();
-    (status, [("content-type", "application/json")], body).into_response()
+    let mut response = (status, [("content-type", "application/json")], body).into_response();
+    if let Some(text) = *stand_in.retry_after.lock().unwrap() {
+        response.headers_mut().insert("retry-after", text.parse().unwrap());
+    }
+    response
 }
 
 pub(super) fn from_issuer(name: &str, identifier: &str) -> FromIssuer {
@@ -164,9 +177,14 @@ pub(super) fn signed(issuer: &str, changes: &Value) -> String {
     for (name, value) in changes.as_object().unwrap() {
         claims[name] = value.clone();
     }
+    signed_as_it_is(&claims)
+}
+
+/// These claims and no others.
+pub(super) fn signed_as_it_is(claims: &Value) -> String {
     let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let message =
-        format!("{}.{}", encode(&json!({"alg": "ES256", "kid": "k", "typ": "at+jwt"})), encode(&claims));
+        format!("{}.{}", encode(&json!({"alg": "ES256", "kid": "k", "typ": "at+jwt"})), encode(claims));
     let signature = KEY.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
@@ -184,7 +202,7 @@ pub(super) fn good(_: &Came) -> (u16, Value) {
     (200, issued(&signed(CORP, &json!({}))))
 }
 
-fn verifier() -> Arc<Verifier> {
+fn verifier(revoked: &Value) -> Arc<Verifier> {
     let point = &KEY.public_key().as_ref()[1..];
     let (x, y) = point.split_at(32);
     let jwk = json!({"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "k",
@@ -194,15 +212,23 @@ fn verifier() -> Arc<Verifier> {
         keys: KeySource::Inline(keys.clone()),
         ..IssuerSettings::new(name.parse().unwrap(), identifier.into())
     };
-    let issuers = vec![issuer("corp", CORP), issuer("orders-as", ORDERS_AS)];
+    let list = Revocations::read(revoked.to_string().as_bytes()).unwrap();
+    let corp = IssuerSettings { revocations: Some(Arc::new(list)), ..issuer("corp", CORP) };
+    let entra = IssuerSettings {
+        profile: Profile::EntraV2,
+        subject_claim: Some("oid".to_owned()),
+        ..issuer("entra", ENTRA)
+    };
+    let issuers = vec![corp, entra, issuer("orders-as", ORDERS_AS)];
     Arc::new(Verifier::new(issuers, 16 * 1024, Arc::new(ManualClock::at(NOW))).unwrap())
 }
 
-static VERIFIER: LazyLock<Arc<Verifier>> = LazyLock::new(verifier);
+static VERIFIER: LazyLock<Arc<Verifier>> = LazyLock::new(|| verifier(&json!([])));
 
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
+    pub(super) issuer: &'static str,
     pub(super) subject: &'static str,
     pub(super) kind: SubjectKind,
     pub(super) token: String,
@@ -212,11 +238,14 @@ pub(super) struct Asked {
     pub(super) patience: Duration,
     /// For how long the subject's token is good.
     pub(super) lives: Duration,
+    /// What the list of `corp` revokes, where it is not the one of all others.
+    pub(super) revoked: Option<Value>,
 }
 
 impl Default for Asked {
     fn default() -> Self {
         Self {
+            issuer: "corp",
             subject: "alice",
             kind: SubjectKind::User,
             token: "alices.token".to_owned(),
@@ -225,16 +254,17 @@ impl Default for Asked {
             now: NOW,
             patience: Duration::from_secs(5),
             lives: Duration::from_secs(600),
+            revoked: None,
         }
     }
 }
 
 impl Asked {
     pub(super) fn order(&self) -> Order {
-        let subject =
-            Subject { kind: self.kind.clone(), id: format!("corp/{}", self.subject), ..Subject::anonymous() };
+        let id = format!("{}/{}", self.issuer, self.subject);
+        let subject = Subject { kind: self.kind.clone(), id, ..Subject::anonymous() };
         let authority = Authority {
-            issuer: "corp".parse().unwrap(),
+            issuer: self.issuer.parse().unwrap(),
             audience: BTreeSet::new(),
             scopes: Scopes::new(),
             client: None,
@@ -249,14 +279,8 @@ impl Asked {
         let scopes = self.scopes.iter().map(|scope| scope.parse().unwrap()).collect();
         let who = (Arc::new(subject), Arc::new(authority));
         let terms = (scopes, self.lifetime);
-        Order::for_tests(
-            RawToken::new(&*self.token),
-            who,
-            Arc::clone(&VERIFIER),
-            terms,
-            self.now,
-            self.patience,
-        )
+        let verifier = self.revoked.as_ref().map_or_else(|| Arc::clone(&VERIFIER), verifier);
+        Order::for_tests(RawToken::new(&*self.token), who, verifier, terms, self.now, self.patience)
     }
 }
 

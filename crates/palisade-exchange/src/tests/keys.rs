@@ -1,5 +1,6 @@
 use std::{collections::BTreeSet, time::Duration};
 
+use palisade_pdp::Fingerprint;
 use proptest::prelude::*;
 
 use crate::key::{Common, Fields, Key};
@@ -13,7 +14,7 @@ fn fields(owned: &Owned) -> Whole<'_> {
     let list = |list: &'static usize| lists[*list].iter().map(String::as_str).collect();
     let common = Common {
         exchange,
-        fingerprint: [1; 32],
+        fingerprint: Fingerprint([1; 32]),
         provider,
         subject_token_type: kind,
         actor_token: actor.as_ref().map(|(token, kind)| (token.as_str(), kind.as_str())),
@@ -26,6 +27,25 @@ fn fields(owned: &Owned) -> Whole<'_> {
     (common, Fields { subject_token: token, subject: ("User", subject), scopes: list(&2), lifetime })
 }
 
+fn nothing() -> Common<'static> {
+    Common {
+        exchange: "",
+        fingerprint: Fingerprint([0; 32]),
+        provider: "",
+        subject_token_type: "",
+        actor_token: None,
+        audiences: Vec::new(),
+        resources: Vec::new(),
+        requested_token_type: "",
+        client: ("", ""),
+    }
+}
+
+/// The key of nothing.
+pub(super) fn nothing_key() -> Key {
+    Fields::default().key(&nothing().hashed())
+}
+
 fn key((common, fields): &Whole<'_>) -> Key {
     fields.key(&common.hashed())
 }
@@ -35,7 +55,7 @@ fn changed<'a>((common, fields): &Whole<'a>, other: &'a str) -> Vec<Whole<'a>> {
     let with = |list: &[&'a str]| [list, &[other]].concat();
     let mut all = vec![
         Common { exchange: other, ..common.clone() },
-        Common { fingerprint: [2; 32], ..common.clone() },
+        Common { fingerprint: Fingerprint([2; 32]), ..common.clone() },
         Common { provider: other, ..common.clone() },
         Common { subject_token_type: other, ..common.clone() },
         Common { actor_token: Some((other, "t")), ..common.clone() },
@@ -77,20 +97,20 @@ proptest! {
     #[test]
     fn fields_do_not_run_together(left in "[a-z]{0,4}", middle in "[a-z]{1,4}", right in "[a-z]{0,4}") {
         let (one, other) = (format!("{left}{middle}"), format!("{middle}{right}"));
-        let beginning = Common::default().hashed();
+        let beginning = nothing().hashed();
         let first = Fields { subject_token: &one, subject: (&right, ""), ..Fields::default() };
         let second = Fields { subject_token: &left, subject: (&other, ""), ..Fields::default() };
         prop_assert_ne!(first.key(&beginning), second.key(&beginning));
-        let first = Common { requested_token_type: &one, client: (&right, ""), ..Common::default() };
-        let second = Common { requested_token_type: &left, client: (&other, ""), ..Common::default() };
+        let first = Common { requested_token_type: &one, client: (&right, ""), ..nothing() };
+        let second = Common { requested_token_type: &left, client: (&other, ""), ..nothing() };
         let fields = Fields::default();
         prop_assert_ne!(fields.key(&first.hashed()), fields.key(&second.hashed()));
-        let first = Common { audiences: vec![&one], resources: vec![], ..Common::default() };
-        let second = Common { audiences: vec![], resources: vec![&one], ..Common::default() };
+        let first = Common { audiences: vec![&one], resources: vec![], ..nothing() };
+        let second = Common { audiences: vec![], resources: vec![&one], ..nothing() };
         prop_assert_ne!(fields.key(&first.hashed()), fields.key(&second.hashed()));
         // Nor does the end of what all have in common with what an order adds.
-        let first = (Common { client: ("", &one), ..Common::default() }, Fields { subject_token: &right, ..fields.clone() });
-        let second = (Common { client: ("", &left), ..Common::default() }, Fields { subject_token: &other, ..fields });
+        let first = (Common { client: ("", &one), ..nothing() }, Fields { subject_token: &right, ..fields.clone() });
+        let second = (Common { client: ("", &left), ..nothing() }, Fields { subject_token: &other, ..fields });
         prop_assert_ne!(key(&first), key(&second));
     }
 }

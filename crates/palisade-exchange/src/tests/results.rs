@@ -3,7 +3,7 @@ use std::time::Duration;
 use palisade_pdp::FailureKind;
 use serde_json::{Value, json};
 
-use super::fixture::{AUDIENCE, Asked, CORP, StandIn, good, issued, once, signed};
+use super::fixture::{AUDIENCE, Asked, CORP, NOW, StandIn, good, issued, once, signed};
 use crate::{Provider, ResultCheck};
 
 /// Why a result is refused; nothing where it is taken.
@@ -30,6 +30,9 @@ async fn a_result_is_what_was_asked_for_or_none() {
         (json!({"sub": "alice", "client_id": "alice"}), Some("another subject")),
         (json!({"iss": "https://evil.example.com"}), Some("token_issuer_unknown")),
         (json!({"exp": 1_700_000_000}), Some("not accepted")),
+        // Within the leeway of the issuer it could be used this once, and nobody could keep it.
+        (json!({"exp": NOW.unix_seconds() - 10, "iat": NOW.unix_seconds() - 60}), Some("no life left")),
+        (json!({"exp": NOW.unix_seconds(), "iat": NOW.unix_seconds() - 60}), Some("no life left")),
         (json!({"cnf": {"jkt": "x"}}), Some("token_binding")),
     ] {
         let found = refusal(issued(&signed(CORP, &changes))).await;
@@ -57,6 +60,7 @@ async fn what_the_response_says_beside_the_token_is_checked_too() {
         (with("scope", json!("orders.read admin")), "more scopes"),
         (with("access_token", json!("alices.token")), "the subject's own token"),
         (with("access_token", json!("opaque")), "not accepted"),
+        (with("expires_in", json!(0)), "no life left"),
     ] {
         let found = refusal(answer).await.unwrap();
         assert!(found.contains(says), "{says}: {found}");
@@ -84,6 +88,40 @@ async fn a_result_that_cannot_be_read_is_taken_only_where_that_is_configured() {
         "a token of unknown life is taken to live a minute: {lives:?}"
     );
     assert!(token.token_id.starts_with("sha256:"));
+}
+
+#[tokio::test]
+async fn a_token_that_is_said_to_live_for_ages_lives_a_day_and_is_good_for_as_long_as_policies_permit() {
+    for seconds in [json!(300_000_000_000_u64), json!(u64::MAX), json!("99999999999999")] {
+        let mut answer = issued("opaque");
+        answer["expires_in"] = seconds;
+        let provider = StandIn::start(move |_| (200, answer.clone())).await;
+        let mut settings = provider.settings(Provider::Rfc8693);
+        settings.result = ResultCheck::Opaque;
+        let token = once(settings, &Asked::default()).await.result.unwrap();
+        let lives = token.expires_at.since(NOW).as_secs();
+        assert!((86_399..=86_401).contains(&lives), "{lives}");
+        // What a record holds can be read again.
+        assert_eq!(token.expires_at.to_string().len(), "2027-01-16T08:00:00.000Z".len());
+        assert!((299..=301).contains(&token.good_until.since(NOW).as_secs()));
+    }
+    // What ends before the policies' lifetime is good until then.
+    let exp = NOW.unix_seconds() + 60;
+    let provider = StandIn::start(move |_| (200, issued(&signed(CORP, &json!({"exp": exp}))))).await;
+    let token = once(provider.settings(Provider::Rfc8693), &Asked::default()).await.result.unwrap();
+    assert_eq!(token.good_until, token.expires_at);
+}
+
+/// What is kept of a token and of a secret is overwritten when it is dropped: their types say so, and cannot be others unseen.
+#[tokio::test]
+async fn what_is_secret_is_overwritten_once_it_is_not_needed() {
+    fn overwritten(_: &zeroize::Zeroizing<String>) {}
+    let provider = StandIn::start(good).await;
+    let settings = provider.settings(Provider::Rfc8693);
+    if let crate::ClientAuth::Secret(secret, _) = &settings.client.auth {
+        overwritten(secret);
+    }
+    overwritten(&once(settings, &Asked::default()).await.result.unwrap().token);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use std::{
 use palisade_audit::ExchangeSource;
 use palisade_model::Timestamp;
 use palisade_pdp::{Exchanged, Exchanger, Issued};
+use palisade_token::Marks;
 use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -113,7 +114,15 @@ fn put_for(values: &Values, provider: &StandIn, asked: &Asked, token: &str, when
     let expires_at = NOW.plus(Duration::from_secs(1_000));
     let scopes = asked.scopes.iter().map(|scope| scope.parse().unwrap()).collect();
     let token = Zeroizing::new(token.to_owned());
-    let issued = Issued { token, scopes, actors: Vec::new(), token_id: "jti:put".to_owned(), expires_at };
+    let issued = Issued {
+        token,
+        scopes,
+        actors: Vec::new(),
+        token_id: "jti:put".to_owned(),
+        expires_at,
+        good_until: expires_at,
+        marks: Marks::default(),
+    };
     let seal = Seal::new(&[SharedKey::new([1; 32])]).unwrap();
     let sealed = seal.seal(key.bytes(), &issued, when).unwrap();
     let place = format!("palisade:{}", seal.names(key.bytes()).next().unwrap()).into_bytes();

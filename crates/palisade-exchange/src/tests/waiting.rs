@@ -6,7 +6,7 @@ use palisade_pdp::{Exchanged, Exchanger, FailureKind};
 use serde_json::json;
 
 use super::fixture::{Asked, CORP, NOW, StandIn, good, issued, once, signed};
-use crate::{Provider, ProviderExchanger};
+use crate::{Provider, ProviderExchanger, flights::MOST_OF_ONE};
 
 async fn exchanger(provider: &StandIn) -> Arc<ProviderExchanger> {
     Arc::new(ProviderExchanger::new(provider.settings(Provider::Rfc8693)).unwrap())
@@ -30,6 +30,35 @@ async fn a_thousand_who_ask_the_same_cause_one_request() {
     let tokens: std::collections::BTreeSet<String> =
         join_all(asking).await.into_iter().map(Result::unwrap).collect();
     assert_eq!((provider.came().len(), tokens.len()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_who_asks_for_ever_something_else_leaves_room_for_others() {
+    let provider = StandIn::start(good).await;
+    provider.delay(Duration::from_secs(2));
+    let exchanger = exchanger(&provider).await;
+    let asking = (0..600).map(|number| {
+        let exchanger = Arc::clone(&exchanger);
+        let asked = Asked { token: format!("token.{number}"), ..Asked::default() };
+        tokio::spawn(async move { ask(&exchanger, &asked).await })
+    });
+    let asking: Vec<_> = asking.collect();
+    while provider.came().len() < MOST_OF_ONE {
+        tokio::task::yield_now().await;
+    }
+    let bob = Asked { subject: "bob", token: "bobs.token".to_owned(), ..Asked::default() };
+    let refused = ask(&exchanger, &bob).await.result.unwrap_err();
+    assert!(refused.detail.contains("another subject"), "he was asked for, and got alice's: {refused:?}");
+    let done: Vec<Exchanged> = join_all(asking).await.into_iter().map(Result::unwrap).collect();
+    let withheld = done.iter().filter(|done| done.source == ExchangeSource::Withheld);
+    let pending =
+        |done: &&Exchanged| matches!(&done.result, Err(failure) if failure.kind == FailureKind::Pending);
+    assert_eq!(withheld.filter(pending).count(), 600 - MOST_OF_ONE);
+    assert_eq!(done.iter().filter(|done| done.result.is_ok()).count(), MOST_OF_ONE);
+    assert_eq!(provider.came().len(), MOST_OF_ONE + 1);
+    // Those that have ended take no room any more.
+    let next = Asked { token: "next".to_owned(), ..Asked::default() };
+    assert!(ask(&exchanger, &next).await.result.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,6 +116,38 @@ async fn a_refusal_is_remembered_for_a_while_and_by_its_key() {
     }
     let other = Asked { token: "other".to_owned(), ..Asked::default() };
     assert_eq!(ask(&exchanger, &other).await.source, ExchangeSource::Provider);
+}
+
+#[tokio::test]
+async fn a_target_that_the_provider_does_not_know_is_asked_about_every_five_minutes() {
+    let provider = StandIn::start(|_| (400, json!({"error": "invalid_target"}))).await;
+    let exchanger = exchanger(&provider).await;
+    for (after, asked_times) in [(0, 1), (31, 1), (299, 1), (301, 2)] {
+        // The subject's token outlives that.
+        let lives = Duration::from_secs(3_600);
+        let asked = Asked { now: NOW.plus(Duration::from_secs(after)), lives, ..Asked::default() };
+        assert_eq!(ask(&exchanger, &asked).await.result.unwrap_err().kind, FailureKind::Refused);
+        assert_eq!(provider.came().len(), asked_times, "after {after} s");
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_sends_everybody_away_for_no_time_is_left_alone_and_what_it_says_is_kept() {
+    for (status, retry_after) in [(503, "0"), (500, "Sun, 06 Nov 1994 08:49:37 GMT")] {
+        let provider =
+            StandIn::start(move |_| (status, json!({"error": "server_error", "error_description": "full"})))
+                .await;
+        provider.retry_after(retry_after);
+        let exchanger = exchanger(&provider).await;
+        let first = ask(&exchanger, &Asked::default()).await.result.unwrap_err();
+        let said = first.said.unwrap();
+        assert_eq!((said.status, said.error.as_deref()), (Some(status), Some("server_error")));
+        assert_eq!(said.description.as_deref(), Some("full"));
+        let bob = Asked { subject: "bob", token: "bobs.token".to_owned(), ..Asked::default() };
+        let next = ask(&exchanger, &bob).await;
+        assert_eq!((next.source, provider.came().len()), (ExchangeSource::Withheld, 1));
+        assert_eq!(next.result.unwrap_err().retry_after.unwrap().as_secs(), 1, "2 s, less what it took");
+    }
 }
 
 #[tokio::test]

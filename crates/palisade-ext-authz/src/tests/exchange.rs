@@ -6,10 +6,11 @@ use axum::{body::Body, http::StatusCode};
 use palisade_audit::ExchangeSource;
 use palisade_model::{Reason, Timestamp};
 use palisade_pdp::{
-    Exchange, ExchangeFailure, Exchanged, Exchanger, Exchanges, Exchanging, FailureKind, Issued, Order,
-    StaticHeader, UpstreamToken,
+    Exchange, ExchangeFailure, Exchanged, Exchanger, Exchanges, Exchanging, FailureKind, Fingerprint, Issued,
+    Order, StaticHeader, UpstreamToken,
 };
 use palisade_policy::WorldExchange;
+use palisade_token::Marks;
 use serde_json::json;
 
 use super::{fixture::*, http};
@@ -37,6 +38,8 @@ impl Exchanger for StandIn {
             actors: vec!["corp/gw".to_owned()],
             token_id: "jti:i".to_owned(),
             expires_at: Timestamp::from_unix_seconds(NOW + 60),
+            good_until: Timestamp::from_unix_seconds(NOW + 60),
+            marks: Marks::default(),
         };
         let result = if interacts { Err(failure) } else { Ok(Arc::new(issued)) };
         Exchanging::Waiting(Box::pin(async { Exchanged { source: ExchangeSource::Provider, result } }))
@@ -54,7 +57,7 @@ pub(super) fn exchanges() -> Exchanges {
         lifetime: Duration::from_secs(300),
         timeout: Duration::from_secs(3),
         requester: "corp/gw".to_owned(),
-        fingerprint: [0; 32],
+        fingerprint: Fingerprint([0; 32]),
         exchanger: Arc::new(StandIn),
     };
     [(exchange.name.clone(), Arc::new(exchange))].into()
@@ -107,6 +110,38 @@ async fn without_a_permission_for_it_nothing_is_exchanged_and_nothing_leaves() {
     let response = Check::call("books", "delete_file").answer(&fixture).await;
     assert_eq!(reason(&response), "insufficient_scope");
     assert_eq!(fixture.recorded().await.exchange, None);
+}
+
+#[tokio::test]
+async fn what_is_for_another_or_past_its_end_is_taken_perhaps_and_exchanged_never() {
+    for (resource, changes, told, says) in [
+        ("lax", json!({}), None, ""),
+        (
+            "lax",
+            json!({"aud": "https://other.example.com"}),
+            Some(((7, 403), "exchange_refused")),
+            "audiences",
+        ),
+        // Within the leeway: a call that leaves with nothing goes on.
+        ("books", json!({"exp": NOW - 10}), Some(((16, 401), "token_expired")), "exchanged no more"),
+        ("books", json!({"exp": NOW}), Some(((16, 401), "token_expired")), "exchanged no more"),
+        ("files", json!({"exp": NOW - 10}), None, ""),
+    ] {
+        let fixture = fixture();
+        let bearer = format!("Bearer {}", token(resource, changes.clone()));
+        let call = Check::call(resource, "list_files").header("authorization", &bearer);
+        let response = call.answer(&fixture).await;
+        let Some((status, code)) = told else {
+            assert_eq!(reason(&response), "permitted", "{resource} {changes}");
+            continue;
+        };
+        assert_eq!((denied(&response), reason(&response).as_str()), (status, code), "{resource} {changes}");
+        let record = fixture.recorded().await;
+        assert!(record.detail.unwrap().contains(says), "{resource} {changes}");
+        // Nobody was asked, neither the policies nor the provider.
+        let exchange = record.exchange.unwrap();
+        assert_eq!((exchange.source, exchange.determining_policies.len()), (None, 0));
+    }
 }
 
 #[tokio::test]

@@ -133,7 +133,15 @@ fn policies() -> Policies {
     let mcp = |name: &str| resource(name, Kind::Mcp, vec![tool("list_files"), tool("delete_file")], &[]);
     let orders = resource("orders", Kind::Http, Vec::new(), &["/v1/orders/{id}"]);
     let world = World {
-        resources: vec![mcp("files"), mcp("chat"), mcp("watched"), mcp("books"), mcp("keyed"), orders],
+        resources: vec![
+            mcp("files"),
+            mcp("chat"),
+            mcp("watched"),
+            mcp("books"),
+            mcp("keyed"),
+            mcp("lax"),
+            orders,
+        ],
         exchanges: vec![super::exchange::in_world()],
     };
     let sources = Sources { policies: vec![SourceFile::new("p.cedar", POLICIES)], ..Sources::default() };
@@ -202,6 +210,15 @@ pub(super) fn resources() -> Resources {
             Vec::new(),
         ),
         (Resource { upstream_token: super::exchange::header(), ..resource("keyed", Kind::Mcp) }, Vec::new()),
+        (
+            // No configuration that could be loaded.
+            Resource {
+                any_audience: true,
+                upstream_token: UpstreamToken::Exchange("ledger".parse().unwrap()),
+                ..resource("lax", Kind::Mcp)
+            },
+            Vec::new(),
+        ),
         (resource("orders", Kind::Http), place("orders", "/")),
     ])
     .unwrap()

@@ -144,7 +144,7 @@ pub(super) fn exchanged(decision: &Decision, revision: &PolicyRevision) -> Excha
                 answer.outcome = outcome(decision).into();
                 answer.access_token = Some(issued.token.as_str().to_owned());
                 answer.scopes = issued.scopes.iter().map(ToString::to_string).collect();
-                answer.expires_at = Some(timestamp(issued.expires_at));
+                answer.expires_at = Some(timestamp(issued.good_until));
             }
         }
         // No exchange is let by that is not permitted.

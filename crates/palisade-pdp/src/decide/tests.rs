@@ -24,6 +24,7 @@ const NOW: Timestamp = Timestamp::from_unix_seconds(1_700_000_000);
 const POLICIES: &str = r#"
 @id("open") permit (principal, action in Mcp::Action::"tools/call", resource == Mcp::Tool::"files/open");
 @id("any") permit (principal, action in Mcp::Action::"tools/call", resource == Mcp::Tool::"files/any");
+@id("exchange") permit (principal, action == OAuth::Action::"exchange", resource);
 @id("never") forbid (principal, action in Mcp::Action::"tools/call", resource == Mcp::Tool::"files/shut");
 "#;
 
@@ -37,6 +38,7 @@ struct Setup {
     shadow: Option<&'static str>,
     local: Pep,
     upstream_token: UpstreamToken,
+    exchanges: crate::Exchanges,
 }
 
 impl Setup {
@@ -52,6 +54,7 @@ impl Setup {
             shadow: None,
             local: Pep::local("local".parse().unwrap()),
             upstream_token: UpstreamToken::Strip,
+            exchanges: Default::default(),
         }
     }
 
@@ -65,7 +68,13 @@ impl Setup {
             tools: vec![tool("open"), tool("shut"), tool("any")],
             routes: Vec::new(),
         };
-        let world = World { resources: vec![world], ..World::default() };
+        let exchange = |exchange: &Arc<crate::Exchange>| palisade_policy::WorldExchange {
+            name: exchange.name.clone(),
+            audience: exchange.audience.clone(),
+            resources: BTreeSet::new(),
+        };
+        let exchanges = self.exchanges.values().map(exchange).collect();
+        let world = World { resources: vec![world], exchanges };
         let load = |text: &str| {
             let sources = Sources { policies: vec![SourceFile::new("p.cedar", text)], ..Sources::default() };
             Policies::load(&sources, &world, OnError::Forbid).unwrap()
@@ -115,7 +124,7 @@ impl Setup {
                 peps: Peps::new([(self.local.clone(), PepAuth::Loopback)]),
                 verifier: Arc::new(Verifier::new(vec![issuer], 16 * 1024, Arc::clone(&clock)).unwrap()),
                 limits: self.limits,
-                exchanges: Default::default(),
+                exchanges: self.exchanges.clone(),
                 sts: None,
                 askers: Askers::default(),
                 handle_keys: Default::default(),
@@ -181,6 +190,8 @@ async fn reason(setup: &Setup, request: &AccessRequest) -> Reason {
     assert_eq!(setup.recorded(), [(reason, 1)]);
     reason
 }
+
+mod exchanges;
 
 #[tokio::test]
 async fn a_batch_is_permitted_only_if_every_item_is() {

@@ -30,50 +30,67 @@ pub(crate) struct Settled {
 }
 
 /// Asks the policies for the most that they permit. Without anything that they permit, the verdict is the one about all
-/// that was wanted.
+/// that was wanted. Nothing where the time is over before that is known.
 pub(crate) fn settle(
     question: &Question<'_>,
     exchange: &Exchange,
     wanted: &Arc<Scopes>,
-) -> (Option<Settled>, Verdict) {
+    in_time: impl Fn() -> bool,
+) -> Option<(Option<Settled>, Verdict)> {
     static ACTION: LazyLock<Action> = LazyLock::new(Action::exchange);
     let target = Target::audience(&exchange.name);
     let resource = &question.resource.name;
     let about = About { action: &ACTION, target: &target, resource, arguments: None, supplied: None };
     let ask = |scopes: &Scopes, lifetime: Duration| {
         let terms = Terms { scopes, lifetime, requester: &exchange.requester };
-        question.asking.about_exchange(&about, &terms)
+        permitting(question.asking.about_exchange(&about, &terms))
     };
-    narrow(ask, wanted, exchange.lifetime)
+    narrow(ask, wanted, exchange.lifetime, in_time)
 }
 
-/// The same for whatever asks the policies.
-pub(crate) fn narrow(
-    ask: impl Fn(&Scopes, Duration) -> Verdict,
+/// A verdict, and whether it permits.
+pub(crate) fn permitting(verdict: Verdict) -> (Verdict, bool) {
+    let permits = verdict.permits();
+    (verdict, permits)
+}
+
+/// The same for whatever asks the policies. They may be asked some seventy times, and cannot be interrupted.
+pub(crate) fn narrow<V>(
+    ask: impl Fn(&Scopes, Duration) -> (V, bool),
     wanted: &Arc<Scopes>,
     longest: Duration,
-) -> (Option<Settled>, Verdict) {
-    let whole = ask(wanted, longest);
-    if whole.permits() {
-        return (Some(Settled { scopes: Arc::clone(wanted), lifetime: longest }), whole);
+    in_time: impl Fn() -> bool,
+) -> Option<(Option<Settled>, V)> {
+    let ask = |scopes: &Scopes, lifetime| in_time().then(|| ask(scopes, lifetime));
+    let (whole, permitted) = ask(wanted, longest)?;
+    if permitted {
+        return Some((Some(Settled { scopes: Arc::clone(wanted), lifetime: longest }), whole));
     }
     let shorter = SHORTER.into_iter().filter(|shorter| *shorter < longest);
     for lifetime in std::iter::once(longest).chain(shorter) {
         if lifetime < longest {
-            let verdict = ask(wanted, lifetime);
-            if verdict.permits() {
-                return (Some(Settled { scopes: Arc::clone(wanted), lifetime }), verdict);
+            let (verdict, permitted) = ask(wanted, lifetime)?;
+            if permitted {
+                return Some((Some(Settled { scopes: Arc::clone(wanted), lifetime }), verdict));
             }
         }
-        let alone = |scope: &&palisade_model::Scope| ask(&[(*scope).clone()].into(), lifetime).permits();
-        let scopes: Scopes = wanted.iter().filter(alone).cloned().collect();
+        let mut scopes = Scopes::new();
+        for scope in wanted.iter() {
+            let (_, permitted) = ask(&[scope.clone()].into(), lifetime)?;
+            if permitted {
+                scopes.insert(scope.clone());
+            }
+        }
         if scopes.is_empty() || scopes == **wanted {
             continue;
         }
-        let verdict = ask(&scopes, lifetime);
-        if verdict.permits() {
-            return (Some(Settled { scopes: Arc::new(scopes), lifetime }), verdict);
+        let (verdict, permitted) = ask(&scopes, lifetime)?;
+        if permitted {
+            return Some((Some(Settled { scopes: Arc::new(scopes), lifetime }), verdict));
         }
     }
-    (None, whole)
+    Some((None, whole))
 }
+
+#[cfg(test)]
+mod tests;

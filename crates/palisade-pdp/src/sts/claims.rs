@@ -2,10 +2,11 @@
 //!
 //! `sub` is the subject's id with the name of its issuer in front, because two issuers may each have an `alice`; `sub_id`
 //! names the issuer by its identifier, and is what others should go by. Roles, groups and tenant keep the name of their
-//! issuer, too. What the subject's token restricts is kept: `cnf`, `may_act`, and that groups are missing.
+//! issuer, too. What the subject's token restricts is kept: `cnf`, `may_act`, and that groups are missing. `sub_token` says which
+//! token of the subject's issuer the authority goes back to, so that whoever revokes that one revokes this one.
 
 use palisade_model::{Authority, DecisionId, Scope, Scopes, Subject, SubjectKind};
-use palisade_token::{Party, Provenance};
+use palisade_token::{FIRST_TOKEN, Party, Provenance};
 use serde_json::{Map, Value, json};
 
 use super::rules::Chain;
@@ -38,6 +39,7 @@ pub(super) fn claims(draft: &Draft<'_>) -> Map<String, Value> {
     put("exp", draft.expires_at.into());
     let origin = &provenance.subject;
     put("sub_id", json!({ "format": "iss_sub", "iss": origin.issuer, "sub": origin.id }));
+    put(FIRST_TOKEN, provenance.first.to_claim());
     put("sub_profile", if subject.kind == SubjectKind::Client { "service" } else { "user" }.into());
     if let Some(act) = act(&draft.chain.parties) {
         put("act", act);

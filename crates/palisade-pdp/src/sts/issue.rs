@@ -68,7 +68,7 @@ impl Pdp {
         // of decisions.
         let admitted = self.admit_issue();
         let permitted = if admitted.is_some() {
-            let steps = steps(snapshot, request, access, started, &mut judgement);
+            let steps = steps(snapshot, request, access, (started, deadline), &mut judgement);
             match timeout_at(deadline, AssertUnwindSafe(steps).catch_unwind()).await {
                 // Policies on the processor alone cannot be interrupted; what comes too late is no permit.
                 Ok(Ok(Ok(_))) if Instant::now() >= deadline => {
@@ -137,7 +137,7 @@ async fn steps(
     snapshot: &Arc<Snapshot>,
     request: &TokenRequest,
     access: &AccessRequest,
-    now: Timestamp,
+    (now, deadline): (Timestamp, Instant),
     judgement: &mut Judgement,
 ) -> Result<Permitted, Refused> {
     let requester = request.client.as_ref().map_err(Clone::clone)?;
@@ -152,7 +152,7 @@ async fn steps(
     }
     let target = sts.target(requester, asked)?;
     judgement.exchange_record = Some(Box::new(begun(target, requester)));
-    let step = Step { snapshot, sts, requester, asked, target, now };
+    let step = Step { snapshot, sts, requester, asked, target, now, deadline };
     let subject = step.subject().await?;
     let principal = Principal::of_token(&subject);
     judgement.scopes.clone_from(&subject.authority().scopes);
@@ -169,6 +169,7 @@ struct Step<'a> {
     asked: &'a AskedToken,
     target: &'a StsTarget,
     now: Timestamp,
+    deadline: Instant,
 }
 
 /// The actor, and when its token ends.
@@ -291,10 +292,13 @@ impl Step<'_> {
             supplied: None,
         };
         let ask = |scopes: &Scopes, lifetime: Duration| {
-            let terms = Terms { scopes, lifetime, requester: &self.requester.entity_id };
-            asking.about_exchange(&about, &terms)
+            let asked = Terms { scopes, lifetime, requester: &self.requester.entity_id };
+            terms::permitting(asking.about_exchange(&about, &asked))
         };
-        let (settled, verdict) = terms::narrow(ask, &Arc::new(wanted), Duration::from_secs(longest));
+        let in_time = || Instant::now() < self.deadline;
+        let narrowed = terms::narrow(ask, &Arc::new(wanted), Duration::from_secs(longest), in_time);
+        let (settled, verdict) = narrowed
+            .ok_or_else(|| Refused::new(Fault::Service, Reason::DeadlineExceeded, "the deadline passed"))?;
         let permits = verdict.permits();
         let denied_for = verdict.reason();
         if let Some(record) = judgement.exchange_record.as_mut() {

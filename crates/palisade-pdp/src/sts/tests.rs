@@ -6,7 +6,7 @@ use std::{
 };
 
 use palisade_model::{Authority, Properties, Scope, Scopes, Subject, SubjectKind, Timestamp};
-use palisade_token::{Party, Provenance, SigningKey, SigningKeys};
+use palisade_token::{FirstToken, Party, Provenance, SigningKey, SigningKeys};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -198,6 +198,12 @@ proptest! {
             actors: Vec::new(),
             may_act: Some(json!({"sub": "agent"})),
             confirmation: confirmation.clone(),
+            first: FirstToken {
+                issued: Some(Timestamp::from_unix_micros(900_999_999)),
+                id: Some("j".to_owned()),
+                session: Some("s".to_owned()),
+                client: Some("app".to_owned()),
+            },
         };
         let chain = Chain { ids: known, parties: parties.clone() };
         let claims = Value::Object(claims::claims(&Draft {
@@ -212,6 +218,8 @@ proptest! {
             issued_at: 1_000,
             expires_at: 1_100,
         }));
+        let first = json!({"iat": 900, "jti": "j", "sid": "s", "client_id": "app"});
+        prop_assert_eq!(&claims["sub_token"], &first);
         let mut at = &claims["act"];
         for expected in &parties {
             prop_assert_eq!(&at["iss"], &json!(expected.issuer));

@@ -172,7 +172,9 @@ pub fn roots(loaded: &Loaded) -> Vec<PathBuf> {
     roots.extend(resources_with_secrets(config));
     let resources = config.resources.values().chain(std::iter::once(&config.defaults));
     roots.extend(resources.flat_map(super::static_tokens::files));
-    roots.extend(config.issuers.values().filter_map(|issuer| Some(issuer.network.ca.as_ref()?.file.clone())));
+    let of_issuers =
+        config.issuers.values().flat_map(|issuer| issuer.network.ca.iter().chain(&issuer.revocations));
+    roots.extend(of_issuers.map(|file| file.file.clone()));
     roots
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use palisade_model::{Audience, IssuerName, PepName, Surface};
+use palisade_model::{Audience, IssuerName, PepName, ResourceName, Surface};
 use palisade_pdp::{ClientIp, Pep, PepAuth, Peps, RequestFrom, TokenClient};
 use palisade_policy::Policies;
 use sha2::{Digest, Sha256};
 
 use super::{
     build::Builder,
+    resources::with_defaults,
     types,
     values::{OneOrAll, Secret},
 };
@@ -103,6 +104,7 @@ impl Builder<'_> {
         if !pep.exchange.is_empty() && !pep.surfaces.contains(&Surface::Exchange) {
             self.problem(format!("peps.{name}.exchange: it also needs the surface `exchange`"));
         }
+        self.exchanged_audiences(name, pep);
         Pep {
             name: name.clone(),
             surfaces: pep.surfaces.iter().copied().collect(),
@@ -115,6 +117,25 @@ impl Builder<'_> {
             asserts: pep.assert.iter().cloned().collect(),
             supplies: pep.properties.iter().cloned().collect(),
             exchange: pep.exchange.iter().cloned().collect(),
+        }
+    }
+
+    /// What a caller has exchanged for a resource is a token for that resource.
+    fn exchanged_audiences(&mut self, name: &PepName, pep: &types::Pep) {
+        let named = |resource: &ResourceName| match &pep.resources {
+            OneOrAll::All(_) => true,
+            OneOrAll::These(names) => names.contains(resource),
+        };
+        let any = |resource: &types::Resource| {
+            with_defaults(resource, &self.config.defaults).accept_any_audience == Some(true)
+        };
+        let lax = self.config.resources.iter().find(|(name, resource)| named(name) && any(resource));
+        if let Some((resource, _)) = lax.filter(|_| !pep.exchange.is_empty()) {
+            let problem = format!(
+                "peps.{name}.exchange: `{resource}` has `accept_any_audience`, so a token that another service was sent would be \
+                 exchanged: list its own `audiences`, or name the caller's `resources` without it"
+            );
+            self.problems.push(problem);
         }
     }
 

@@ -5,6 +5,7 @@
 //! behind it. Where the files are is no part of it: replicas that share a cache may keep them in different places.
 
 use std::{
+    cell::RefCell,
     collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
@@ -17,7 +18,7 @@ use palisade_exchange::{
     ProviderExchanger, ResultCheck, SigningKey,
 };
 use palisade_model::{ExchangeName, IssuerName, ResourceName};
-use palisade_pdp::{Exchange, Exchanges, Snapshot};
+use palisade_pdp::{Exchange, Exchanges, Fingerprint, Snapshot};
 use palisade_policy::WorldExchange;
 use palisade_token::network::Route;
 use sha2::{Digest, Sha256};
@@ -125,22 +126,23 @@ impl Builder<'_> {
         name: &ExchangeName,
         own: &types::Exchange,
     ) -> Result<ExchangeSettings, String> {
+        let reading = Reading::of(own);
         let issuer = self.named_issuer(&self.issuer_of(own)?).map_err(|why| format!("issuer: {why}"))?;
-        let next = own.authorization_server.as_ref().map(|next| self.authorization_server(next));
+        let next = own.authorization_server.as_ref().map(|next| self.authorization_server(next, &reading));
         let next = next.transpose().map_err(|why| format!("authorization_server.{why}"))?;
         let last = next.as_ref().map_or(&issuer.name, |next| &next.issuer.name).clone();
         let issued_by = own.issued_by.clone().unwrap_or_else(|| last.clone());
-        if !self.config.issuers.contains_key(&issued_by) {
-            return Err(format!("issued_by: there is no issuer `{issued_by}`"));
-        }
-        let actor = own
-            .actor
-            .as_ref()
-            .map(|actor| Ok::<_, String>(Actor { token: read(&actor.token)?, token_type: actor.token_type }));
+        let issued = self.named_issuer(&issued_by).map_err(|why| format!("issued_by: {why}"))?;
+        self.check_pairwise(own, [&issuer.name, &issued_by])?;
+        let actor = own.actor.as_ref().map(|actor| {
+            Ok::<_, String>(Actor { token: reading.secret(&actor.token)?, token_type: actor.token_type })
+        });
+        let client = client(&own.client, own.provider, &reading).map_err(|why| format!("client: {why}"))?;
+        let route = self.route(own, &issuer.name, &reading)?;
         Ok(ExchangeSettings {
             name: name.clone(),
             provider: own.provider,
-            client: client(&own.client, own.provider).map_err(|why| format!("client: {why}"))?,
+            client,
             token_endpoint: url(own.token_endpoint.as_deref())?,
             audience: own.audience.clone(),
             token_audience: own.token_audience.clone().unwrap_or_else(|| own.audience.clone()),
@@ -149,12 +151,29 @@ impl Builder<'_> {
             actor: actor.transpose().map_err(|why| format!("actor: {why}"))?,
             result: own.result,
             authorization_server: next,
-            route: self.route(own, &issuer.name)?,
-            fingerprint: self.fingerprint(own, [&issuer.name, &last, &issued_by])?,
+            route,
+            fingerprint: self.fingerprint(reading, [&issuer.name, &last, &issued_by])?,
             shared: None,
+            issued_profile: issued.profile,
             issued_by,
             issuer,
         })
+    }
+
+    /// Entra's `sub` is another one in every application: no result of an exchange would have the subject that was asked for.
+    fn check_pairwise(&self, own: &types::Exchange, issuers: [&IssuerName; 2]) -> Result<(), String> {
+        let by_oid = |name: &&IssuerName| {
+            let issuer = self.config.issuers.get(*name);
+            issuer.is_none_or(|issuer| issuer.subject.as_deref() == Some("oid"))
+        };
+        let pairwise = own.provider == Provider::Entra && own.result == ResultCheck::Verified;
+        match issuers.into_iter().find(|name| !by_oid(name)) {
+            Some(name) if pairwise => Err(format!(
+                "issuer: a user's `sub` is another one in every application of Entra, so every result would be refused: write \
+                 `issuers.{name}.subject: oid`"
+            )),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn named_issuer(&self, name: &IssuerName) -> Result<FromIssuer, String> {
@@ -163,7 +182,11 @@ impl Builder<'_> {
         Ok(FromIssuer { name: name.clone(), identifier: issuer.issuer.clone(), profile: issuer.profile })
     }
 
-    fn authorization_server(&self, own: &types::AuthorizationServer) -> Result<AuthorizationServer, String> {
+    fn authorization_server(
+        &self,
+        own: &types::AuthorizationServer,
+        reading: &Reading,
+    ) -> Result<AuthorizationServer, String> {
         if own.client.tls.is_some() {
             return Err(
                 "client.tls: the second server is reached as the first is: use `secret` or `key`".to_owned()
@@ -172,21 +195,21 @@ impl Builder<'_> {
         Ok(AuthorizationServer {
             issuer: self.named_issuer(&own.issuer).map_err(|why| format!("issuer: {why}"))?,
             token_endpoint: url(own.token_endpoint.as_deref())?,
-            client: client(&own.client, Provider::IdJag).map_err(|why| format!("client: {why}"))?,
+            client: client(&own.client, Provider::IdJag, reading).map_err(|why| format!("client: {why}"))?,
         })
     }
 
     /// How the provider is reached: as its issuer is, unless something else is said.
-    fn route(&self, own: &types::Exchange, issuer: &IssuerName) -> Result<Route, String> {
+    fn route(&self, own: &types::Exchange, issuer: &IssuerName, reading: &Reading) -> Result<Route, String> {
         let of_issuer = self.config.issuers.get(issuer).map(|issuer| &issuer.network);
         let network = own.network.as_ref().or(of_issuer).cloned().unwrap_or_default();
         let proxy = network.proxy.as_deref().filter(|proxy| *proxy != "none");
         let proxy = proxy.map(Url::parse).transpose().map_err(|error| format!("network.proxy: {error}"))?;
-        let authorities = network.ca.as_ref().map(|ca| content(&ca.file)).transpose()?;
+        let authorities = network.ca.as_ref().map(|ca| reading.file(&ca.file)).transpose()?;
         let identity = own.client.tls.as_ref().map(|tls| {
-            let mut pem = Zeroizing::new(content(&tls.certificate.file)?);
+            let mut pem = Zeroizing::new(reading.file(&tls.certificate.file)?);
             pem.extend_from_slice(b"\n");
-            pem.extend_from_slice(read(&tls.key)?.as_bytes());
+            pem.extend_from_slice(reading.secret(&tls.key)?.as_bytes());
             Ok::<_, String>(pem)
         });
         Ok(Route {
@@ -199,38 +222,63 @@ impl Builder<'_> {
         })
     }
 
-    /// The digest of all that it is made of: another one is another exchange, with nothing in store.
-    fn fingerprint(&self, own: &types::Exchange, issuers: [&IssuerName; 3]) -> Result<[u8; 32], String> {
-        let mut hash = Sha256::new();
-        let mut add = |part: &[u8]| {
-            hash.update(part.len().to_be_bytes());
-            hash.update(part);
-        };
-        add(format!("{:?}", without_places(own)).as_bytes());
+    /// The digest of all that it is made of: what was read, and its issuers.
+    fn fingerprint(&self, reading: Reading, issuers: [&IssuerName; 3]) -> Result<Fingerprint, String> {
         for issuer in issuers.into_iter().filter_map(|issuer| self.config.issuers.get(issuer)) {
-            add(format!("{:?}", issuer_without_places(issuer)).as_bytes());
+            reading.add(format!("{:?}", issuer_without_places(issuer)).as_bytes());
             let keys = match &issuer.jwks {
                 Some(types::Jwks::File(path)) => Some(path),
                 Some(types::Jwks::Uri(_)) | None => None,
             };
             for path in keys.into_iter().chain(issuer.network.ca.as_ref().map(|ca| &ca.file)) {
-                add(&content(path)?);
+                reading.file(path)?;
             }
         }
-        for secret in secrets(own) {
-            add(read(secret)?.as_bytes());
+        Ok(reading.digest())
+    }
+}
+
+/// Reads what an exchange is made of, and takes every part into a digest as it was read. Another digest is another exchange,
+/// with nothing in store; and none is of other secrets than those that are used, also where a file changes meanwhile.
+struct Reading(RefCell<Sha256>);
+
+impl Reading {
+    fn of(own: &types::Exchange) -> Self {
+        let reading = Self(RefCell::default());
+        reading.add(format!("{:?}", without_places(own)).as_bytes());
+        reading
+    }
+
+    fn add(&self, part: &[u8]) {
+        let mut hash = self.0.borrow_mut();
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+
+    fn secret(&self, secret: &Secret) -> Result<Zeroizing<String>, String> {
+        let text = secret.read().map(Zeroizing::new)?;
+        if text.trim().is_empty() {
+            return Err("the secret is empty".to_owned());
         }
-        for file in certificates(own) {
-            add(&content(file)?);
-        }
-        Ok(hash.finalize().into())
+        self.add(text.as_bytes());
+        Ok(text)
+    }
+
+    fn file(&self, path: &Path) -> Result<Vec<u8>, String> {
+        let content = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        self.add(&content);
+        Ok(content)
+    }
+
+    fn digest(self) -> Fingerprint {
+        Fingerprint(self.0.into_inner().finalize().into())
     }
 }
 
 /// The digest that says whether an exchanger can be kept.
-fn with_cache(fingerprint: [u8; 32], cache: Option<&Cache>) -> [u8; 32] {
+fn with_cache(fingerprint: Fingerprint, cache: Option<&Cache>) -> Fingerprint {
     let cache = cache.map_or([0; 32], |cache| cache.fingerprint);
-    Sha256::new().chain_update(fingerprint).chain_update(cache).finalize().into()
+    Fingerprint(Sha256::new().chain_update(fingerprint.0).chain_update(cache).finalize().into())
 }
 
 fn without_places(own: &types::Exchange) -> types::Exchange {
@@ -247,6 +295,8 @@ fn issuer_without_places(issuer: &types::Issuer) -> types::Issuer {
     if let Some(ca) = &mut issuer.network.ca {
         ca.file = PathBuf::new();
     }
+    // What is in store is held against the lists of the day whenever it is asked for.
+    issuer.revocations = None;
     issuer
 }
 
@@ -271,6 +321,12 @@ fn check(own: &types::Exchange) -> Result<(), String> {
     if !own.resources.is_empty() && !own.provider.takes_resources() {
         return Err(format!("resources: provider `{}` takes none", own.provider.as_str()));
     }
+    if own.actor.is_some() && !own.provider.takes_actors() {
+        return Err(format!(
+            "actor: provider `{}` is told of no actor: take it away, or policies and records name one who never acted",
+            own.provider.as_str()
+        ));
+    }
     if own.lifetime.0 > LONGEST_LIFETIME || own.lifetime.0 < Duration::from_secs(1) {
         return Err("lifetime: from 1s to 1h".to_owned());
     }
@@ -280,14 +336,20 @@ fn check(own: &types::Exchange) -> Result<(), String> {
     Ok(())
 }
 
-fn client(own: &types::ExchangeClient, provider: Provider) -> Result<ClientSettings, String> {
+fn client(
+    own: &types::ExchangeClient,
+    provider: Provider,
+    reading: &Reading,
+) -> Result<ClientSettings, String> {
     let auth = match (&own.secret, &own.key, &own.tls) {
         (Some(secret), None, None) => {
-            ClientAuth::Secret(read(secret)?, own.secret_in.unwrap_or(provider.secret_in()))
+            ClientAuth::Secret(reading.secret(secret)?, own.secret_in.unwrap_or(provider.secret_in()))
         }
         (None, Some(key), None) => {
-            let thumbprint = own.certificate.as_ref().map(|certificate| thumbprint(&certificate.file));
-            let key = SigningKey::from_pem(read(key)?.as_bytes(), own.kid.clone(), thumbprint.transpose()?);
+            let certificate = own.certificate.as_ref();
+            let thumbprint =
+                certificate.map(|certificate| thumbprint(&certificate.file, reading)).transpose()?;
+            let key = SigningKey::from_pem(reading.secret(key)?.as_bytes(), own.kid.clone(), thumbprint);
             ClientAuth::Key(key.map_err(|error| error.to_string())?)
         }
         (None, None, Some(_)) => ClientAuth::Certificate,
@@ -297,8 +359,8 @@ fn client(own: &types::ExchangeClient, provider: Provider) -> Result<ClientSetti
 }
 
 /// `x5t#S256` of the first certificate of a file (RFC 7515 section 4.1.8).
-fn thumbprint(path: &Path) -> Result<String, String> {
-    let text = String::from_utf8(content(path)?).map_err(|_| format!("{}: no PEM", path.display()))?;
+fn thumbprint(path: &Path, reading: &Reading) -> Result<String, String> {
+    let text = String::from_utf8(reading.file(path)?).map_err(|_| format!("{}: no PEM", path.display()))?;
     let body =
         text.split_once("-----BEGIN CERTIFICATE-----").and_then(|(_, rest)| rest.split_once("-----END"));
     let base64: Option<String> = body.map(|(body, _)| body.split_whitespace().collect());
@@ -311,15 +373,6 @@ fn url(text: Option<&str>) -> Result<Option<Url>, String> {
     let url = text
         .map(|text| Url::parse(text).map_err(|error| format!("token_endpoint: `{text}` is no URL: {error}")));
     url.transpose()
-}
-
-fn read(secret: &Secret) -> Result<Zeroizing<String>, String> {
-    let text = secret.read().map(Zeroizing::new)?;
-    if text.trim().is_empty() { Err("the secret is empty".to_owned()) } else { Ok(text) }
-}
-
-fn content(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn clients(own: &types::Exchange) -> impl Iterator<Item = &types::ExchangeClient> {

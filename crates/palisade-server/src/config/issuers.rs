@@ -1,12 +1,12 @@
 //! `issuers` as what tokens are verified with.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use palisade_model::IssuerName;
-use palisade_token::{ClaimMap, ClaimPath, IssuerSettings, KeySource, Network, Profile};
+use palisade_token::{ClaimMap, ClaimPath, IssuerSettings, KeySource, Network, Profile, Revocations};
 use url::Url;
 
-use super::types::{self, Jwks};
+use super::types::{self, FileRef, Jwks};
 
 /// How far a clock may be off before it is a defect.
 const LONGEST_LEEWAY: Duration = Duration::from_secs(5 * 60);
@@ -72,8 +72,18 @@ pub(super) fn issuer_settings(name: &IssuerName, issuer: &types::Issuer) -> Resu
             proxy,
         },
         origins: issuer.origins.clone(),
+        revocations: revocations(issuer.revocations.as_ref())?,
         ..IssuerSettings::new(name.clone(), issuer.issuer.as_str().into())
     })
+}
+
+/// What is revoked, where a file says so.
+pub(super) fn revocations(file: Option<&FileRef>) -> Result<Option<Arc<Revocations>>, String> {
+    let Some(FileRef { file }) = file else { return Ok(None) };
+    let at = |why: String| format!("revocations: {}: {why}", file.display());
+    let bytes = std::fs::read(file).map_err(|error| at(error.to_string()))?;
+    let list = Revocations::read(&bytes).map_err(|error| at(error.to_string()))?;
+    Ok(Some(Arc::new(list)))
 }
 
 fn claim_map(claims: &types::Claims) -> Result<ClaimMap, String> {

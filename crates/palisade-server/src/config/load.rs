@@ -218,8 +218,8 @@ fn resolve_entries<P, I, R>(
         if let Some(Jwks::File(path)) = &mut issuer.jwks {
             resolve(path, base);
         }
-        if let Some(ca) = &mut issuer.network.ca {
-            resolve(&mut ca.file, base);
+        for file in issuer.network.ca.iter_mut().chain(&mut issuer.revocations) {
+            resolve(&mut file.file, base);
         }
     }
     resources.values_mut().for_each(|resource| resolve_resource(resource, base));

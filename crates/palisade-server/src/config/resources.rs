@@ -150,6 +150,12 @@ impl Builder<'_> {
             None | Some(types::UpstreamToken::Strip) => UpstreamToken::Strip,
             Some(types::UpstreamToken::Keep) => UpstreamToken::Keep,
             Some(types::UpstreamToken::Exchange(exchange)) => {
+                if own.accept_any_audience == Some(true) {
+                    self.problem(format!(
+                        "{at}.exchange: with `accept_any_audience`, a token that another service was sent would be exchanged: \
+                         list the resource's own `audiences` instead"
+                    ));
+                }
                 let known = self.config.exchanges.get(exchange);
                 let issuer = known.map(|exchange| self.issuer_of(exchange));
                 match issuer {

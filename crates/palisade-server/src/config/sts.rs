@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{
     build::{Builder, is_https_origin},
-    issuers::is_loopback,
+    issuers::{is_loopback, revocations},
     resources::with_defaults,
     types::{self, Config},
     values::Secret,
@@ -110,6 +110,7 @@ impl Builder<'_> {
             // Whether such tokens are taken was decided where they came in; policies are told that groups are missing.
             groups_overage: GroupsOverage::Ignore,
             leeway: self.shortest_leeway(own),
+            revocations: revocations(own.revocations.as_ref())?,
             ..IssuerSettings::new(own.name.clone(), base_url.as_str().into())
         };
         let clients = own.clients.iter().map(|(id, client)| Self::client(own, id, client));
@@ -227,10 +228,11 @@ fn secrets(own: &types::Sts) -> impl Iterator<Item = &Secret> {
 
 /// The files that it is made of.
 pub(super) fn files(own: &types::Sts) -> impl Iterator<Item = PathBuf> {
-    secrets(own).filter_map(|secret| match secret {
+    let of_secrets = secrets(own).filter_map(|secret| match secret {
         Secret::File(path) => Some(path.clone()),
         Secret::Env(_) => None,
-    })
+    });
+    of_secrets.chain(own.revocations.as_ref().map(|list| list.file.clone()))
 }
 
 /// The same, to be resolved against the file that names them.
@@ -239,4 +241,5 @@ pub(crate) fn files_mut(own: &mut types::Sts) -> impl Iterator<Item = &mut PathB
         .iter_mut()
         .chain(own.clients.values_mut().map(|client| &mut client.secret))
         .filter_map(Secret::path_mut)
+        .chain(own.revocations.as_mut().map(|list| &mut list.file))
 }

@@ -320,6 +320,12 @@ async fn what_does_not_go_together_in_an_exchange_is_refused() {
             "`authorization_server` goes with",
         ),
         ("resources: [\"https://a\"]", "provider `keycloak` takes none"),
+        ("provider: entra, scopes: [read]", "`issuers.corp.subject: oid`"),
+        ("actor: {token: {env: PATH}}", "actor: provider `keycloak` is told of no actor"),
+        (
+            "provider: entra, scopes: [read], result: opaque, actor: {token: {env: PATH}}",
+            "actor: provider `entra` is told of no actor",
+        ),
         ("lifetime: 2h", "lifetime: from 1s to 1h"),
         ("timeout: 2m", "timeout: from 50ms to 30s"),
         ("audience: \"\"", "audience"),
@@ -353,6 +359,81 @@ async fn what_does_not_go_together_in_an_exchange_is_refused() {
         let error = check(&text.replacen(from, to, 1)).map(drop).unwrap_err();
         assert!(error.contains(says), "{to}: {error}");
     }
+}
+
+#[tokio::test]
+async fn a_resource_that_takes_any_token_has_none_of_them_exchanged() {
+    let lax =
+        with_exchange("scopes: [read]").replacen("kind: mcp", "kind: http, accept_any_audience: true", 1);
+    let error = check(&lax).map(drop).unwrap_err();
+    assert!(error.contains("resources.files.upstream_token.exchange: with `accept_any_audience`"), "{error}");
+    let by_default = with_exchange("scopes: [read]").replacen("kind: mcp", "kind: http", 1)
+        + "defaults: {accept_any_audience: true}\n";
+    assert!(check(&by_default).map(drop).unwrap_err().contains("with `accept_any_audience`"));
+    let asking = |resources: &str| {
+        let pep = format!(
+            "peps: {{a: {{auth: {{unix: 1}}, surfaces: [exchange], resources: {resources}, exchange: [orders]}}}}\n"
+        );
+        let lax = "  lax: {identifier: \"https://lax.example.com\", kind: http, issuers: [corp], accept_any_audience: true}\n";
+        check(
+            &(with_exchange("scopes: [read]").replacen("exchanges:", &format!("{lax}exchanges:"), 1) + &pep),
+        )
+    };
+    for resources in ["'*'", "[lax]", "[files, lax]"] {
+        let error = asking(resources).map(drop).unwrap_err();
+        assert!(error.contains("peps.a.exchange: `lax` has `accept_any_audience`"), "{resources}: {error}");
+    }
+    assert!(asking("[files]").is_ok());
+}
+
+#[tokio::test]
+async fn tokens_are_sent_off_the_issuers_site_with_a_warning() {
+    let warnings = |keys: &str| check(&with_exchange(keys)).unwrap().warnings;
+    assert!(warnings("scopes: [read], token_endpoint: \"https://login.example.com/token\"").is_empty());
+    let off = warnings("scopes: [read], token_endpoint: \"https://other.example.com/token\"");
+    assert!(
+        off[0].contains("exchanges.orders.token_endpoint") && off[0].contains("`other.example.com`"),
+        "{off:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_list_of_revocations_is_read_with_the_configuration_and_strictly() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("revoked.json");
+    let issuer = format!("https://login.example.com\", revocations: {{file: {}}}", file.display());
+    let text = SAMPLE.replacen("https://login.example.com\"", &issuer, 1);
+    assert!(check(&text).map(drop).unwrap_err().contains("revoked.json"), "a list that is gone is none");
+    for (list, says) in [
+        ("[]", None),
+        ("[{\"subject\": \"alice\", \"before\": \"2026-11-21T01:02:03Z\"}]", None),
+        ("", Some("not read")),
+        ("[{\"subject\": \"alice\", \"until\": 1}]", Some("entry 1")),
+        ("- subject: alice", Some("not read")),
+    ] {
+        std::fs::write(&file, list).unwrap();
+        match (check(&text).map(drop), says) {
+            (Ok(()), None) => {}
+            (Err(error), Some(says)) => {
+                let at = "issuers.corp: revocations:";
+                assert!(
+                    error.contains(at) && error.contains("revoked.json") && error.contains(says),
+                    "{error}"
+                );
+            }
+            (found, _) => panic!("{list}: {found:?}"),
+        }
+    }
+    // Of a revision, and no part of an exchange: that would forget all that is in store.
+    let of = |list: &str| {
+        std::fs::write(&file, list).unwrap();
+        let text = with_exchange("scopes: [read]").replacen("https://login.example.com\"", &issuer, 1);
+        let built = check(&text).unwrap().snapshot;
+        (built.revision.clone(), built.exchanges.values().next().unwrap().fingerprint)
+    };
+    let (one, other) = (of("[]"), of("[{\"session\": \"s\"}]"));
+    assert_ne!(one.0, other.0);
+    assert_eq!(one.1, other.1);
 }
 
 /// The sample with an exchange and a cache of these keys, and a key of 32 bytes in the environment's stead.

@@ -347,6 +347,10 @@ pub struct Issuer {
     /// For profile `palisade`: the issuers whose subjects its tokens may speak for.
     #[serde(default)]
     pub origins: Vec<IssuerName>,
+    /// A file with what is revoked before its end: a JSON array of `{"subject": .., "before": ..}`, `{"client": .., "before": ..}`,
+    /// `{"session": ..}` and `{"token": ..}`.
+    #[serde(default)]
+    pub revocations: Option<FileRef>,
 }
 
 const fn default_profile() -> Profile {

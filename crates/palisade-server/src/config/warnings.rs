@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use palisade_exchange::ResultCheck;
+use palisade_model::{ExchangeName, IssuerName};
+use url::Url;
 
-use super::types::{Config, MetricsAccess, Observe, UpstreamToken};
+use super::types::{Config, Exchange, MetricsAccess, Observe, UpstreamToken};
 
 /// Every weakened setting, each with what it means. They are printed by `config check`, logged at the start, shown in
 /// `/readyz` and written into the decision log.
@@ -117,6 +119,7 @@ fn of_the_exchanges(config: &Config) -> Vec<String> {
         if exchange.network.as_ref().is_some_and(|network| network.private) {
             warnings.push(format!("exchanges.{name}.network.private: tokens are sent to private addresses"));
         }
+        warnings.extend(of_the_endpoints(config, name, exchange));
         if exchange.scopes.is_empty() {
             warnings.push(format!(
                 "exchanges.{name}.scopes: the provider chooses; tokens with any scope are refused"
@@ -124,6 +127,36 @@ fn of_the_exchanges(config: &Config) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// Where the tokens of subjects are sent to other hosts than that of their issuer.
+fn of_the_endpoints(config: &Config, name: &ExchangeName, exchange: &Exchange) -> Vec<String> {
+    let issuer = exchange.issuer.as_ref().or_else(|| config.issuers.keys().next());
+    let next = exchange.authorization_server.as_ref();
+    let first = ("token_endpoint", issuer, exchange.token_endpoint.as_ref());
+    let second = (
+        "authorization_server.token_endpoint",
+        next.map(|next| &next.issuer),
+        next.and_then(|next| next.token_endpoint.as_ref()),
+    );
+    let mut warnings = Vec::new();
+    for (key, issuer, endpoint) in [first, second] {
+        let (Some(issuer), Some(endpoint)) = (issuer, endpoint) else { continue };
+        if let Some(host) = off_site(config, issuer, endpoint) {
+            warnings.push(format!(
+                "exchanges.{name}.{key}: tokens and what the client proves itself with are sent to `{host}`, which is not the host of \
+                 issuer `{issuer}`"
+            ));
+        }
+    }
+    warnings
+}
+
+/// The host of an endpoint, where it is not that of the issuer.
+fn off_site(config: &Config, issuer: &IssuerName, endpoint: &str) -> Option<String> {
+    let host = |text: &str| Some(Url::parse(text).ok()?.host_str()?.to_owned());
+    let issuer = host(&config.issuers.get(issuer)?.issuer.replace("{tenantid}", "tenant"))?;
+    host(endpoint).filter(|host| *host != issuer)
 }
 
 /// How long a decision may take at most: as long as the slowest exchange of a call.

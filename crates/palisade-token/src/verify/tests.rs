@@ -17,6 +17,7 @@ use crate::{
 mod identities;
 mod known_tokens;
 mod reject_list;
+mod revoked;
 mod setups;
 
 #[tokio::test]

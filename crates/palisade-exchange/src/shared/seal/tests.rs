@@ -1,6 +1,7 @@
 use aws_lc_rs::hmac;
 use palisade_model::{Scopes, Timestamp};
 use palisade_pdp::Issued;
+use palisade_token::Marks;
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 
@@ -17,6 +18,8 @@ fn issued(token: &str) -> Issued {
         actors: vec!["corp/gw".to_owned()],
         token_id: "jti:1".to_owned(),
         expires_at: Timestamp::from_unix_seconds(1_800_000_200),
+        good_until: Timestamp::from_unix_seconds(1_800_000_100),
+        marks: Marks::default(),
     }
 }
 

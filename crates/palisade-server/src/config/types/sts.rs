@@ -6,6 +6,7 @@ use palisade_model::{ExchangeName, IssuerName, Scope};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::FileRef;
 use crate::config::values::{Period, Secret};
 
 /// Our own token service (RFC 8693), on the public listener. Needs `listen.public.base_url`, which is its issuer identifier.
@@ -24,6 +25,10 @@ pub struct Sts {
     pub clients: BTreeMap<String, StsClient>,
     /// What tokens can be asked for: `OAuth::Audience::"<name>"` of the policies.
     pub audiences: BTreeMap<ExchangeName, StsAudience>,
+    /// A file with what of its tokens is revoked before its end, as for `issuers`: by the decision's id as `token`, or by
+    /// `client`. What an issuer of subjects revokes is revoked here, too.
+    #[serde(default)]
+    pub revocations: Option<FileRef>,
 }
 
 /// A client of the token service.
