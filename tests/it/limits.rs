@@ -81,7 +81,12 @@ async fn the_hundred_and_first_call_of_a_minute_is_told_to_come_back() {
     let upstream = McpServer::start_with_sample_tools().await.unwrap();
     let (_envoy, url) = behind_envoy(&limited, &upstream).await;
     let alice = limited.token("alice").await;
-    let batch = Value::Array(vec![message("tools/call"); 50]);
+    let numbered = |id: u32| {
+        let mut message = message("tools/call");
+        message["id"] = json!(id);
+        message
+    };
+    let batch = Value::Array((0..50).map(numbered).collect());
     let first = send(&url, Some(&alice), &batch).await;
     assert_ne!(first.0, 429);
     for call in 50..100 {

@@ -78,6 +78,12 @@ pub fn decode(call: &HttpCall, believed: &Believed<'_>) -> Decoded {
     let came = resource.as_deref().map_or_else(Came::default, |resource| {
         static_token::read(&resource.static_tokens, call, location.as_ref().ok())
     });
+    // What was decided about one resource must not go on to another.
+    let at = |path: &str| Some(believed.resources.at(host.as_deref().ok()?, path)?.name.clone());
+    let moved = came
+        .path
+        .as_deref()
+        .is_some_and(|path| location.as_ref().is_ok_and(|location| at(&location.path) != at(path)));
     let path = came.path.clone().or_else(|| location.as_ref().ok().map(|location| location.path.clone()));
     let target = came.path.as_deref().map(|path| static_token::target(path, &call.target));
     let asked = match (&resource, &call.unusable, &host, &location) {
@@ -87,6 +93,7 @@ pub fn decode(call: &HttpCall, believed: &Believed<'_>) -> Decoded {
         (Some(_), Some(refusal), _, _)
         | (Some(_), None, Err(refusal), _)
         | (Some(_), None, Ok(_), Err(refusal)) => Err(refusal.clone().into()),
+        (Some(_), None, Ok(_), Ok(_)) if moved => Err(static_token::elsewhere().into()),
         (Some(resource), None, Ok(_), Ok(location)) => asked(call, believed, resource, location),
     };
     let (mut asked, replies, batch) = match asked {

@@ -1,7 +1,8 @@
 //! The static token of a request, where its resource takes any: in a header of their own, or as a segment of the path,
 //! `/mcp/t-{token}`.
 //!
-//! A token in a path has to be taken out of it before the request goes on. Where nobody would do that, the request is refused.
+//! A token in a path is its last segment, and has to be taken out of it before the request goes on. Where nobody would do that, or
+//! the path without it would be another resource's, the request is refused.
 
 use palisade_model::{RawToken, Reason, Refusal};
 use palisade_pdp::{StaticTokens, location::Location};
@@ -31,8 +32,14 @@ pub(crate) fn read(tokens: &StaticTokens, call: &HttpCall, location: Option<&Loc
     if let Some(location) = location.filter(|_| tokens.in_path()) {
         let segments = || location.path.split('/');
         let found: Vec<&str> = segments().filter_map(|segment| segment.strip_prefix(MARK)).collect();
+        let last = location.path.trim_end_matches('/').rsplit('/').next();
+        let last = last.and_then(|segment| segment.strip_prefix(MARK));
         for token in &found {
-            came.tokens.push(if call.rewrites_path { Ok(RawToken::new(*token)) } else { Err(stays()) });
+            came.tokens.push(match (call.rewrites_path, last == Some(*token)) {
+                (true, true) => Ok(RawToken::new(*token)),
+                (true, false) => Err(inside()),
+                (false, _) => Err(stays()),
+            });
         }
         if !found.is_empty() {
             let left: Vec<&str> = segments().filter(|segment| !segment.starts_with(MARK)).collect();
@@ -57,6 +64,15 @@ pub(crate) fn several() -> Refusal {
 
 fn stays() -> Refusal {
     Refusal::new(Reason::RequestMalformed, "a token is in the path, and nobody here would take it out")
+}
+
+fn inside() -> Refusal {
+    Refusal::new(Reason::RequestMalformed, "a token is in the path, and not its last segment")
+}
+
+/// What is refused of a path that would be another resource's without its token.
+pub(crate) fn elsewhere() -> Refusal {
+    Refusal::new(Reason::RequestMalformed, "the path without its token is another resource's")
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::Bounds;
 
+/// The largest part of an answer that is handed over at once: whether it is taken is known of each.
+const PART: usize = 64 * 1024;
 /// How often a connection is looked at in the shortest of its bounds.
 const LOOKS: u32 = 4;
 
@@ -34,6 +36,8 @@ struct State {
     quiet_since: Instant,
     /// Each request under way, by number: since when a part of its answer waits for the client, if one does.
     answers: HashMap<u64, Option<Instant>>,
+    /// When a part of an answer was last taken.
+    taken: Instant,
     next: u64,
 }
 
@@ -55,8 +59,8 @@ pub(crate) struct UnderWay {
 
 impl Activity {
     pub(crate) fn new() -> Arc<Self> {
-        let answers = HashMap::new();
-        Arc::new(Self(Mutex::new(State { asked: false, quiet_since: Instant::now(), answers, next: 0 })))
+        let (answers, now) = (HashMap::new(), Instant::now());
+        Arc::new(Self(Mutex::new(State { asked: false, quiet_since: now, answers, taken: now, next: 0 })))
     }
 
     pub(crate) fn begin(self: &Arc<Self>) -> UnderWay {
@@ -93,7 +97,9 @@ impl State {
         }
         let mut waiting = self.answers.values().flatten();
         let not_taken = waiting.any(|since| now.duration_since(*since) > bounds.write_time);
-        not_taken.then_some(Overdue::NotTaken)
+        // A proxy has many clients on one connection: as long as one of them takes something, it stays.
+        let none_taken = now.duration_since(self.taken) > bounds.write_time;
+        (not_taken && none_taken).then_some(Overdue::NotTaken)
     }
 }
 
@@ -102,11 +108,16 @@ impl UnderWay {
     pub(crate) fn follow(self, body: Body) -> Body {
         // A client can leave no room for anything but the head: then nobody asks for the first part.
         self.waits_since(Some(Instant::now()));
-        Body::new(Followed { body, under_way: self })
+        Body::new(Followed { body, left: Bytes::new(), under_way: self })
     }
 
     fn waits_since(&self, since: Option<Instant>) {
         self.activity.state().answers.insert(self.number, since);
+    }
+
+    /// What was handed over before is taken.
+    fn is_taken(&self) {
+        self.activity.state().taken = Instant::now();
     }
 }
 
@@ -121,6 +132,8 @@ impl Drop for UnderWay {
 /// A body that is asked for its next part as soon as the client has room for it.
 struct Followed {
     body: Body,
+    /// What is left of a part that was too large to be handed over at once.
+    left: Bytes,
     under_way: UnderWay,
 }
 
@@ -132,7 +145,17 @@ impl HttpBody for Followed {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
+        self.under_way.is_taken();
+        let mut frame = if self.left.is_empty() {
+            Pin::new(&mut self.body).poll_frame(context)
+        } else {
+            Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.left)))))
+        };
+        if let Poll::Ready(Some(Ok(part))) = &mut frame
+            && let Some(data) = part.data_mut().filter(|data| data.len() > PART)
+        {
+            self.left = data.split_off(PART);
+        }
         // Until the next part is asked for, this one waits for the client.
         let waits = matches!(frame, Poll::Ready(Some(Ok(_))));
         self.under_way.waits_since(waits.then(Instant::now));
@@ -140,11 +163,17 @@ impl HttpBody for Followed {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.left.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let mut hint = self.body.size_hint();
+        let left = self.left.len() as u64;
+        hint.set_lower(hint.lower() + left);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + left);
+        }
+        hint
     }
 }
 
@@ -192,5 +221,34 @@ mod tests {
         assert_eq!(overdue(&activity, 86_400), None, "all is taken");
         drop(body);
         assert_eq!(overdue(&activity, 61), Some(Overdue::Silent));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_part_is_handed_over_in_small_ones_and_whole() {
+        let activity = Activity::new();
+        let sent = Bytes::from(vec![b'x'; 3 * PART + 1]);
+        let mut body = activity.begin().follow(Body::full(sent.clone()));
+        assert_eq!(body.size_hint().exact(), Some(sent.len() as u64));
+        let mut taken = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let data = frame.unwrap().into_data().unwrap();
+            assert!(data.len() <= PART);
+            taken.extend(data);
+            assert_eq!(body.is_end_stream(), taken.len() == sent.len());
+        }
+        assert_eq!(taken, sent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_takes_nothing_ends_nothing_of_others_on_the_same_connection() {
+        let activity = Activity::new();
+        let mut idle = activity.begin().follow(Body::full("part"));
+        idle.frame().await.unwrap().unwrap();
+        tokio::time::advance(Duration::from_secs(25)).await;
+        let mut other = activity.begin().follow(Body::full("part"));
+        other.frame().await.unwrap().unwrap();
+        drop(other);
+        assert_eq!(overdue(&activity, 20), None);
+        assert_eq!(overdue(&activity, 31), Some(Overdue::NotTaken));
     }
 }

@@ -9,6 +9,7 @@ use hyper_util::{
     server::{conn::auto::Builder, graceful::GracefulShutdown},
 };
 use palisade_tower::{Body, ClientAddress};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -21,6 +22,9 @@ use crate::{
     Routes, answer,
     connection::{Activity, UnderWay},
 };
+
+/// How often the system asks a silent connection whether its other end is there.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// How much clients may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +111,8 @@ pub async fn serve(
 
 fn builder(bounds: Bounds) -> Builder<TokioExecutor> {
     let mut server = Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(bounds.head_time);
+    // It is counted from the end of the request before, too; how long the first may take, `Activity` says.
+    server.http1().timer(TokioTimer::new()).header_read_timeout(bounds.idle.max(bounds.head_time));
     server.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(30)));
     server
 }
@@ -117,8 +122,10 @@ async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "a connection keeps Nagle's delay");
+                let keepalive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE);
+                let kept = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+                if let Err(error) = stream.set_nodelay(true).and(kept) {
+                    tracing::debug!(%error, "a connection is as the system makes it");
                 }
                 return (stream, address.ip());
             }

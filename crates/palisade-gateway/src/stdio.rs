@@ -28,6 +28,8 @@ use crate::{UpstreamError, answer};
 const SESSION: &str = "mcp-session-id";
 /// The largest body of a request; the adapter has bounded it already.
 const LARGEST: usize = 16 * 1024 * 1024;
+/// How long a process is not used that makes room for another.
+const UNUSED: Duration = Duration::from_secs(60);
 
 /// What a server process is started with.
 #[derive(Debug, Clone)]
@@ -195,11 +197,11 @@ impl StdioServer {
             return Ok(Some(Arc::clone(process)));
         }
         let Some(owner) = owner else { return Ok(None) };
+        let place = Arc::clone(&self.0.places).try_acquire_owned();
+        let place = place.map_err(|_| Box::new(answer::busy()))?;
         if !make_room(&mut processes, owner, self.0.settings.processes_each) {
             return Err(Box::new(answer::busy()));
         }
-        let place = Arc::clone(&self.0.places).try_acquire_owned();
-        let place = place.map_err(|_| Box::new(answer::busy()))?;
         let process = Process::start(&self.0.settings, owner, place).map_err(|error| {
             let program = self.0.settings.words.first().map(String::as_str).unwrap_or_default();
             tracing::error!(program, %error, "a server process cannot be started");
@@ -221,13 +223,14 @@ impl StdioServer {
 }
 
 /// Whether a subject may have one process more: where it has as many as it may, the one that it has not used for longest ends,
-/// unless it waits for all of them.
+/// if that is a while.
 fn make_room(processes: &mut HashMap<Key, Arc<Process>>, owner: &str, most: usize) -> bool {
     let own = || processes.iter().filter(|(_, process)| process.is_of(owner));
     if own().count() < most {
         return true;
     }
     let unused = own().filter_map(|(key, process)| Some((process.unused_since()?, key)));
+    let unused = unused.filter(|(since, _)| since.elapsed() > UNUSED);
     let Some(oldest) = unused.min_by_key(|(since, _)| *since).map(|(_, key)| key.clone()) else {
         return false;
     };

@@ -37,7 +37,7 @@ pub struct Mirrored {
 pub struct InnerCall {
     /// The name of the other tool, of the same server: `/name`.
     pub name: String,
-    /// Its arguments, as an object or as its JSON text: `/arguments`. Without it, the other tool has none that policies see.
+    /// Its arguments, an object: `/arguments`. Without it they count as unread.
     #[serde(default)]
     pub arguments: Option<String>,
 }
@@ -57,7 +57,12 @@ fn collect(schema: &Value, pointer: &str, depth: usize, found: &mut Vec<Mirrored
     let Some(depth) = depth.checked_sub(1) else { return };
     for (name, property) in properties.into_iter().flatten() {
         let pointer = format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
-        if let Some(header) = property.get(HEADER).and_then(Value::as_str) {
+        let is_scalar = |kind: &Value| ["string", "integer", "boolean"].iter().any(|scalar| kind == scalar);
+        let header = property.get(HEADER).and_then(Value::as_str).filter(|header| {
+            let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!#$%&'*+^`|~".contains(&byte);
+            !header.is_empty() && header.bytes().all(is_token) && property.get("type").is_some_and(is_scalar)
+        });
+        if let Some(header) = header {
             found.push(Mirrored { header: header.to_owned(), pointer: pointer.clone() });
         }
         collect(property, &pointer, depth, found);

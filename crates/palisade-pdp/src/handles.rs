@@ -133,6 +133,10 @@ impl Pdp {
         ticket: &str,
     ) -> Option<Handle> {
         let resource = question::permitted(snapshot, caller.0.as_ref(), resource, Surface::Gateway).ok()?;
+        // A task of a tool that calls others would be decided about as that tool's, whatever it called.
+        if resource.tools.get(tool).is_some_and(|form| form.calls.is_some()) {
+            return None;
+        }
         let (claimed, subject) = ticket.split_once('.')?;
         let known = snapshot.handle_keys.prove(
             self.audit(),

@@ -5,7 +5,7 @@
 //! call, too. The outer call is permitted only where all calls inside it are.
 
 use palisade_audit::ItemRecord;
-use palisade_model::{Arguments, Item, Properties, Reason, Refusal, Target};
+use palisade_model::{Arguments, Item, Properties, Reason, Refusal, Target, ToolForm};
 use palisade_policy::{Asking, Verdict};
 use serde_json::{Map, Value};
 
@@ -15,8 +15,6 @@ use crate::{Resource, Snapshot, question::about, record::item_record};
 const DEEPEST: usize = 4;
 /// The most bytes of a tool's name.
 const MAX_NAME: usize = 256;
-/// The deepest nesting of arguments that come as text.
-const MAX_DEPTH: usize = 32;
 
 /// What the policies say of an item with all calls inside it.
 pub(crate) struct Said {
@@ -76,24 +74,33 @@ pub(crate) fn calls(resource: &Resource, item: &Item) -> Result<Vec<Item>, Refus
 fn inside(resource: &Resource, item: &Item) -> Result<Option<Item>, Refusal> {
     let tool = item.target.id.strip_prefix(resource.name.as_str()).and_then(|id| id.strip_prefix('/'));
     let is_call = item.action == palisade_model::Action::mcp("tools/call");
-    let form = tool.filter(|_| is_call).and_then(|tool| resource.tools.get(tool)?.calls.as_ref());
-    let Some(form) = form else { return Ok(None) };
+    let Some(tool) = tool.filter(|_| is_call) else { return Ok(None) };
+    let Some(form) = resource.tools.get(tool).and_then(|form| form.calls.as_ref()) else {
+        // A server that is less strict about names would carry it out.
+        let is_like = |(name, form): (&String, &ToolForm)| {
+            form.calls.is_some() && name.eq_ignore_ascii_case(tool.trim())
+        };
+        let resembles = resource.tools.iter().any(is_like);
+        return if resembles {
+            Err(invalid("the tool's name resembles one that calls others"))
+        } else {
+            Ok(None)
+        };
+    };
     let sent = item.arguments.as_ref().and_then(|arguments| arguments.json.as_ref());
     let sent = sent.ok_or_else(|| invalid("the tool calls another, and its arguments did not come"))?;
     let name = sent.pointer(&form.name).and_then(Value::as_str);
     let name = name
         .filter(|name| !name.is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control))
         .ok_or_else(|| invalid("the tool calls another, and its arguments do not say which"))?;
-    let arguments = form.arguments.as_ref().and_then(|pointer| sent.pointer(pointer));
-    let arguments = match arguments {
-        None | Some(Value::Null) => Value::Object(Map::new()),
-        Some(Value::String(text)) => palisade_json::read(text.as_bytes(), MAX_DEPTH).map_err(|_| {
-            invalid("the arguments of the call inside are neither an object nor the text of one")
-        })?,
-        Some(value) => value.clone(),
+    let arguments = match form.arguments.as_ref().map(|pointer| sent.pointer(pointer)) {
+        // Nobody says where they are: they are there, and unread.
+        None => unread(),
+        Some(None | Some(Value::Null)) => arguments(&Value::Object(Map::new()))?,
+        // A text that a server reads as JSON could be read in more than one way.
+        Some(Some(value @ Value::Object(_))) => arguments(value)?,
+        Some(Some(_)) => return Err(invalid("the arguments of the call inside are no object")),
     };
-    let arguments = Arguments::from_json(&arguments)
-        .map_err(|error| Refusal::new(Reason::ArgumentsInvalid, format!("of the call inside: {error}")))?;
     Ok(Some(Item {
         action: item.action.clone(),
         target: Target::mcp_tool(&resource.name, name),
@@ -101,6 +108,17 @@ fn inside(resource: &Resource, item: &Item) -> Result<Option<Item>, Refusal> {
         supplied: Properties::default(),
         reply_to: item.reply_to.clone(),
     }))
+}
+
+fn arguments(value: &Value) -> Result<Arguments, Refusal> {
+    Arguments::from_json(value)
+        .map_err(|error| Refusal::new(Reason::ArgumentsInvalid, format!("of the call inside: {error}")))
+}
+
+/// Arguments that nobody has read: what must hold of them does not.
+fn unread() -> Arguments {
+    let whole = String::new();
+    Arguments { paths: [whole.clone()].into(), unmapped: [whole].into(), ..Arguments::default() }
 }
 
 fn invalid(detail: &str) -> Refusal {

@@ -11,7 +11,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use palisade_limits::{Block, Budget, Crowd, Draw, Holder, Limiter, SharedCounts};
-use palisade_model::{AccessRequest, Action, Reason, Refusal, Surface, Timestamp};
+use palisade_model::{AccessRequest, Action, Credential, Reason, Refusal, Surface, Timestamp};
 use tokio::time::Instant;
 
 use crate::{Resource, Snapshot, principal::Principal};
@@ -102,7 +102,8 @@ impl Gauge<'_> {
     /// Counts an authentication that failed, if it did: a token that is too old or too new was good, and no token is none
     /// that failed.
     pub(crate) async fn note(&self, refusal: &Refusal) {
-        let Some((block, address)) = self.watched().filter(|_| is_failed_authentication(refusal.reason))
+        let Some((block, address)) =
+            self.watched().filter(|_| is_failed_authentication(&self.request.credential, refusal.reason))
         else {
             return;
         };
@@ -195,10 +196,13 @@ impl Gauge<'_> {
     }
 }
 
-/// Whether an authentication has failed, and not just come at a wrong time. What says nothing of the token is no failure.
-fn is_failed_authentication(reason: Reason) -> bool {
-    reason.as_str().starts_with("token_")
-        && !matches!(reason, Reason::TokenExpired | Reason::TokenNotYetValid)
+/// Whether somebody has tried a token that is none: nobody was ever given it. One that is old, revoked or meant for others is
+/// somebody's slip, and so is what is no token at all. Static tokens are not counted: they are too long to be guessed, and any web
+/// page could have its visitors ask for a path that seems to hold one.
+fn is_failed_authentication(credential: &Credential, reason: Reason) -> bool {
+    let forged =
+        matches!(reason, Reason::TokenMalformed | Reason::TokenSignatureInvalid | Reason::TokenIssuerUnknown);
+    forged && matches!(credential, Credential::Token(_))
 }
 
 /// Whether something is done, and not just looked at.

@@ -151,6 +151,16 @@ impl Gate {
     }
 }
 
+/// The result of a request about a task, with the handle by which its client knows it.
+pub(crate) fn called<R: Serialize + DeserializeOwned>(result: R, handle: &str) -> Result<R, ErrorData> {
+    let unreadable = |_| ErrorData::internal_error("the task cannot be read, and is withheld", None);
+    let mut result = serde_json::to_value(result).map_err(unreadable)?;
+    if let Some(id) = result.get_mut("taskId") {
+        *id = Value::from(handle);
+    }
+    serde_json::from_value(result).map_err(unreadable)
+}
+
 /// The HTTP request as it came, but for the session: it is the service's own business, and bound to nobody here.
 fn incoming(parts: &Parts) -> Incoming {
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());

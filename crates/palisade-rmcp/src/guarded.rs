@@ -24,7 +24,7 @@ use rmcp::{
 };
 use serde_json::json;
 
-use crate::gate::Gate;
+use crate::gate::{self, Gate};
 
 type Context = RequestContext<RoleServer>;
 
@@ -109,7 +109,6 @@ impl<H: ServerHandler> ServerHandler for Guarded<H> {
     }
 
     about_tasks! {
-        get_task, "tasks/get", GetTaskParams => GetTaskResult;
         update_task, "tasks/update", UpdateTaskParams => ();
         cancel_task, "tasks/cancel", CancelTaskParams => ();
     }
@@ -127,6 +126,17 @@ impl<H: ServerHandler> ServerHandler for Guarded<H> {
     async fn discover(&self, mut context: Context) -> Result<DiscoverResult, ErrorData> {
         self.gate.admit("server/discover", &json!({}), &mut context).await?;
         self.handler.discover(context).await
+    }
+
+    async fn get_task(
+        &self,
+        params: GetTaskParams,
+        mut context: Context,
+    ) -> Result<GetTaskResult, ErrorData> {
+        let admitted = self.gate.admit("tasks/get", &params, &mut context).await?;
+        let task = self.handler.get_task(admitted.params()?, context).await?;
+        // Its client knows it by the handle that it was given.
+        gate::called(task, &params.task_id)
     }
 
     async fn call_tool(

@@ -10,10 +10,7 @@ use palisade_mcp::Listing;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use crate::{
-    plan::{Plan, Tasks},
-    tools::Tools,
-};
+use crate::{plan::Plan, tools::Tools};
 
 /// The member of `_meta` that says which task a message belongs to (MCP 2025-11-25, tasks).
 const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
@@ -93,7 +90,7 @@ impl Change {
     fn may_concern(&self, message: &[u8]) -> bool {
         let holds = |what: &str| memchr::memmem::find(message, what.as_bytes()).is_some();
         // An escape could spell a member's name.
-        self.plan.has_lists() || (self.plan.has_tasks() && (holds("task") || holds("\\u")))
+        self.plan.has_lists() || (self.plan.tasks && (holds("task") || holds("\\u")))
     }
 
     async fn change_one(&self, message: &mut Value) -> Result<bool, Withheld> {
@@ -131,42 +128,40 @@ impl Change {
 
     /// Binds the handles of tasks in a message.
     async fn bind(&self, message: &mut Value) -> Result<bool, Withheld> {
-        if !self.plan.has_tasks() {
+        if !self.plan.tasks {
             return Ok(false);
         }
+        // Only the result of a request that is known says which tool has made its tasks.
+        let tool = self.plan.tool_of(message.get("id").filter(|_| message.get("result").is_some()));
+        let tool = tool.map(str::to_owned);
         let mut changed = false;
-        for part in ["result", "params"] {
+        for (part, tool) in [("result", tool.as_deref()), ("params", None)] {
             let Some(part) = message.get_mut(part).and_then(Value::as_object_mut) else { continue };
             // Whose they are is not known: nobody's tasks are told.
             if let Some(Value::Array(tasks)) = part.get_mut("tasks") {
                 changed |= !tasks.is_empty();
                 tasks.clear();
             }
-            changed |= self.bind_in(part).await?;
+            changed |= self.bind_in(part, tool).await?;
             if let Some(Value::Object(task)) = part.get_mut("task") {
-                changed |= self.bind_in(task).await?;
+                changed |= self.bind_in(task, tool).await?;
             }
             let meta = part.get_mut("_meta").and_then(|meta| meta.get_mut(RELATED_TASK));
             if let Some(Value::Object(related)) = meta {
-                changed |= self.bind_in(related).await?;
+                changed |= self.bind_in(related, tool).await?;
             }
         }
         Ok(changed)
     }
 
-    async fn bind_in(&self, members: &mut Map<String, Value>) -> Result<bool, Withheld> {
+    async fn bind_in(&self, members: &mut Map<String, Value>, tool: Option<&str>) -> Result<bool, Withheld> {
         let Some(Value::String(id)) = members.get_mut("taskId") else { return Ok(false) };
-        let subject = self.passage.subject();
-        let tool = match &self.plan.tasks {
-            Tasks::Of(tool) => {
-                self.tools.note(subject, id, tool);
-                tool.clone()
-            }
-            Tasks::Any => self.tools.of(subject, id).ok_or(Withheld::Unbound)?,
-            Tasks::None => return Ok(false),
-        };
+        let (subject, known) = (self.passage.subject(), tool.map(str::to_owned));
+        let tool = known.or_else(|| self.tools.of(subject, id)).ok_or(Withheld::Unbound)?;
         let bind = Bind::task(self.resource.clone(), &self.passage, &tool, id.clone());
-        *id = self.point.bind(&bind).await.map_err(Withheld::NoAnswer)?.ok_or(Withheld::Unbound)?;
+        let bound = self.point.bind(&bind).await.map_err(Withheld::NoAnswer)?.ok_or(Withheld::Unbound)?;
+        self.tools.note(subject, id, &tool);
+        *id = bound;
         Ok(true)
     }
 }

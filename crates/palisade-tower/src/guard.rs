@@ -254,6 +254,7 @@ impl Gate {
                     in_force: Arc::clone(&self.in_force),
                     revision: passage.policy_revision().cloned(),
                     expires_at: passage.expires_at(),
+                    too_many: 0,
                     check,
                 };
                 let change = change.map(|change| (change, self.settings.answer));

@@ -18,20 +18,10 @@ pub(crate) struct Plan {
     pub(crate) lists: bool,
     /// A list may come although none was asked for: on a stream that repeats answers to earlier requests.
     pub(crate) any_list: bool,
-    /// Which handles of tasks an answer may hold.
-    pub(crate) tasks: Tasks,
-}
-
-/// Whose tasks' handles may be in an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) enum Tasks {
-    /// None are.
-    #[default]
-    None,
-    /// Those of the tool with this name, which may be empty where the handle of the request says none.
-    Of(String),
-    /// Those of any tool: which it is, is only known of tasks whose beginning was seen.
-    Any,
+    /// Handles of tasks may come.
+    pub(crate) tasks: bool,
+    /// Which tool makes, or has made, the tasks in the result of which request.
+    pub(crate) made_by: Vec<(Value, String)>,
 }
 
 impl Plan {
@@ -47,36 +37,35 @@ impl Plan {
 
     /// The same for a stream that a client opens beside its requests.
     pub(crate) fn of_stream() -> Self {
-        Self { lists: false, any_list: true, tasks: Tasks::Any }
+        Self { any_list: true, tasks: true, ..Self::default() }
     }
 
     fn add(&mut self, message: &Value) {
         let Some(method) = message.get("method").and_then(Value::as_str) else { return };
         let params = message.get("params").unwrap_or(&Value::Null);
         self.lists |= Listing::of(method).is_some();
-        let tool = || params.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-        match method {
-            "tools/call" if takes_tasks(params) => self.add_tasks(Tasks::Of(tool())),
-            "subscriptions/listen" => self.add_tasks(Tasks::Any),
+        let text = |member: &str| params.get(member).and_then(Value::as_str).unwrap_or_default();
+        let tool = match method {
+            "tools/call" if takes_tasks(params) => Some(text("name").to_owned()),
+            "subscriptions/listen" | "tasks/list" => None,
+            // The handle that the client has says it, and was proven.
             _ if method.starts_with("tasks/") => {
-                // The handle that the client has says it, and was proven.
-                let bound = params.get("taskId").and_then(Value::as_str).unwrap_or_default();
-                let handle = palisade_model::Handle::parse(palisade_model::HandleKind::Task, bound);
-                self.add_tasks(Tasks::Of(handle.map(|handle| handle.tool).unwrap_or_default()));
+                let handle = palisade_model::Handle::parse(palisade_model::HandleKind::Task, text("taskId"));
+                handle.map(|handle| handle.tool)
             }
-            _ => {}
+            _ => return,
+        };
+        self.tasks = true;
+        let id = message.get("id").filter(|id| !id.is_null());
+        if let (Some(id), Some(tool)) = (id, tool.filter(|tool| !tool.is_empty())) {
+            self.made_by.push((id.clone(), tool));
         }
     }
 
-    /// In a batch nothing says whose the tasks in an answer are.
-    fn add_tasks(&mut self, tasks: Tasks) {
-        let is_same = self.tasks == Tasks::None || self.tasks == tasks;
-        self.tasks = if is_same { tasks } else { Tasks::Any };
-    }
-
-    /// Whether handles of tasks may come.
-    pub(crate) fn has_tasks(&self) -> bool {
-        self.tasks != Tasks::None
+    /// The tool whose tasks are in the result of a request.
+    pub(crate) fn tool_of(&self, id: Option<&Value>) -> Option<&str> {
+        let (_, tool) = self.made_by.iter().find(|(asked, _)| Some(asked) == id)?;
+        Some(tool)
     }
 
     /// Whether lists may come.
@@ -86,7 +75,7 @@ impl Plan {
 
     /// Whether nothing has to be changed.
     pub(crate) fn is_empty(&self) -> bool {
-        !self.has_lists() && !self.has_tasks()
+        !self.has_lists() && !self.tasks
     }
 }
 
@@ -120,17 +109,23 @@ mod tests {
     #[test]
     fn a_call_whose_client_takes_tasks_may_be_answered_with_one() {
         let call = |params: Value| plan(&json!({ "id": 1, "method": "tools/call", "params": params }));
-        assert_eq!(call(json!({ "name": "t", "task": {} })).tasks, Tasks::Of("t".to_owned()));
+        assert_eq!(call(json!({ "name": "t", "task": {} })).tool_of(Some(&json!(1))), Some("t"));
         let meta = json!({ CAPABILITIES: { "extensions": { TASKS: {} } } });
-        assert_eq!(call(json!({ "name": "t", "_meta": meta })).tasks, Tasks::Of("t".to_owned()));
-        assert_eq!(call(json!({ "name": "t", "_meta": {} })).tasks, Tasks::None);
+        assert_eq!(call(json!({ "name": "t", "_meta": meta })).tool_of(Some(&json!(1))), Some("t"));
+        assert!(call(json!({ "name": "t", "_meta": {} })).is_empty());
     }
 
     #[test]
-    fn of_two_tools_in_one_batch_nothing_says_whose_a_task_is() {
+    fn each_request_of_a_batch_has_the_tasks_of_its_own_tool_and_no_list_says_whose_they_are() {
         let call = |name: &str| json!({ "method": "tools/call", "id": name, "params": { "name": name, "task": {} } });
-        assert_eq!(plan(&json!([call("a"), call("a")])).tasks, Tasks::Of("a".to_owned()));
-        assert_eq!(plan(&json!([call("a"), call("b")])).tasks, Tasks::Any);
-        assert_eq!(plan(&json!([call("a"), call("b"), call("b")])).tasks, Tasks::Any);
+        let both = plan(&json!([call("a"), call("b")]));
+        assert_eq!(
+            (both.tool_of(Some(&json!("a"))), both.tool_of(Some(&json!("b")))),
+            (Some("a"), Some("b"))
+        );
+        assert_eq!((both.tool_of(Some(&json!("c"))), both.tool_of(None)), (None, None));
+        let handle = format!("{}.{}.x", "0".repeat(32), "6f74686572");
+        let list = plan(&json!({ "method": "tasks/list", "id": 1, "params": { "taskId": handle } }));
+        assert!(list.tasks && list.tool_of(Some(&json!(1))).is_none());
     }
 }

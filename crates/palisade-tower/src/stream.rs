@@ -22,6 +22,9 @@ use crate::{Body, BoxError, change::Change};
 
 /// How often it is asked which policies are in force, while streams are open.
 const RECHECK: Duration = Duration::from_secs(5);
+/// After how many refusals for asking too much a stream ends that other policies might deny: in more than a minute, in which a
+/// budget is whole again.
+const MOST_TOO_MANY: u32 = 15;
 
 /// Which policies are in force, as far as is known: asked for once for all streams.
 #[derive(Debug, Default)]
@@ -64,6 +67,8 @@ pub(crate) struct Lease {
     /// The revision that permitted it.
     pub(crate) revision: Option<PolicyRevision>,
     pub(crate) expires_at: Option<Timestamp>,
+    /// How often there was no answer because its subject or its client asks too much.
+    pub(crate) too_many: u32,
 }
 
 impl Lease {
@@ -99,12 +104,15 @@ impl Lease {
         match self.point.check(&self.check).await {
             Ok(Checked::Pass(passage)) => {
                 self.revision = passage.policy_revision().cloned();
+                self.too_many = 0;
                 false
             }
-            // Too many requests, as an outage, are no word of the policies.
-            Ok(Checked::Answer(told)) => {
-                !matches!(told.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
+            // Too many requests are no word of the policies. But a client can see to it that there are too many.
+            Ok(Checked::Answer(told)) if told.status == StatusCode::TOO_MANY_REQUESTS => {
+                self.too_many += 1;
+                self.too_many >= MOST_TOO_MANY
             }
+            Ok(Checked::Answer(told)) => told.status != StatusCode::SERVICE_UNAVAILABLE,
             Err(_no_answer) => false,
         }
     }

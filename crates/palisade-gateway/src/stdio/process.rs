@@ -29,6 +29,8 @@ use super::StdioSettings;
 const LARGEST: usize = 16 * 1024 * 1024;
 /// How many messages wait for a client that takes none; a process waits with them.
 const WAITING: usize = 64;
+/// The most requests of a process that are under way.
+const MOST_UNDER_WAY: usize = 256;
 /// How long a process may take to read a message.
 const WRITE: Duration = Duration::from_secs(30);
 /// The environment of a process, beside what is named in the settings.
@@ -109,7 +111,9 @@ impl Process {
             if is_request {
                 numbers.push(self.begin(&mut message, &client)?);
             } else if message.get("method").and_then(Value::as_str) == Some("notifications/cancelled") {
-                self.name_cancelled(&mut message);
+                if !self.name_cancelled(&mut message) {
+                    continue;
+                }
             }
             timeout(WRITE, self.input.send(message)).await.ok()?.ok()?;
         }
@@ -127,21 +131,28 @@ impl Process {
         if state.ended {
             return None;
         }
+        if state.under_way.len() >= MOST_UNDER_WAY {
+            // What was cancelled is never answered, and nobody waits for it.
+            state.under_way.retain(|_, request| !request.client.is_closed());
+        }
+        if state.under_way.len() >= MOST_UNDER_WAY {
+            return None;
+        }
         state.used = Some(Instant::now());
         state.under_way.insert(number, UnderWay { id, progress, client: client.clone() });
         Some(number)
     }
 
-    /// A cancellation names the request by the client's id; the process knows our number.
-    fn name_cancelled(&self, message: &mut Value) {
-        let Some(named) = message.get_mut("params").and_then(|params| params.get_mut("requestId")) else {
-            return;
-        };
+    /// A cancellation names the request by the client's id; the process knows our number. One of another request is not for it.
+    fn name_cancelled(&self, message: &mut Value) -> bool {
+        let named = message.get_mut("params").and_then(|params| params.get_mut("requestId"));
         let state = lock(&self.state);
-        let found = state.under_way.iter().find(|(_, request)| request.id == *named);
-        if let Some((number, _)) = found {
+        let found = named.and_then(|named| {
+            let number = state.under_way.iter().find(|(_, request)| request.id == *named)?.0;
             *named = json!(number);
-        }
+            Some(())
+        });
+        found.is_some()
     }
 
     /// Tells the process that nobody waits for these requests any more.

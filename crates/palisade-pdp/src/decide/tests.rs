@@ -528,7 +528,8 @@ async fn a_tool_that_calls_another_is_decided_on_as_the_call_of_both() {
     };
     for (arguments, reason) in [
         (serde_json::json!({ "tool": "open" }), Reason::Permitted),
-        (serde_json::json!({ "tool": "open", "with": "{\"a\":1}" }), Reason::Permitted),
+        (serde_json::json!({ "tool": "open", "with": { "a": 1 } }), Reason::Permitted),
+        (serde_json::json!({ "tool": "ANY", "with": { "tool": "open" } }), Reason::ArgumentsInvalid),
         (serde_json::json!({ "tool": "shut" }), Reason::Forbidden),
         (serde_json::json!({ "tool": "other" }), Reason::NoPermit),
         (serde_json::json!({ "tool": "any", "with": { "tool": "shut" } }), Reason::Forbidden),
@@ -538,8 +539,7 @@ async fn a_tool_that_calls_another_is_decided_on_as_the_call_of_both() {
         (serde_json::json!({ "tool": 1 }), Reason::ArgumentsInvalid),
         (serde_json::json!({ "tool": "" }), Reason::ArgumentsInvalid),
         (serde_json::json!({ "tool": "open", "with": 1 }), Reason::ArgumentsInvalid),
-        (serde_json::json!({ "tool": "open", "with": "no JSON" }), Reason::ArgumentsInvalid),
-        (serde_json::json!({ "tool": "open", "with": "{\"a\":1,\"a\":2}" }), Reason::ArgumentsInvalid),
+        (serde_json::json!({ "tool": "open", "with": "{\"a\":1}" }), Reason::ArgumentsInvalid),
     ] {
         let (decision, findings) =
             pdp.decide_and_explain(&pdp.snapshot(), &with(arguments.clone()), Duration::MAX).await;

@@ -54,12 +54,12 @@ impl Builder<'_> {
             all.push((Pep { vouches, ..Pep::local(local) }, PepAuth::Loopback));
         }
         if let Ok(gateway) = Pep::GATEWAY.parse() {
-            let client_ip =
-                self.config.gateway.as_ref().map_or(ClientIp::Source, |gateway| gateway.client_ip);
-            if client_ip == ClientIp::XForwardedFor(0) {
+            let written = self.config.gateway.as_ref().and_then(|gateway| gateway.client_ip);
+            if written == Some(ClientIp::XForwardedFor(0)) {
                 self.problem("gateway.client_ip: `x_forwarded_for` counts from 1");
             }
-            all.push((Pep::gateway(gateway, client_ip), PepAuth::Inside));
+            let pep = Pep::gateway(gateway, written.unwrap_or(ClientIp::Source));
+            all.push((Pep { vouches: written.is_some(), ..pep }, PepAuth::Inside));
         }
         Peps::new(all)
     }

@@ -336,9 +336,12 @@ impl Builder<'_> {
         }
         for (tool, calls) in own.tools.iter().flat_map(|tools| &tools.meta) {
             let pointers = std::iter::once(&calls.name).chain(&calls.arguments);
-            if let Some(wrong) = pointers.into_iter().find(|pointer| !pointer.starts_with('/')) {
+            let is_member = |name: &str| !name.is_empty() && name.parse::<u64>().is_err();
+            let is_sound =
+                |pointer: &str| pointer.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_member));
+            if let Some(wrong) = pointers.into_iter().find(|pointer| !is_sound(pointer)) {
                 self.problem(format!(
-                    "resources.{name}.tools.meta.{tool}: `{wrong}` is no JSON pointer: write `/name` for the member `name` \
+                    "resources.{name}.tools.meta.{tool}: `{wrong}` is no JSON pointer to a member: write `/name` for the member `name` \
                      of the tool's arguments"
                 ));
             }

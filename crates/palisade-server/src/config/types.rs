@@ -95,19 +95,16 @@ pub struct Handles {
 pub struct Gateway {
     /// `host:port`.
     pub address: ListenAddress,
-    /// Where a client's address is read: `source`, or `{x_forwarded_for: N}`, the N-th from the right.
-    pub client_ip: ClientIp,
+    /// Where a client's address is read: `source`, or `{x_forwarded_for: N}`, the N-th from the right. Only where it is written is
+    /// an address ever blocked: behind a proxy, `source` is the same for everybody.
+    pub client_ip: Option<ClientIp>,
     /// The server behind each resource. A resource is served at the path of its identifier.
     pub upstreams: BTreeMap<ResourceName, Upstream>,
 }
 
 impl Default for Gateway {
     fn default() -> Self {
-        Self {
-            address: ListenAddress::loopback(7257),
-            client_ip: ClientIp::Source,
-            upstreams: BTreeMap::new(),
-        }
+        Self { address: ListenAddress::loopback(7257), client_ip: None, upstreams: BTreeMap::new() }
     }
 }
 
