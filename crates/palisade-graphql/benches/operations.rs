@@ -37,12 +37,21 @@ struct Measured {
 
 fn main() -> Result<(), Failure> {
     let schema = Schema::load(SDL)?;
-    let library = apollo_compiler::Schema::parse_and_validate(bare_sdl(), "schema").map_err(|why| why.to_string())?;
-    println!("{:<30} {:>10} {:>10} {:>7} {:>10} {:>7}", "", "library", "analysis", "ratio", "filter", "ratio");
+    let library =
+        apollo_compiler::Schema::parse_and_validate(bare_sdl(), "schema").map_err(|why| why.to_string())?;
+    println!(
+        "{:<30} {:>10} {:>10} {:>7} {:>10} {:>7}",
+        "", "library", "analysis", "ratio", "filter", "ratio"
+    );
     for fields in [10, 100, 1_000] {
         row(&format!("{fields} fields"), &operation(fields), &schema, &library)?;
     }
-    row("5,000 selections of a field", &format!("{{ node {{ {} }} }}", "id ".repeat(4_990)), &schema, &library)?;
+    row(
+        "5,000 selections of a field",
+        &format!("{{ node {{ {} }} }}", "id ".repeat(4_990)),
+        &schema,
+        &library,
+    )?;
     row("the same through fragments", &wide(), &schema, &library)?;
     for (name, document) in [("30 fragments, twice each", bomb()), ("10,000 aliases", aliases())] {
         println!("{name:<30} {:>10} {:>10.1} us, refused", "", micros(refusal(&schema, &document)?));
@@ -125,7 +134,12 @@ fn operation(fields: usize) -> String {
 fn wide() -> String {
     let mut text = "{ items { ...F0 } }".to_owned();
     for index in 0..10 {
-        let _ = write!(text, " fragment F{index} on Item {{ id ...F{} more {{ ...F{} }} }}", index + 1, index + 1);
+        let _ = write!(
+            text,
+            " fragment F{index} on Item {{ id ...F{} more {{ ...F{} }} }}",
+            index + 1,
+            index + 1
+        );
     }
     text + " fragment F10 on Item { name }"
 }
