@@ -104,7 +104,7 @@ fn lints_are_expected_with_a_reason_and_never_allowed() {
 }
 
 #[test]
-fn only_one_crate_names_the_policy_engine_and_only_one_the_signature_library() {
+fn each_library_that_decides_is_named_where_it_belongs() {
     let users = |library: &str| {
         let uses =
             |manifest: &toml::Table| manifest["dependencies"].as_table().unwrap().contains_key(library);
@@ -115,6 +115,7 @@ fn only_one_crate_names_the_policy_engine_and_only_one_the_signature_library() {
             .collect::<Vec<_>>()
     };
     assert_eq!(users("cedar-policy"), ["palisade-policy"]);
+    assert_eq!(users("apollo-compiler"), ["palisade-graphql"]);
     // The server signs the tokens of the development issuer with it, and an exchange the assertions of its client.
     assert_eq!(users("jsonwebtoken"), ["palisade-exchange", "palisade-server", "palisade-token"]);
 }
