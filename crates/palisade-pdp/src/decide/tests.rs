@@ -58,31 +58,11 @@ impl Setup {
         }
     }
 
-    fn pdp(&self) -> Pdp {
-        let name: ResourceName = "files".parse().unwrap();
-        let tool = |name: &str| Tool { name: name.to_owned(), ..Tool::default() };
-        let world = WorldResource {
-            name: name.clone(),
-            kind: Kind::Mcp,
-            identifier: "https://files.example.com".to_owned(),
-            tools: vec![tool("open"), tool("shut"), tool("any")],
-            routes: Vec::new(),
-        };
-        let exchange = |exchange: &Arc<crate::Exchange>| palisade_policy::WorldExchange {
-            name: exchange.name.clone(),
-            audience: exchange.audience.clone(),
-            resources: BTreeSet::new(),
-        };
-        let exchanges = self.exchanges.values().map(exchange).collect();
-        let world = World { resources: vec![world], exchanges };
-        let load = |text: &str| {
-            let sources = Sources { policies: vec![SourceFile::new("p.cedar", text)], ..Sources::default() };
-            Policies::load(&sources, &world, OnError::Forbid).unwrap()
-        };
+    fn resource(&self) -> Resource {
         let (name_at, arguments) = ("/tool".to_owned(), Some("/with".to_owned()));
         let form = ToolForm { calls: Some(InnerCall { name: name_at, arguments }), ..ToolForm::default() };
-        let resource = Resource {
-            name,
+        Resource {
+            name: "files".parse().unwrap(),
             identifier: "https://files.example.com".to_owned(),
             kind: Kind::Mcp,
             issuers: vec!["corp".parse().unwrap()],
@@ -103,7 +83,30 @@ impl Setup {
             observe_until: self.observe_until,
             rate_limits: self.rate_limits,
             static_tokens: Default::default(),
+        }
+    }
+
+    fn pdp(&self) -> Pdp {
+        let tool = |name: &str| Tool { name: name.to_owned(), ..Tool::default() };
+        let world = WorldResource {
+            name: "files".parse().unwrap(),
+            kind: Kind::Mcp,
+            identifier: "https://files.example.com".to_owned(),
+            tools: vec![tool("open"), tool("shut"), tool("any")],
+            routes: Vec::new(),
         };
+        let exchange = |exchange: &Arc<crate::Exchange>| palisade_policy::WorldExchange {
+            name: exchange.name.clone(),
+            audience: exchange.audience.clone(),
+            resources: BTreeSet::new(),
+        };
+        let exchanges = self.exchanges.values().map(exchange).collect();
+        let world = World { resources: vec![world], exchanges };
+        let load = |text: &str| {
+            let sources = Sources { policies: vec![SourceFile::new("p.cedar", text)], ..Sources::default() };
+            Policies::load(&sources, &world, OnError::Forbid).unwrap()
+        };
+        let resource = self.resource();
         let mut issuer = IssuerSettings::new("corp".parse().unwrap(), "https://corp.example.com".into());
         issuer.keys = KeySource::Inline(include_str!("test-keys.json").to_owned());
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
