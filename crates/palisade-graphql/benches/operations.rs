@@ -53,6 +53,7 @@ fn main() -> Result<(), Failure> {
         &library,
     )?;
     row("the same through fragments", &wide(), &schema, &library)?;
+    row("4,800 denied, 80 levels down", &deep(), &schema, &library)?;
     for (name, document) in [("30 fragments, twice each", bomb()), ("10,000 aliases", aliases())] {
         println!("{name:<30} {:>10} {:>10.1} us, refused", "", micros(refusal(&schema, &document)?));
     }
@@ -133,7 +134,7 @@ fn operation(fields: usize) -> String {
 /// Fragments that come to nearly as many selections as are allowed.
 fn wide() -> String {
     let mut text = "{ items { ...F0 } }".to_owned();
-    for index in 0..10 {
+    for index in 0..9 {
         let _ = write!(
             text,
             " fragment F{index} on Item {{ id ...F{} more {{ ...F{} }} }}",
@@ -141,7 +142,13 @@ fn wide() -> String {
             index + 1
         );
     }
-    text + " fragment F10 on Item { name }"
+    text + " fragment F9 on Item { name }"
+}
+
+/// As many denials as can be, as deep as can be.
+fn deep() -> String {
+    let (open, close) = ("... on Item { ".repeat(80), "}".repeat(80));
+    format!("{{ items {{ {open} {} {close} }} }}", "cost ".repeat(4_800))
 }
 
 fn bomb() -> String {

@@ -42,4 +42,4 @@ impl Default for Limits {
 
 /// The most levels of syntax, and of selection sets with those of fragments. What goes through a document goes down
 /// this far at most, on any thread's stack.
-pub(crate) const NESTING: usize = 200;
+pub(crate) const NESTING: usize = 100;
