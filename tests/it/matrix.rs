@@ -60,6 +60,9 @@ impl Edge {
             servers.iter().map(|(resource, server)| (resource.clone(), json!({ "url": server.url() })));
         let configuration = json!({
             "policies": { "path": sets::folder() },
+            // What is asked here is not for want of time, nor asked too often.
+            "limits": { "deadline": "5s" },
+            "defaults": { "rate_limits": "off" },
             "issuers": sets::issuers(sets, &keys),
             "resources": sets.iter().map(|set| (set.resource.clone(), set.resource_at(port))).collect::<serde_json::Map<_, _>>(),
             "gateway": { "address": format!("127.0.0.1:{port}"), "upstreams": upstreams.collect::<serde_json::Map<_, _>>() },
