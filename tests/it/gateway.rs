@@ -1,6 +1,8 @@
 //! `palisade mcp gateway`, as real clients meet it, in front of real MCP servers.
 
 mod client;
+mod conformance;
+mod sdks;
 
 use std::{fs, time::Duration};
 

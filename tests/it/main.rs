@@ -23,6 +23,7 @@ mod gateway;
 mod http_routes;
 mod import;
 mod limits;
+mod matrix;
 mod own_api;
 mod peers_contracts;
 mod peps;

@@ -4,3 +4,4 @@ pub mod authzen;
 pub mod bench;
 pub mod components;
 pub mod service;
+pub mod signer;

@@ -16,18 +16,30 @@ pub fn denial_answer(denial: &Denial, call: &HttpCall, decoded: &Decoded) -> Ans
     let Some(resource) = denial.resource.as_deref().filter(|resource| resource.kind == Kind::Mcp) else {
         return http;
     };
-    let mismatch = matches!(denial.reason, Reason::HeaderMismatch);
+    let own = own_status(denial.reason, call);
     let jsonrpc = matches!(resource.denial_form, DenialForm::Jsonrpc)
         && may_deny_with_200(call.surface)
         && is_told_in_jsonrpc(denial.reason);
-    if !mismatch && !jsonrpc {
+    if own.is_none() && !jsonrpc {
         return http;
     }
     let error = jsonrpc_error(denial, decoded);
     if error.is_null() {
         return http;
     }
-    Answer { status: if mismatch { 400 } else { 200 }, body: error.to_string(), ..http }
+    Answer { status: own.unwrap_or(200), body: error.to_string(), ..http }
+}
+
+/// The HTTP status of an answer that is JSON-RPC whatever form denials have, because the protocol says so: clients of the
+/// revisions without sessions tell by it what a server does not have.
+fn own_status(reason: Reason, call: &HttpCall) -> Option<u16> {
+    let stateless = may_deny_with_200(call.surface)
+        && call.headers.only("mcp-protocol-version").is_some_and(palisade_mcp::is_stateless);
+    // Without sessions only the handle of a task can be another's.
+    let malformed =
+        matches!(reason, Reason::HeaderMismatch) || stateless && matches!(reason, Reason::SessionMismatch);
+    let unknown = stateless && matches!(reason, Reason::MethodUnknown);
+    if malformed { Some(400) } else { unknown.then_some(404) }
 }
 
 /// What could not be read stays an HTTP 400, beside everything that the contract keeps in HTTP.

@@ -96,13 +96,15 @@ pub fn decode(call: &HttpCall, believed: &Believed<'_>) -> Decoded {
         (Some(_), None, Ok(_), Ok(_)) if moved => Err(static_token::elsewhere().into()),
         (Some(resource), None, Ok(_), Ok(location)) => asked(call, believed, resource, location),
     };
-    let (mut asked, replies, batch) = match asked {
-        Ok(asked) => (Ok(asked), Vec::new(), false),
-        Err(Unread { refusal, replies, batch }) => (Err(refusal), replies, batch),
+    let asked = match (&resource, asked) {
+        (Some(resource), Ok(asked)) if call.surface == Surface::Gateway => {
+            handles::read(call, asked, &resource.name)
+        }
+        (_, asked) => asked.map(|asked| (asked, Vec::new())),
     };
-    let handles = match &resource {
-        Some(resource) if call.surface == Surface::Gateway => handles::read(call, &mut asked, &resource.name),
-        Some(_) | None => Vec::new(),
+    let (asked, handles, replies, batch) = match asked {
+        Ok((asked, handles)) => (Ok(asked), handles, Vec::new(), false),
+        Err(Unread { refusal, replies, batch }) => (Err(refusal), Vec::new(), replies, batch),
     };
     let request = AccessRequest {
         pep: believed.caller.0.clone(),

@@ -4,7 +4,8 @@
 //! be. A task's handle says which tool made the task, so that policies decide about it as about the tool; whether that is
 //! true, the decision point proves before it asks them.
 
-use palisade_model::{Asked, Handle, HandleKind, Reason, Refusal, ResourceName, Target};
+use palisade_mcp::{Reply, Unread};
+use palisade_model::{Asked, Handle, HandleKind, Item, Reason, Refusal, ResourceName, Target};
 use serde_json::Value;
 
 use crate::call::{Body, HttpCall};
@@ -14,18 +15,17 @@ const SESSION: &str = "mcp-session-id";
 /// The member of `_meta` that says which task a message belongs to (MCP 2025-11-25, tasks).
 const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 
-/// The handles of a request. What is to be one and is none becomes the reason for a denial.
+/// What is asked for with the handles of the request. What is to be one and is none is the reason for a denial.
 pub(crate) fn read(
     call: &HttpCall,
-    asked: &mut Result<Asked, Refusal>,
+    mut asked: Asked,
     resource: &ResourceName,
-) -> Vec<Handle> {
-    let Ok(readable) = asked else { return Vec::new() };
-    match handles(call, readable, resource) {
-        Ok(handles) => handles,
+) -> Result<(Asked, Vec<Handle>), Unread> {
+    match handles(call, &mut asked, resource) {
+        Ok(handles) => Ok((asked, handles)),
         Err(refusal) => {
-            *asked = Err(refusal);
-            Vec::new()
+            let reply = |item: Item| Reply { action: item.action.name, id: item.reply_to };
+            Err(Unread { refusal, replies: asked.items.into_iter().map(reply).collect(), batch: asked.batch })
         }
     }
 }

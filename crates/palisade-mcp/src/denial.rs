@@ -40,6 +40,12 @@ fn error(reason: Reason, action: &str) -> (i32, &'static str) {
         return (-32_020, "Header mismatch");
     }
     match action {
+        // A handle that is another's, or nobody's.
+        "tasks/get" | "tasks/update" | "tasks/cancel" | "tasks/result"
+            if matches!(reason, Reason::SessionMismatch) =>
+        {
+            (-32_602, "Unknown task")
+        }
         "tools/call" => (-32_602, "Unknown tool"),
         "prompts/get" => (-32_602, "Unknown prompt"),
         "resources/read" | "resources/subscribe" | "resources/unsubscribe" => (-32_002, "Resource not found"),

@@ -23,7 +23,7 @@ pub use attributes::{Attributes, unread};
 pub use denial::{Reply, denial};
 pub use listing::Listing;
 pub use message::{Unread, read};
-pub use mirrors::Mirrors;
+pub use mirrors::{Mirrors, is_stateless};
 
 /// A POST of a client, as far as the decision depends on it.
 #[derive(Debug, Clone, Copy)]

@@ -48,7 +48,8 @@ pub fn read(post: &Post<'_>, resource: &ResourceName) -> Result<Asked, Unread> {
     if messages.is_empty() || messages.len() > post.max_batch {
         return Err(malformed("a batch is empty or holds too many messages").into());
     }
-    let items = messages.iter().map(|message| item(message, resource)).collect::<Result<Vec<_>, _>>();
+    let read = |message| mirrors::check_method(post.mirrors, message).and_then(|()| item(message, resource));
+    let items = messages.iter().map(read).collect::<Result<Vec<_>, _>>();
     let checked = items.and_then(|items| {
         distinct(&items)?;
         mirrors::check(post.mirrors, messages, batch)?;

@@ -50,6 +50,19 @@ pub(crate) fn is_request(method: &str) -> bool {
     subject(method).is_some()
 }
 
+/// Whether the revisions without sessions (MCP 2026-07-28) have a request of this name.
+pub(crate) fn is_stateless_request(method: &str) -> bool {
+    let lost = [
+        "ping",
+        "logging/setLevel",
+        "resources/subscribe",
+        "resources/unsubscribe",
+        "tasks/list",
+        "tasks/result",
+    ];
+    is_request(method) && !lost.contains(&method)
+}
+
 /// Whether this is a notification's name.
 pub(crate) fn is_notification(method: &str) -> bool {
     method.strip_prefix("notifications/").is_some_and(|name| !name.is_empty())

@@ -3,7 +3,8 @@
 //! Something before us may have acted on the header and something behind us will act on the body, so a mirror that is
 //! there must agree. Whether one must be there, the revision says (`are_there`), where every header of the request is known;
 //! else it is for the server to say. Which argument a parameter's header mirrors, the tool's schema says by `x-mcp-header`;
-//! where it is not known to, the header is compared with the top-level argument of its name.
+//! where it is not known to, the header is compared with the top-level argument of its name, and
+//! where there is none, since a schema may call it otherwise, some argument must have its value.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use palisade_model::{Mirrored, Reason, Refusal, ToolForms};
@@ -71,17 +72,35 @@ pub(crate) fn check(mirrors: &Mirrors<'_>, messages: &[Value], batch: bool) -> R
     })
 }
 
-/// What a revision demands of a request is there: its version, which is the body's, its method, and what it names.
-fn are_there(mirrors: &Mirrors<'_>, message: &Value) -> Result<(), Refusal> {
+/// Whether this names a revision without sessions: one that demands the mirrors, and has lost some methods.
+#[must_use]
+pub fn is_stateless(version: &str) -> bool {
+    is_revision(version) && version >= DEMANDING
+}
+
+/// The method of a request that such a revision governs, and the revision that it says itself.
+fn governed<'a>(mirrors: &Mirrors<'_>, message: &'a Value) -> Option<(&'a str, Option<&'a str>)> {
     let method = message.get("method").and_then(Value::as_str).filter(|_| message.get("id").is_some());
     // The handshake belongs to the revisions before.
-    let Some(method) = method.filter(|method| *method != "initialize") else { return Ok(()) };
-    let params = message.get("params").and_then(Value::as_object);
-    let said = params.and_then(|params| params.get("_meta")?.get(VERSION)?.as_str());
-    let demanding = |version: &&str| is_revision(version) && **version >= *DEMANDING;
-    if said.is_none() && !mirrors.version.iter().any(demanding) {
-        return Ok(());
+    let method = method.filter(|method| *method != "initialize")?;
+    let said = message.get("params").and_then(|params| params.get("_meta")?.get(VERSION)?.as_str());
+    (said.is_some() || mirrors.version.iter().any(|version| is_stateless(version))).then_some((method, said))
+}
+
+/// A request's method is one of its revision. What it lacks besides is of no interest where it is not.
+pub(crate) fn check_method(mirrors: &Mirrors<'_>, message: &Value) -> Result<(), Refusal> {
+    match governed(mirrors, message) {
+        Some((method, _)) if mirrors.required && !method::is_stateless_request(method) => {
+            Err(method::unknown())
+        }
+        Some(_) | None => Ok(()),
     }
+}
+
+/// What a revision demands of a request is there: its version, which is the body's, its method, and what it names.
+fn are_there(mirrors: &Mirrors<'_>, message: &Value) -> Result<(), Refusal> {
+    let Some((method, said)) = governed(mirrors, message) else { return Ok(()) };
+    let params = message.get("params").and_then(Value::as_object);
     let missing = |what: &str| Refusal::new(Reason::HeaderMismatch, format!("{what} is missing"));
     match (mirrors.version.as_slice(), said) {
         ([], _) => return Err(missing("`mcp-protocol-version`")),
@@ -166,6 +185,8 @@ fn is_mirrored(name: &str, header: &str, declared: &[Mirrored], arguments: &Map<
     let mut named = arguments.iter().filter(|(argument, _)| argument.eq_ignore_ascii_case(name));
     match (named.next(), named.next()) {
         (Some((_, value)), None) => is_same(&header, value),
+        // The tool is not known well enough to say which argument this mirrors.
+        (None, _) if declared.is_empty() => is_any(&header, arguments),
         (Some(_) | None, _) => false,
     }
 }
@@ -185,6 +206,16 @@ fn decoded(header: &str) -> Option<String> {
         Some(wrapped) => String::from_utf8(STANDARD.decode(wrapped).ok()?).ok(),
         None => Some(header.to_owned()),
     }
+}
+
+/// Whether some argument has this value: a schema can mirror what properties lead to, and no element of an array.
+fn is_any(header: &str, arguments: &Map<String, Value>) -> bool {
+    arguments.values().any(|value| match value {
+        Value::Object(members) => is_any(header, members),
+        Value::Null | Value::Array(_) | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            is_same(header, value)
+        }
+    })
 }
 
 fn is_same(header: &str, value: &Value) -> bool {

@@ -331,6 +331,8 @@ fn mirrors_agree_with_the_body_or_are_a_mismatch() {
         &json!({ "name": "größe", "arguments":
         { "Region": "eu", "n": 42, "big": 9_007_199_254_740_993_i64, "f": 1.5, "on": true, "nil": null } }),
     );
+    let arguments = json!({ "region_code": "eu", "where": { "zone_id": "a" }, "tags": ["b"] });
+    let nested = request("tools/call", &json!({ "name": "t", "arguments": arguments }));
     let list = request("tools/list", &json!({}));
     let read_resource = request("resources/read", &json!({ "uri": "file:///a" }));
     let task = request("tasks/get", &json!({ "taskId": "t1" }));
@@ -359,6 +361,11 @@ fn mirrors_agree_with_the_body_or_are_a_mismatch() {
         (&tool, &[], &[], &[("on", "True")], false),
         (&tool, &[], &[], &[("nil", "null")], false),
         (&tool, &[], &[], &[("absent", "")], false),
+        (&nested, &[], &[], &[("region", "eu")], true),
+        (&nested, &[], &[], &[("region", "=?base64?ZXU=?=")], true),
+        (&nested, &[], &[], &[("region", "us")], false),
+        (&nested, &[], &[], &[("zone", "a")], true),
+        (&nested, &[], &[], &[("zone", "b")], false),
         (&list, &["tools/list"], &[], &[], true),
         (&list, &[], &["x"], &[], false),
         (&read_resource, &[], &["file:///a"], &[], true),
@@ -425,6 +432,25 @@ fn where_every_header_is_known_those_that_the_revision_demands_must_be_there() {
         if name.len() == 1 || !agree {
             assert!(read_with(text.as_bytes(), &known).is_ok(), "{known:?} {body}");
         }
+    }
+}
+
+#[test]
+fn what_a_revision_has_lost_is_unknown_whatever_else_is_wrong() {
+    for (method, version, expected) in [
+        ("ping", "2025-11-25", None),
+        ("ping", "2026-07-28", Some(Reason::MethodUnknown)),
+        ("resources/subscribe", "2025-11-25", Some(Reason::RequestMalformed)),
+        ("resources/subscribe", "2026-07-28", Some(Reason::MethodUnknown)),
+        ("tasks/result", "2026-07-28", Some(Reason::MethodUnknown)),
+        ("tools/delete", "2025-11-25", Some(Reason::MethodUnknown)),
+        ("tools/delete", "2026-07-28", Some(Reason::MethodUnknown)),
+        ("tasks/get", "2026-07-28", Some(Reason::HeaderMismatch)),
+        ("initialize", "2026-07-28", None),
+    ] {
+        let mirrors = Mirrors { version: vec![version], required: true, ..Mirrors::default() };
+        let read = read_with(request(method, &json!({})).to_string().as_bytes(), &mirrors);
+        assert_eq!(read.err().map(|unread| unread.refusal.reason), expected, "{method} {version}");
     }
 }
 

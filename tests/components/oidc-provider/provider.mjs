@@ -5,6 +5,8 @@
 //   client_credentials            client `agent`, secret `agent-secret`
 //   authorization_code with PKCE  public client `app`; the login page is answered by itself for
 //                                 the user named in `login_hint`, since no person sits here
+//                                 or for a client that has registered itself (RFC 7591), where
+//                                 the setting `registration` lets it
 //   token exchange (RFC 8693)     client `gateway`, secret `gateway-secret`: a token of this provider
 //                                 for one of the audiences in `exchange.audiences`, with the client as actor
 //
@@ -80,6 +82,11 @@ async function handle(request, response) {
       if (pathname === '/token' && instead && request.headers.authorization) {
         response.writeHead(instead.status, { 'content-type': 'application/json', ...instead.headers });
         return response.end(typeof instead.body === 'string' ? instead.body : JSON.stringify(instead.body));
+      }
+      if (pathname === '/reg' && request.method === 'POST') {
+        // What a client says that it wants at first does not bound what it may ask for later.
+        const { scope, ...client } = JSON.parse(await body(request));
+        request.body = client;
       }
       if (pathname === '/jwks') response.setHeader('cache-control', `public, max-age=${settings.jwks_max_age_s}`);
       await provider.callback()(request, response);
@@ -193,6 +200,7 @@ function publish() {
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
+      registration: { enabled: settings.registration },
       resourceIndicators: {
         enabled: true,
         useGrantedResource: () => true,

@@ -59,8 +59,10 @@ impl Gateway {
         // Steps up only to what somebody lists.
         let echo = json!({ "type": "object",
             "properties": { "message": { "type": "string", "x-mcp-header": "Said" } } });
-        let tools = json!({ "tools": [{ "name": "get-sum" }, { "name": "run_tool" },
-            { "name": "echo", "inputSchema": echo }] });
+        let weather = json!({ "type": "object",
+            "properties": { "region_code": { "type": "string", "x-mcp-header": "Region" } } });
+        let tools = json!({ "tools": [{ "name": "get-sum" }, { "name": "run_tool" }, { "name": "add" },
+            { "name": "echo", "inputSchema": echo }, { "name": "weather", "inputSchema": weather }] });
         fs::write(folder.path().join("tools.json"), tools.to_string()).unwrap();
         let palisade = Palisade::start(&configuration, "").await.unwrap();
         palisade.wait_for_readiness(200).await.unwrap();

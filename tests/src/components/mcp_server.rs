@@ -1,12 +1,14 @@
-//! MCP servers as upstreams: one with tools of the test's choice that keeps what reaches it, and the
-//! reference server `server-everything`.
+//! MCP servers as upstreams: one with tools of the test's choice that keeps what reaches it, the reference server
+//! `server-everything`, one on FastMCP, and one of files.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::mcp_others::{package, python_script};
 use super::process::Process;
 use super::{components_dir, free_port, json_body, node_script};
 
@@ -57,6 +59,25 @@ impl McpServer {
         let mut process = Process::start("server-everything", command)?;
         process.wait_for_line("listening on port").await?;
         Ok(Self { process, port, _files: TempDir::new()? })
+    }
+
+    /// Starts the server on FastMCP, which speaks all revisions, has tools `say`, `add` and `forget`, and what the conformance
+    /// suite asks of a server. It keeps no requests.
+    ///
+    /// # Errors
+    /// If Python's components are not installed or the server does not start.
+    pub async fn start_fastmcp() -> Result<Self> {
+        Self::launch("mcp-fastmcp", python_script("server.py")?, TempDir::new()?).await
+    }
+
+    /// The command of a server of the files of a folder on standard input and output, as it would be written in a shell.
+    ///
+    /// # Errors
+    /// If the components are not installed.
+    pub fn files_on_stdio(folder: &Path) -> Result<String> {
+        let node = components_dir()?.join("npm/node");
+        let script = package("@modelcontextprotocol/server-filesystem/dist/index.js")?;
+        Ok(format!("{} {} {}", node.display(), script.display(), folder.display()))
     }
 
     /// The command of the reference server on standard input and output, as it would be written in a shell.
