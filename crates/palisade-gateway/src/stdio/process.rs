@@ -110,10 +110,10 @@ impl Process {
             let is_request = message.get("method").is_some() && message.get("id").is_some();
             if is_request {
                 numbers.push(self.begin(&mut message, &client)?);
-            } else if message.get("method").and_then(Value::as_str) == Some("notifications/cancelled") {
-                if !self.name_cancelled(&mut message) {
-                    continue;
-                }
+            } else if message.get("method").and_then(Value::as_str) == Some("notifications/cancelled")
+                && !self.name_cancelled(&mut message)
+            {
+                continue;
             }
             timeout(WRITE, self.input.send(message)).await.ok()?.ok()?;
         }
