@@ -53,7 +53,8 @@ pub struct Filtered {
     pub errors: Vec<GraphqlError>,
     /// What is not granted, for the record.
     pub denied: Vec<Denied>,
-    /// The places in the response that are null because of it: where a field may not be null, what holds it.
+    /// The places in the response that are null because of it: where a field may not be null, what holds it. A field
+    /// that is selected at the same place another time, with something that is granted, is still there.
     pub nulled: Vec<Vec<Segment>>,
     /// The variables that the document still uses.
     pub variables: BTreeSet<String>,

@@ -1,9 +1,11 @@
 //! Taking out of an operation what is not granted.
 //!
 //! What a field or a fragment asks for depends on nothing above it, so a named fragment is cut once, and what was
-//! taken from it is told at each of its spreads, from there. How often that is has been bounded by the measure.
+//! taken from it is told at each of its spreads, from there. How often that is has been bounded by the measure. What is
+//! selected many times at one place is told once: places are compared by a hash of the way to them, before a path is copied.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use apollo_compiler::ast::{Argument, Directive, Value};
@@ -105,9 +107,9 @@ pub(super) fn operation(judge: Judge<'_>) -> Cut {
         None => cutter.set(&operation.selection_set, true),
     };
     let document = left.map(|set| assemble(judge.analysis, &cutter.fragments, set));
-    let mut seen = HashSet::new();
-    cutter.denials.retain(|denial| seen.insert((denial.coordinate.clone(), denial.path.clone())));
-    Cut { document, changed: cutter.changed, denials: cutter.denials, removed: cutter.removed }
+    let denials = cutter.denials.into_iter().map(|(_, denial)| denial).collect();
+    let removed = cutter.removed.into_iter().map(|(_, path)| path).collect();
+    Cut { document, changed: cutter.changed, denials, removed }
 }
 
 /// The document of what is left: one operation, with the fragments and variables that it still uses.
@@ -136,8 +138,18 @@ fn assemble(
 /// What is left of a named fragment, and what was taken from it, by the path from its spread.
 struct CutFragment {
     set: Option<SelectionSet>,
-    denials: Vec<Denial>,
-    removed: Vec<Vec<Part>>,
+    told: usize,
+    denials: Vec<(Mark, Denial)>,
+    removed: Vec<(Mark, Vec<Part>)>,
+}
+
+/// A hash of the way to a place, for a denial with what is denied there.
+type Mark = u64;
+
+fn mark(of: impl Hash) -> Mark {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
 }
 
 struct Cutter<'a> {
@@ -145,8 +157,15 @@ struct Cutter<'a> {
     fragments: HashMap<Name, Rc<CutFragment>>,
     /// Where the cutter is, from the operation or the fragment that it is in.
     path: Vec<Part>,
-    denials: Vec<Denial>,
-    removed: Vec<Vec<Part>>,
+    /// The mark of each place on the path, after that of where it begins.
+    marks: Vec<Mark>,
+    /// How often something was denied that counts, also where it is told already.
+    told: usize,
+    denials: Vec<(Mark, Denial)>,
+    removed: Vec<(Mark, Vec<Part>)>,
+    /// The marks of the denials, and of what is removed.
+    denied: HashSet<Mark>,
+    gone: HashSet<Mark>,
     changed: bool,
 }
 
@@ -156,15 +175,19 @@ impl<'a> Cutter<'a> {
             judge,
             fragments: HashMap::new(),
             path: Vec::new(),
+            marks: vec![0],
+            told: 0,
             denials: Vec::new(),
             removed: Vec::new(),
+            denied: HashSet::new(),
+            gone: HashSet::new(),
             changed: false,
         }
     }
 
     /// What is left of a selection set; `counts` says whether what is taken is told.
     fn set(&mut self, set: &SelectionSet, counts: bool) -> Option<SelectionSet> {
-        let told = self.denials.len();
+        let told = self.told;
         let mut left = SelectionSet::new(set.ty.clone());
         for selection in &set.selections {
             let counts = counts && self.judge.counts(selection);
@@ -183,7 +206,7 @@ impl<'a> Cutter<'a> {
             return Some(left);
         }
         // Only what would not have been executed is gone: the object stays, with nothing in it.
-        (counts && told == self.denials.len()).then(|| self.nothing(left)).flatten()
+        (counts && told == self.told).then(|| self.nothing(left)).flatten()
     }
 
     /// A selection set that selects nothing.
@@ -198,9 +221,9 @@ impl<'a> Cutter<'a> {
 
     fn field(&mut self, parent: &Name, field: &Node<Field>, counts: bool) -> Option<Node<Field>> {
         let (key, name, ty) = (field.response_key().clone(), field.name.clone(), field.ty().clone());
-        self.path.push(Part::Field { key, name, ty });
+        self.enter(Part::Field { key, name, ty });
         let left = self.field_here(parent, field, counts);
-        self.path.pop();
+        self.leave();
         left
     }
 
@@ -217,7 +240,9 @@ impl<'a> Cutter<'a> {
         }
         let before = self.removed.len();
         let Some(set) = self.set(&field.selection_set, counts) else {
-            self.removed.truncate(before);
+            for (mark, _) in self.removed.drain(before..) {
+                self.gone.remove(&mark);
+            }
             self.remove(counts);
             return None;
         };
@@ -238,7 +263,7 @@ impl<'a> Cutter<'a> {
 
     /// What is left of what is selected under a type condition.
     fn under(&mut self, condition: &Name, set: &SelectionSet, counts: bool) -> Option<SelectionSet> {
-        self.path.push(Part::On(condition.clone()));
+        self.enter(Part::On(condition.clone()));
         let left = match self.judge.condition(condition, set) {
             Some(refused) => {
                 self.deny(&Coordinate::of_type(condition.as_str()), refused, counts);
@@ -246,18 +271,28 @@ impl<'a> Cutter<'a> {
             }
             None => self.set(set, counts),
         };
-        self.path.pop();
+        self.leave();
         left
     }
 
     fn spread(&mut self, spread: &Node<FragmentSpread>, counts: bool) -> Option<Node<FragmentSpread>> {
         let cut = self.fragment(&spread.fragment_name)?;
         if counts {
-            let from_here = |path: &[Part]| [&self.path, path].concat();
-            let denials =
-                cut.denials.iter().map(|denial| Denial { path: from_here(&denial.path), ..denial.clone() });
-            self.denials.extend(denials);
-            self.removed.extend(cut.removed.iter().map(|path| from_here(path)));
+            self.told += cut.told;
+            let here = self.here();
+            for (there, denial) in &cut.denials {
+                let mark = mark((here, there));
+                if self.denied.insert(mark) {
+                    let path = [&*self.path, &*denial.path].concat();
+                    self.denials.push((mark, Denial { path, ..denial.clone() }));
+                }
+            }
+            for (there, path) in &cut.removed {
+                let mark = mark((here, there));
+                if self.gone.insert(mark) {
+                    self.removed.push((mark, [&*self.path, &**path].concat()));
+                }
+            }
         }
         cut.set.is_some().then(|| spread.clone())
     }
@@ -269,12 +304,16 @@ impl<'a> Cutter<'a> {
         let analysis = self.judge.analysis;
         let fragment = analysis.document.fragments.get(name)?;
         let path = std::mem::take(&mut self.path);
+        let marks = std::mem::replace(&mut self.marks, vec![mark(name.as_str())]);
+        let told = std::mem::take(&mut self.told);
         let denials = std::mem::take(&mut self.denials);
         let removed = std::mem::take(&mut self.removed);
         let set = self.under(fragment.type_condition(), &fragment.selection_set, true);
         self.path = path;
+        self.marks = marks;
         let cut = CutFragment {
             set,
+            told: std::mem::replace(&mut self.told, told),
             denials: std::mem::replace(&mut self.denials, denials),
             removed: std::mem::replace(&mut self.removed, removed),
         };
@@ -283,17 +322,37 @@ impl<'a> Cutter<'a> {
         Some(cut)
     }
 
+    fn enter(&mut self, part: Part) {
+        self.marks.push(mark((self.here(), &part)));
+        self.path.push(part);
+    }
+
+    fn leave(&mut self) {
+        self.marks.pop();
+        self.path.pop();
+    }
+
+    fn here(&self) -> Mark {
+        self.marks.last().copied().unwrap_or_default()
+    }
+
     fn deny(&mut self, coordinate: &Coordinate, (because, why): Refused, counts: bool) {
         self.changed = true;
-        if counts {
+        if !counts {
+            return;
+        }
+        self.told += 1;
+        let mark = mark((self.here(), coordinate));
+        if self.denied.insert(mark) {
             let (coordinate, path) = (coordinate.clone(), self.path.clone());
-            self.denials.push(Denial { coordinate, because, why, path });
+            self.denials.push((mark, Denial { coordinate, because, why, path }));
         }
     }
 
     fn remove(&mut self, counts: bool) {
-        if counts {
-            self.removed.push(self.path.clone());
+        let mark = self.here();
+        if counts && self.gone.insert(mark) {
+            self.removed.push((mark, self.path.clone()));
         }
     }
 }

@@ -143,6 +143,34 @@ fn a_fragment_is_cut_once_and_told_at_each_of_its_places() {
 }
 
 #[test]
+fn what_is_selected_many_times_is_told_once() {
+    let deep = |selected: &str| {
+        format!("{{ me {{ id {} {selected} {} }} }}", "... on User { ".repeat(80), "}".repeat(80))
+    };
+    for selected in [
+        "email ".repeat(4_000),
+        "... on User { email } ".repeat(1_000),
+        "...F ".repeat(1_500),
+        "email ...F ".repeat(1_000),
+    ] {
+        let fragment = if selected.contains("...F") { " fragment F on User { email }" } else { "" };
+        let document = deep(&selected) + fragment;
+        let filtered =
+            schema().filter(&analyzed(&document), &Decisions::none(), Dialect::Apollo, Mode::Filter);
+        assert_eq!(compact(&filtered.document.unwrap()), "{ me { id } }");
+        assert!(filtered.errors.len() <= 2 && filtered.nulled.len() <= 2, "{:?}", filtered.errors.len());
+    }
+    // A place that is told again after it went with what held it.
+    let filtered = schema().filter(
+        &analyzed("{ open me { email } me { email id } }"),
+        &Decisions::none(),
+        Dialect::Hive,
+        Mode::Filter,
+    );
+    assert_eq!((filtered.errors.len(), filtered.nulled.len()), (1, 2));
+}
+
+#[test]
 fn decisions_on_coordinates_hold_in_every_dialect() {
     let asked = |document: &str, denied: &[&str]| {
         let analysis = analyzed(document);
