@@ -164,7 +164,8 @@ async fn a_call_inside_a_call_is_decided_on_and_so_is_what_a_header_mirrors() {
     let inside = |tool: &str| json!({ "tool": tool, "with": { "message": "hi" } });
     let said = gateway.call(&alice, &session, "run_tool", inside("echo")).await;
     assert_eq!(said.status, 200, "{said:?}");
-    for (arguments, status) in [(inside("get-env"), 403), (json!({}), 400)] {
+    // That no call inside can be read is not told apart.
+    for (arguments, status) in [(inside("get-env"), 403), (json!({}), 403)] {
         let said = gateway.call(&alice, &session, "run_tool", arguments).await;
         assert_eq!((said.status, &said.result), (status, &Value::Null), "{said:?}");
     }
