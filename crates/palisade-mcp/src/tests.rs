@@ -697,7 +697,8 @@ fn a_schema_says_which_argument_a_header_mirrors() {
         let body = body.to_string().replace("\"name\":\"t\"", &format!("\"name\":\"{tool}\""));
         read_with(body.as_bytes(), &mirrors).is_ok()
     };
-    let cases: [(&[(&str, &str)], bool, bool); 8] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], bool, bool);
+    let cases: [Case<'_>; 8] = [
         (&[("region", "eu"), ("count", "42.0")], true, true),
         (&[("Region", "=?base64?ZXU=?="), ("COUNT", "42")], true, true),
         // The argument of that name is not the one that is mirrored.
