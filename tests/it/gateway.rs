@@ -6,6 +6,7 @@ mod sdks;
 
 use std::{fs, time::Duration};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use palisade_audit::{DecisionRecord, Outcome};
 use palisade_tests::components::{McpServer, OidcProvider, eventually, header_values};
 use serde_json::{Value, json};
@@ -185,6 +186,46 @@ async fn a_call_inside_a_call_is_decided_on_and_so_is_what_a_header_mirrors() {
         assert_eq!((answer.status, &answer.error["code"]), (400, &json!(-32020)), "{said:?}");
     }
     assert_ne!(call(Some("hi")).await.error["code"], json!(-32020));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_gets_a_token_of_its_own_for_the_same_user_and_nobody_elses() {
+    const LEDGER: &str = "https://ledger.example.com";
+    let provider = OidcProvider::start().await.unwrap();
+    let server = McpServer::start_with_sample_tools().await.unwrap();
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    fs::write(secret.path(), "gateway-secret\n").unwrap();
+    let exchange = format!(
+        "    upstream_token: {{exchange: ledger}}\nexchanges:\n  ledger: {{provider: rfc8693, client: {{id: gateway, secret: {{file: \"{}\"}}}}, audience: \
+         \"{LEDGER}\", scopes: [\"ledger:read\"]}}\n",
+        secret.path().display()
+    );
+    let policies = format!(
+        "{POLICIES}@id(\"ledger\") permit (principal == User::\"corp/alice\", action == OAuth::Action::\"exchange\", resource == \
+         OAuth::Audience::\"ledger\");\n"
+    );
+    let upstream = format!("{{url: \"{}\"}}", server.url());
+    let gateway = Gateway::start(&provider, &policies, &upstream, &exchange).await;
+    let alice = provider.token("alice", &gateway.url(), "files:read").await.unwrap();
+    let bob = provider.token("bob", &gateway.url(), "files:read").await.unwrap();
+    let call = client::request("tools/call", json!({ "name": "echo", "arguments": { "message": "hi" } }));
+    let said = gateway.send(Some(&alice), None, &call).await;
+    assert_eq!(said.status, 200, "{said:?}");
+    let refused = gateway.send(Some(&bob), None, &call).await;
+    assert_eq!((refused.status, &refused.result), (403, &Value::Null), "{refused:?}");
+
+    let reached = server.requests().await.unwrap();
+    let [request] = reached.as_slice() else { panic!("{reached:?}") };
+    let sent = header_values(request, "authorization");
+    let [token] = sent.as_slice() else { panic!("{sent:?}") };
+    let token = token.strip_prefix("Bearer ").unwrap();
+    assert_ne!(token, alice);
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&payload).unwrap();
+    assert_eq!((&claims["aud"], &claims["sub"]), (&json!(LEDGER), &json!("alice")));
+    let records = gateway.palisade.decisions().unwrap();
+    let called = records.iter().find(|record| record.exchange.is_some()).unwrap();
+    assert!(called.exchange.as_ref().unwrap().token_id.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
