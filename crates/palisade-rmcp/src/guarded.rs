@@ -146,14 +146,11 @@ impl<H: ServerHandler> ServerHandler for Guarded<H> {
     ) -> Result<CallToolResponse, ErrorData> {
         let admitted = self.gate.admit("tools/call", &call, &mut context).await?;
         let tool = call.name.clone();
-        let response = self.handler.call_tool(call, context).await?;
-        match response {
-            CallToolResponse::Task(mut begun) => {
-                begun.task.task_id = self.gate.bind(&admitted, &tool, &begun.task.task_id).await?;
-                Ok(CallToolResponse::Task(begun))
-            }
-            other => Ok(other),
+        let mut response = self.handler.call_tool(call, context).await?;
+        if let CallToolResponse::Task(begun) = &mut response {
+            begun.task.task_id = self.gate.bind(&admitted, &tool, &begun.task.task_id).await?;
         }
+        Ok(response)
     }
 
     async fn subscribe(&self, params: SubscribeRequestParams, mut context: Context) -> Result<(), ErrorData> {
