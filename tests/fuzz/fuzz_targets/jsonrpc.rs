@@ -117,7 +117,7 @@ fn mirrors_agree(body: &[u8], asked: &Asked, plain: &Value) {
     };
     let name = text(plain, names[place]).expect("a string");
     let wrapped = format!("=?base64?{}?=", STANDARD.encode(name));
-    let same = Mirrors { method: vec![method], name: vec![&wrapped], params: Vec::new() };
+    let same = Mirrors { method: vec![method], name: vec![&wrapped], ..Mirrors::default() };
     assert_eq!(read_with(body, &same).as_ref(), Ok(asked));
     let longer = format!("=?base64?{}?=", STANDARD.encode(format!("{name}x")));
     for other in [
