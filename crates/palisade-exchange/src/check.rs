@@ -49,7 +49,7 @@ pub(crate) async fn check(
                 token_id: token_id(&granted.token),
                 scopes: granted.scopes.unwrap_or_else(|| order.scopes().clone()),
                 actors: Vec::new(),
-                good_until: expires_at.min(permitted_until),
+                good_until: expires_at.min(permitted_until).min(order.authority().expires_at),
                 expires_at,
                 marks: Marks::default(),
                 token: granted.token,
@@ -80,7 +80,7 @@ pub(crate) async fn restored(
     match settings.result {
         ResultCheck::Opaque => {
             let expires_at = expires_at.min(now.plus(LONGEST_LIFE));
-            let good_until = expires_at.min(permitted_until);
+            let good_until = expires_at.min(permitted_until).min(order.authority().expires_at);
             Ok(Issued { token, scopes, actors, token_id, expires_at, good_until, marks: Marks::default() })
         }
         ResultCheck::Verified => {
@@ -108,7 +108,7 @@ async fn verified(
         token_id: authority.token_id.clone(),
         scopes: authority.scopes.clone(),
         actors: authority.actors.clone(),
-        good_until: expires_at.min(permitted_until),
+        good_until: expires_at.min(permitted_until).min(order.authority().expires_at),
         expires_at,
         marks: verified.marks().clone(),
         token,

@@ -112,8 +112,8 @@ fn first_token(
 ) -> Result<FirstToken, TokenError> {
     let issued = claims.times.issued;
     if profile == Profile::Palisade {
-        let said = FirstToken::of_claim(members)?;
-        return Ok(said.unwrap_or_else(|| FirstToken { issued, ..FirstToken::default() }));
+        // Where it is not said, nothing is known of it, and every entry with a time holds.
+        return Ok(FirstToken::of_claim(members)?.unwrap_or_default());
     }
     Ok(FirstToken {
         issued,
@@ -153,6 +153,8 @@ fn marks(
     let of_actors = actors.iter().map(|(actor, of)| {
         let id = Some(of.local(&actor.id));
         let issuer = of.issuer.name.clone();
+        // When another issuer issued the token that the actor brought, nothing here says.
+        let issued = issued.filter(|_| issuer == own.issuer.name);
         Mark { issuer, subject: id.clone(), client: id, session: None, token: None, issued }
     });
     Marks::new([of_token, of_subject].into_iter().chain(of_actors).collect())

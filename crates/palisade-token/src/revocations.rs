@@ -116,7 +116,10 @@ impl Revocations {
             ("client", extent) => widen(&mut self.clients, name, extent),
             (_, Extent::Before(_)) => return Err("`before` goes with `subject` and `client` alone"),
             ("session", Extent::All) => drop(self.sessions.insert(name)),
-            (_, Extent::All) => drop(self.tokens.insert(name)),
+            // Records write it so.
+            (_, Extent::All) => {
+                drop(self.tokens.insert(name.strip_prefix("jti:").unwrap_or(&name).to_owned()))
+            }
         }
         Ok(())
     }
