@@ -118,7 +118,8 @@ impl Revocations {
             ("session", Extent::All) => drop(self.sessions.insert(name)),
             // Records write it so.
             (_, Extent::All) => {
-                drop(self.tokens.insert(name.strip_prefix("jti:").unwrap_or(&name).to_owned()))
+                let id = name.strip_prefix("jti:").unwrap_or(&name);
+                self.tokens.insert(id.to_owned());
             }
         }
         Ok(())
