@@ -163,7 +163,12 @@ impl State {
             self.row.insert(leave.who);
         }
         self.provider.trying = false;
-        if self.row.len() >= FAILURES {
+        // Whose requests fail again and again says nothing new of the provider by a trial, and could win them all.
+        let again = self.subjects.get(&leave.who).is_some_and(|one| one.failures > 1);
+        let is_trial = self.provider.closed_until.is_some();
+        if self.row.len() >= FAILURES && is_trial && again {
+            self.provider.close(now, FIRST_PAUSE);
+        } else if self.row.len() >= FAILURES {
             self.provider.close_longer(now, at_least);
         } else if let Some(pause) = everybody {
             self.provider.close(now, pause);
@@ -331,5 +336,21 @@ mod tests {
         let breaker = Breaker::default();
         fail(&breaker, now, Health::Throttles(pause));
         assert_eq!(breaker.enter(Who(2), now).unwrap_err(), pause);
+    }
+
+    #[test]
+    fn one_who_always_fails_keeps_nobody_else_away_for_long() {
+        let (breaker, mut now) = (Breaker::default(), Instant::now());
+        fail(&breaker, now, Health::Fails);
+        now += FIRST_PAUSE;
+        // Until it is left alone itself.
+        while let Ok(trial) = breaker.enter(Who(100), now) {
+            breaker.went(trial, now, Health::Throttles(Duration::from_secs(300)));
+            assert_eq!(breaker.enter(Who(1), now).unwrap_err(), FIRST_PAUSE);
+            now += FIRST_PAUSE;
+        }
+        let other = breaker.enter(Who(1), now + FIRST_PAUSE).unwrap();
+        breaker.went(other, now + FIRST_PAUSE, Health::Answers);
+        let _next = breaker.enter(Who(2), now + FIRST_PAUSE).unwrap();
     }
 }
