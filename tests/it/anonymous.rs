@@ -10,6 +10,8 @@ use palisade_tests::service::Palisade;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::limits::{message, numbered};
+
 const FILES: &str = "https://mcp.example.com/files";
 const POLICY: &str = r#"
 @id("discovery") permit (principal, action in [Mcp::Action::"session", Mcp::Action::"list"], resource == Mcp::Server::"files");
@@ -44,15 +46,6 @@ async fn start() -> Open {
     Open { palisade, provider, upstream, gateway, _folder: folder }
 }
 
-fn message(method: &str) -> Value {
-    let params = if method == "tools/call" {
-        json!({"name": "echo", "arguments": {"message": "hi"}})
-    } else {
-        json!({})
-    };
-    json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
-}
-
 async fn send(url: &str, token: Option<&str>, body: &Value) -> (u16, String) {
     let request = reqwest::Client::new().post(url).header("content-type", "application/json");
     let request = request.header("accept", "application/json, text/event-stream");
@@ -77,7 +70,8 @@ async fn check(open: &Open, url: &str) {
 /// Nothing else than the list reaches the server without a token, or with a bad one.
 async fn only_what_is_named(open: &Open, url: &str, before: usize) {
     // What is not named asks for a token, whatever the policies say; and so does a batch with anything else in it.
-    for body in [message("tools/call"), json!([message("tools/list"), message("tools/call")]), json!([])] {
+    for body in [message("tools/call"), json!([message("tools/list"), numbered("tools/call", 2)]), json!([])]
+    {
         assert_ne!(send(url, None, &body).await.0, 200, "{body}");
     }
     let (status, _) = send(url, None, &message("tools/call")).await;

@@ -45,13 +45,19 @@ impl Limited {
     }
 }
 
-fn message(method: &str) -> Value {
+/// A request, of a call to a tool that says what it is told.
+pub(super) fn message(method: &str) -> Value {
+    numbered(method, 1)
+}
+
+/// The same with an id of its own, as the requests of a batch need.
+pub(super) fn numbered(method: &str, id: u32) -> Value {
     let params = if method == "tools/call" {
         json!({"name": "echo", "arguments": {"message": "hi"}})
     } else {
         json!({})
     };
-    json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+    json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
 }
 
 /// Sends a message, and gives back the status and `Retry-After`.
@@ -81,12 +87,7 @@ async fn the_hundred_and_first_call_of_a_minute_is_told_to_come_back() {
     let upstream = McpServer::start_with_sample_tools().await.unwrap();
     let (_envoy, url) = behind_envoy(&limited, &upstream).await;
     let alice = limited.token("alice").await;
-    let numbered = |id: u32| {
-        let mut message = message("tools/call");
-        message["id"] = json!(id);
-        message
-    };
-    let batch = Value::Array((0..50).map(numbered).collect());
+    let batch = Value::Array((0..50).map(|id| numbered("tools/call", id)).collect());
     let first = send(&url, Some(&alice), &batch).await;
     assert_ne!(first.0, 429);
     for call in 50..100 {
