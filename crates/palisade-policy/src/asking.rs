@@ -10,6 +10,7 @@
 //! builds validate every request.
 
 use std::{
+    borrow::Cow,
     collections::HashSet,
     sync::{Arc, OnceLock},
 };
@@ -18,12 +19,12 @@ use cedar_policy_core::{
     ast::{Context, Entity, EntityUID, EntityUIDEntry, Request, Value},
     entities::Entities,
 };
-use palisade_model::{Circumstances, Properties, Scope, Target};
+use palisade_model::{Arguments, Circumstances, Properties, Scope, Target};
 use smol_str::SmolStr;
 
 use crate::{
     About, Policies, PreparedSubject, Strength, Terms, Verdict, WhatIf, arguments,
-    engine::{Atom, Engine, Truths},
+    engine::{Atom, Engine, Mentions, Truths},
     query::{RequestError, act, belongs, is_of_protocol},
     store::{Store, references},
     subject::Who,
@@ -51,9 +52,10 @@ pub struct Asking<'a> {
 }
 
 /// An item in the form in which it is evaluated.
-pub(crate) struct Put {
+pub(crate) struct Put<'a> {
     pub(crate) request: Request,
-    pub(crate) entities: Entities,
+    /// What the conditions of the candidates can look into, and maybe more.
+    pub(crate) entities: Cow<'a, Entities>,
     pub(crate) candidates: Vec<u32>,
 }
 
@@ -69,12 +71,15 @@ enum Known<'t> {
 }
 
 /// What an item adds to what is shared.
-struct Own<'a> {
+struct Own<'a, 't> {
     action: &'a EntityUID,
     context: Arc<Record>,
     /// What is there for other items, too.
     shared: &'a Entities,
-    entities: Vec<Arc<Entity>>,
+    /// The arguments whose entities are not there yet.
+    arguments: Option<&'t Arguments>,
+    /// The same arguments as a typed tool has them.
+    input: Option<Arc<Entity>>,
     /// What the context names and the subject's token does not.
     named: Option<EntityUID>,
 }
@@ -142,12 +147,12 @@ impl<'a> Asking<'a> {
         self.circumstances
     }
 
-    pub(crate) fn put(&self, about: &About<'_>) -> Result<Put, RequestError> {
+    pub(crate) fn put(&self, about: &About<'_>) -> Result<Put<'a>, RequestError> {
         self.put_with(about, Known::Given, Engine::candidates)
     }
 
     /// The item with at most this many permits that could be about it for somebody.
-    pub(crate) fn put_near(&self, about: &About<'_>, most: usize) -> Result<Put, RequestError> {
+    pub(crate) fn put_near(&self, about: &About<'_>, most: usize) -> Result<Put<'a>, RequestError> {
         self.put_with(about, Known::Given, |engine, truths| engine.near(truths, most))
     }
 
@@ -155,7 +160,7 @@ impl<'a> Asking<'a> {
     /// demands; in any, where there are none.
     ///
     /// INVARIANT: the entities of arguments are not there, so only what mentions none may be evaluated.
-    pub(crate) fn put_open(&self, about: &About<'_>, demands: Option<&[Atom]>) -> Result<Put, RequestError> {
+    pub(crate) fn put_open(&self, about: &About<'_>, demands: Option<&[Atom]>) -> Result<Put<'a>, RequestError> {
         self.put_with(about, Known::Nothing, |engine, truths| {
             engine.candidates(&Truths { context: demands, ..*truths })
         })
@@ -166,7 +171,7 @@ impl<'a> Asking<'a> {
         about: &About<'_>,
         arguments: Known<'_>,
         candidates: impl FnOnce(&Engine, &Truths<'_>) -> Vec<u32>,
-    ) -> Result<Put, RequestError> {
+    ) -> Result<Put<'a>, RequestError> {
         if !self.policies.made(self.subject) {
             return Err(RequestError::Foreign);
         }
@@ -189,38 +194,69 @@ impl<'a> Asking<'a> {
             parts.who.principal.clone(),
             EntityUIDEntry::from(own.action.clone()),
             EntityUIDEntry::from(target.uid().clone()),
-            Some(Context::Value(own.context)),
+            Some(Context::Value(Arc::clone(&own.context))),
         );
         debug_assert!(self.policies.is_valid(&request), "{request}");
-        let (mut entities, uid) = (own.entities, target.uid().clone());
-        entities.extend(self.sent()?);
-        let mut also: Vec<&EntityUID> = engine.looked_into(&candidates).chain([own.action, &uid]).collect();
-        also.extend(&own.named);
+        let entities = self.entities(own, target, &parts.who, &candidates)?;
+        Ok(Put { request, entities, candidates })
+    }
+
+    /// What the conditions of the candidates can look into.
+    ///
+    /// INVARIANT: left out is only what no condition of theirs mentions, so that none of them comes to another value.
+    fn entities(
+        &self,
+        own: Own<'a, '_>,
+        target: Arc<Entity>,
+        who: &Who,
+        candidates: &[u32],
+    ) -> Result<Cow<'a, Entities>, RequestError> {
+        let (engine, store) = (self.policies.engine(), self.policies.store());
+        let mentions = engine.mentions(candidates);
+        let mut entities = self.sent()?;
+        if mentions.any_of(Mentions::ARGUMENTS) {
+            let made = |arguments| {
+                arguments::entities(arguments, arguments::OF_THE_CALL, self.policies.vocabulary())
+            };
+            entities.extend(own.arguments.map(made).transpose()?.into_iter().flatten());
+            entities.extend(own.input);
+        }
+        let uid = target.uid().clone();
+        let mut also: Vec<&EntityUID> = engine.looked_into(candidates).collect();
+        if mentions.any_of(Mentions::ITEM) {
+            also.extend([own.action, &uid]);
+            also.extend(&own.named);
+        }
         let server;
         let is_there = |known: &Arc<Entity>| Arc::ptr_eq(known, &target);
-        if !is_there(&parts.who.entity) && !store.get(&uid).is_some_and(is_there) {
+        if !is_there(&who.entity) && !store.get(&uid).is_some_and(is_there) {
             // INVARIANT: a target that is not as it is stored brings what its attributes name.
             server = references(&target).collect::<Vec<EntityUID>>();
             also.extend(&server);
             entities.push(target);
         }
-        let entities = store.around(own.shared.clone(), &entities, also)?;
-        Ok(Put { request, entities, candidates })
+        store.around(own.shared, &entities, also)
     }
 
     /// The action as policies see it, its context, and the entities of its arguments. A typed tool has an action of its
     /// own.
-    fn own<'b>(
-        &'b self,
-        about: &About<'_>,
+    fn own<'t>(
+        &self,
+        about: &About<'t>,
         arguments: Known<'_>,
-        act: &'b Act,
-        who: &'b Who,
-    ) -> Result<Own<'b>, RequestError> {
+        act: &'a Act,
+        who: &'a Who,
+    ) -> Result<Own<'a, 't>, RequestError> {
         let vocabulary = self.policies.vocabulary();
-        let action = act.uid.as_ref();
-        let plain =
-            |context| Own { action, context, shared: &who.entities, entities: Vec::new(), named: None };
+        let (action, shared_entities) = (act.uid.as_ref(), &who.entities);
+        let plain = |context| Own {
+            action,
+            context,
+            shared: shared_entities,
+            arguments: None,
+            input: None,
+            named: None,
+        };
         match (act.carries, arguments) {
             (Carries::Arguments, Known::Given | Known::Nothing) => {}
             (Carries::Circumstances, Known::Given | Known::Nothing) => {
@@ -239,16 +275,14 @@ impl<'a> Asking<'a> {
         let own = plain(shared(&self.call, || self.context(true))?);
         let mut own = match (arguments, about.arguments) {
             (Known::Given, None) => Own { shared: &who.without_arguments, ..own },
-            (Known::Given, Some(arguments)) => {
-                Own { entities: arguments::entities(arguments, arguments::OF_THE_CALL, vocabulary)?, ..own }
-            }
+            (Known::Given, Some(arguments)) => Own { arguments: Some(arguments), ..own },
             (Known::Nothing | Known::Terms(_), _) => own,
         };
         if let Some(typed) = vocabulary.typed_tool(about.action, about.target) {
             if matches!(arguments, Known::Given) {
                 let input = typed.entity(about.arguments);
                 let input = input.map_err(|unfit| RequestError::Arguments(unfit.to_string()))?;
-                own.entities.push(Arc::new(input.as_ref().clone()));
+                own.input = Some(Arc::new(input.as_ref().clone()));
             }
             let name = SmolStr::new_static("input");
             Arc::make_mut(&mut own.context).insert(name, values::reference(typed.input.as_ref()));

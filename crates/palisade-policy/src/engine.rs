@@ -105,6 +105,11 @@ impl Engine {
         self.rules_of(numbers).map(|(number, rule)| (number, &rule.policy, rule.mentions))
     }
 
+    /// What the conditions of these policies mention, all together.
+    pub(crate) fn mentions(&self, candidates: &[u32]) -> Mentions {
+        self.rules_of(candidates).fold(Mentions::default(), |all, (_, rule)| all.and(rule.mentions))
+    }
+
     /// The entities that the conditions of these policies look into by name.
     pub(crate) fn looked_into<'a>(&'a self, candidates: &'a [u32]) -> impl Iterator<Item = &'a EntityUID> {
         self.rules_of(candidates).flat_map(|(_, rule)| &rule.looks_into)

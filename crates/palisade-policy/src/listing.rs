@@ -110,7 +110,7 @@ type Contexts = [Arc<Record>; 2];
 
 /// An item with what came of its policies for the token as it is.
 struct Item<'i> {
-    put: &'i Put,
+    put: &'i Put<'i>,
     rules: Vec<Judged<'i>>,
     on_error: OnError,
 }
@@ -189,7 +189,7 @@ impl Listing<'_> {
     }
 
     /// Evaluates the policies of an item for the token as it is.
-    fn item<'i>(&mut self, put: &'i Put) -> Item<'i>
+    fn item<'i>(&mut self, put: &'i Put<'_>) -> Item<'i>
     where
         Self: 'i,
     {

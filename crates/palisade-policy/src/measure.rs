@@ -35,7 +35,7 @@ impl Ready {
     #[must_use]
     pub fn new(asking: &Asking<'_>, about: &About<'_>) -> Option<Self> {
         let put = asking.put(about).ok()?;
-        Some(Self { request: put.request, entities: put.entities })
+        Some(Self { request: put.request, entities: put.entities.into_owned() })
     }
 
     /// The same in the form in which Cedar's authorizer takes it.

@@ -214,7 +214,7 @@ impl Policies {
     }
 
     /// Evaluates what [`Asking`] has put together.
-    pub(crate) fn decide(&self, put: Put) -> Verdict {
+    pub(crate) fn decide(&self, put: Put<'_>) -> Verdict {
         self.verdict(self.engine.answer(&put.candidates, put.request, &put.entities))
     }
 

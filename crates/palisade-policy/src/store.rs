@@ -4,6 +4,7 @@
 //! entities, by [`Store::around`].
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     fmt,
     sync::Arc,
@@ -118,12 +119,12 @@ impl Store {
     /// the entity itself, so its ancestors need not be there.
     ///
     /// INVARIANT: whatever the attributes of `own` name is in `own` itself, or in `also`.
-    pub(crate) fn around<'a>(
+    pub(crate) fn around<'t, 'a>(
         &'a self,
-        there: Entities,
+        there: &'t Entities,
         own: &'a [Arc<Entity>],
         also: impl IntoIterator<Item = &'a EntityUID>,
-    ) -> Result<Entities, RequestError> {
+    ) -> Result<Cow<'t, Entities>, RequestError> {
         let mut added = Vec::new();
         let mut seen: FxHashSet<&EntityUID> = own.iter().map(|entity| entity.uid()).collect();
         let mut wanted: Vec<&EntityUID> = also.into_iter().collect();
@@ -137,12 +138,13 @@ impl Store {
         }
         added.extend(own.iter().cloned());
         if added.is_empty() {
-            return Ok(there);
+            return Ok(Cow::Borrowed(there));
         }
         // Whatever is in the store has its ancestors in full, and so has what requests bring.
         let closed = TCComputation::AssumeAlreadyComputed;
-        there
-            .add_entities(added, None::<&NoEntitiesSchema>, closed, Extensions::all_available())
+        let all = there.clone();
+        all.add_entities(added, None::<&NoEntitiesSchema>, closed, Extensions::all_available())
+            .map(Cow::Owned)
             .map_err(|_| RequestError::Build("entities"))
     }
 }

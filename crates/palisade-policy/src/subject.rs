@@ -149,10 +149,11 @@ impl Who {
         let named: Vec<EntityUID> = references(&principal).collect();
         let also = clients(workshop.vocabulary, &uid, authority)?;
         let also = also.iter().chain(&named);
-        let entities = workshop.store.around(Entities::new(), &[Arc::clone(&principal)], also)?;
+        let none = Entities::new();
+        let entities = workshop.store.around(&none, &[Arc::clone(&principal)], also)?.into_owned();
         Ok(Self {
             truths,
-            without_arguments: workshop.store.around(entities.clone(), workshop.no_arguments, [])?,
+            without_arguments: workshop.store.around(&entities, workshop.no_arguments, [])?.into_owned(),
             entities,
             said: said(workshop.vocabulary, authority)?,
             principal: uid.into(),

@@ -35,9 +35,22 @@ pub(crate) fn references(uids: &[EntityUID]) -> Value {
     Value::set_of_lits(uids.iter().map(|uid| uid.clone().into()), None)
 }
 
+/// Of the many requests within a millisecond all have the same time, and a time is read from a text by regular expressions:
+/// so each thread keeps the last one.
 pub(crate) fn time(time: Timestamp) -> Result<Value, RequestError> {
     static DATETIME: Constructor = LazyLock::new(|| constructor("datetime"));
-    made(&DATETIME, &time.to_string(), "context")
+    thread_local! {
+        static LAST: RefCell<Option<(i64, Value)>> = const { RefCell::new(None) };
+    }
+    let millis = time.unix_millis();
+    LAST.with_borrow_mut(|last| {
+        if let Some((_, value)) = last.as_ref().filter(|(known, _)| *known == millis) {
+            return Ok(value.clone());
+        }
+        let value = made(&DATETIME, &time.to_string(), "context")?;
+        *last = Some((millis, value.clone()));
+        Ok(value)
+    })
 }
 
 /// The lifetimes that are asked about are those of the configuration, again and again, and each is read from a text by a

@@ -72,6 +72,8 @@ impl Mentions {
             "args" | "input" => Self::ARGUMENTS,
             "scopes" => Self::SCOPES,
             "acr" | "auth_time" => Self::LOGIN,
+            // Of an exchange, another client for another exchange.
+            "requester" => Self::ITEM,
             _ => Self::default(),
         }
     }
