@@ -64,6 +64,9 @@ struct Options {
     /// Put Palisade under full load for so long, print its process id, and measure nothing: for a profiler.
     #[arg(long, value_name = "SECONDS")]
     profile: Option<u64>,
+    /// With so many policies.
+    #[arg(long, value_name = "NUMBER", requires = "profile", default_value_t = 100)]
+    policies: usize,
     #[arg(long, hide = true, value_enum)]
     role: Option<Role>,
 }
@@ -151,7 +154,8 @@ fn measure(options: &Options) -> Result<()> {
         run.report.line("a debug build: what it measures says nothing")?;
     }
     if let Some(seconds) = options.profile {
-        return runtime.block_on(sections::peers::profile(&mut run, Duration::from_secs(seconds)));
+        let length = Duration::from_secs(seconds);
+        return runtime.block_on(sections::peers::profile(&mut run, options.policies, length));
     }
     let all = [Section::Peers, Section::Growth, Section::Envoy, Section::Reload, Section::Startup];
     for section in all.into_iter().filter(|section| options.only.is_empty() || options.only.contains(section))

@@ -32,6 +32,7 @@ pub(crate) async fn check(
     settings: &ExchangeSettings,
     order: &Order,
     granted: Granted,
+    acting: Option<&VerifiedToken>,
     now: Timestamp,
 ) -> Result<Issued, Failed> {
     check_types(settings, &granted)?;
@@ -51,14 +52,20 @@ pub(crate) async fn check(
                 actors: Vec::new(),
                 good_until: expires_at.min(permitted_until).min(order.authority().expires_at),
                 expires_at,
-                marks: Marks::default(),
+                marks: marks(None, acting),
                 token: granted.token,
             })
         }
         ResultCheck::Verified => {
-            verified(settings, order, granted.token, (lives, permitted_until), now).await
+            verified(settings, order, granted.token, acting, (lives, permitted_until), now).await
         }
     }
+}
+
+/// What was issued is of no use any more, either, when the token of the actor that it was issued to is revoked.
+fn marks(issued: Option<&VerifiedToken>, acting: Option<&VerifiedToken>) -> Marks {
+    let of = |token: Option<&VerifiedToken>| token.map(VerifiedToken::marks).cloned().unwrap_or_default();
+    of(issued).and(&of(acting))
 }
 
 /// What another replica has checked and sealed for the same order, held against the order here, too. Where a token can be
@@ -75,16 +82,19 @@ pub(crate) async fn restored(
         return Err(Failed::refused("what is shared is no token for this order"));
     }
     check_scopes(settings, order, &scopes)?;
+    let acting = acting(settings, order, now).await?;
     // Its lifetime began where it was issued.
     let permitted_until = written_at.plus(order.lifetime());
     match settings.result {
         ResultCheck::Opaque => {
             let expires_at = expires_at.min(now.plus(LONGEST_LIFE));
             let good_until = expires_at.min(permitted_until).min(order.authority().expires_at);
-            Ok(Issued { token, scopes, actors, token_id, expires_at, good_until, marks: Marks::default() })
+            let marks = marks(None, acting.as_ref());
+            Ok(Issued { token, scopes, actors, token_id, expires_at, good_until, marks })
         }
         ResultCheck::Verified => {
-            verified(settings, order, token, (Some(expires_at), permitted_until), now).await
+            let lives = (Some(expires_at), permitted_until);
+            verified(settings, order, token, acting.as_ref(), lives, now).await
         }
     }
 }
@@ -94,6 +104,7 @@ async fn verified(
     settings: &ExchangeSettings,
     order: &Order,
     token: Zeroizing<String>,
+    acting: Option<&VerifiedToken>,
     (lives, permitted_until): (Option<Timestamp>, Timestamp),
     now: Timestamp,
 ) -> Result<Issued, Failed> {
@@ -101,7 +112,7 @@ async fn verified(
     let authority = verified.authority();
     check_subject(settings, order, &verified)?;
     check_scopes(settings, order, &authority.scopes)?;
-    check_actor(settings, order, &verified, now).await?;
+    check_actor(settings, &verified, acting)?;
     let expires_at = lives.map_or(authority.expires_at, |lives| lives.min(authority.expires_at));
     alive(expires_at, now)?;
     Ok(Issued {
@@ -110,7 +121,7 @@ async fn verified(
         actors: authority.actors.clone(),
         good_until: expires_at.min(permitted_until).min(order.authority().expires_at),
         expires_at,
-        marks: verified.marks().clone(),
+        marks: marks(Some(&verified), acting),
         token,
     })
 }
@@ -182,21 +193,38 @@ fn same_id(settings: &ExchangeSettings, asked: &str, got: &str) -> bool {
     asked.is_some() && asked == local(got, settings.issued_by.as_str())
 }
 
-/// Where an actor's token was sent, it is that one who acts now. The token is the configuration's, and proven as any other is;
-/// for whom it is does not matter here.
-async fn check_actor(
+/// The actor's token, where one is sent. It is the configuration's, and proven as any other is before it is sent: one that has
+/// ended, or that is revoked, does not leave. For whom it is does not matter here. Where nothing that is issued is read, a
+/// token that is no JWT may be sent unread, too.
+pub(crate) async fn acting(
     settings: &ExchangeSettings,
     order: &Order,
-    issued: &VerifiedToken,
     now: Timestamp,
-) -> Result<(), Failed> {
-    let Some(actor) = &settings.actor else { return Ok(()) };
+) -> Result<Option<VerifiedToken>, Failed> {
+    let Some(actor) = &settings.actor else { return Ok(None) };
     let (none, issuers) = (BTreeSet::new(), [settings.issuer.name.clone()]);
     let expected = Expectation { audiences: &none, any_audience: true, issuers: &issuers };
     let verified = order.verifier().verify(&RawToken::new(actor.token.as_str()), &expected, now).await;
-    let verified = verified.map_err(|error| not_accepted("the actor's own token is not accepted", &error))?;
-    let acts = issued.authority().actors.first();
-    if acts.is_some_and(|acts| same_id(settings, &verified.subject().id, acts)) {
+    match verified {
+        Ok(verified) => Ok(Some(verified)),
+        Err(error) if error.reason == Reason::TokenMalformed && settings.result == ResultCheck::Opaque => {
+            Ok(None)
+        }
+        Err(error) => Err(not_accepted("the actor's own token is not accepted", &error)),
+    }
+}
+
+/// Where an actor's token was sent, it is that one who acts now.
+fn check_actor(
+    settings: &ExchangeSettings,
+    issued: &VerifiedToken,
+    acting: Option<&VerifiedToken>,
+) -> Result<(), Failed> {
+    if settings.actor.is_none() {
+        return Ok(());
+    }
+    let acts = issued.authority().actors.first().zip(acting);
+    if acts.is_some_and(|(acts, acting)| same_id(settings, &acting.subject().id, acts)) {
         Ok(())
     } else {
         Err(Failed::refused("the issued token has another actor, or none"))

@@ -242,13 +242,14 @@ impl Inner {
         let settings = &self.settings;
         let tenant = order.subject().tenant.as_deref();
         let began = Instant::now();
+        let acting = check::acting(settings, order, order.now()).await?;
         let mut granted =
             self.send(&self.endpoint, &settings.client, wire::first(settings, order), order, tenant).await?;
         if let Some((endpoint, client)) = &self.next {
             check::check_assertion(order, &granted)?;
             granted = self.send(endpoint, client, wire::second(order, &granted.token), order, tenant).await?;
         }
-        check::check(settings, order, granted, order.now().plus(began.elapsed())).await
+        check::check(settings, order, granted, acting.as_ref(), order.now().plus(began.elapsed())).await
     }
 
     /// One request at one token endpoint.

@@ -17,7 +17,7 @@ const LATEST: i64 = 253_402_300_799;
 const MAX_TEXT: usize = 256;
 
 /// How many actors a chain may have.
-const MAX_ACTORS: usize = 5;
+pub(crate) const MAX_ACTORS: usize = 5;
 
 /// The registered claims of a token whose signature holds.
 #[derive(Debug)]

@@ -9,13 +9,13 @@ use std::{
     sync::Arc,
 };
 
-use palisade_model::{Authority, IssuerName, Properties, Reason, Subject, SubjectKind};
+use palisade_model::{Authority, IssuerName, Properties, Reason, Subject, SubjectKind, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::{
     ClaimPath, GroupsOverage, IssuerSettings, Profile, TokenError,
     claims::{self, Claims},
-    origin::{FirstToken, Origins, Party, Provenance, Source},
+    origin::{Names, Origins, Party, Passed, Provenance, Source},
     revocations::{Mark, Marks},
     scopes,
 };
@@ -37,7 +37,7 @@ pub(crate) fn identity(
     claims: &Claims,
     digest: &[u8; 32],
 ) -> Result<Identity, TokenError> {
-    let (_, Source { issuer: settings, tenant }) = origins.own;
+    let (identifier, Source { issuer: settings, tenant }) = origins.own;
     let own = Ids { issuer: settings.name.as_str(), tenant, carried: false };
     let profile = settings.profile;
     check_tenant(settings, tenant, members)?;
@@ -60,14 +60,23 @@ pub(crate) fn identity(
     let tenant_path = map.tenant.clone().or_else(|| profile.tenant().and_then(|name| name.parse().ok()));
     let id = ids.within_tenant(&subject.id);
     let token_id = token_id(claims, digest);
-    let first = first_token(profile, members, claims, &token_id)?;
-    let marks = marks(origins, claims, &token_id, (&subject, of), &first, &actors);
+    let names = names(claims, &token_id);
+    let (first, via) = if profile == Profile::Palisade {
+        // Where it is not said, nothing is known of it, and every entry with a time holds.
+        (Names::of_claim(members)?.unwrap_or_default(), Passed::of_claim(members)?)
+    } else {
+        (names.clone(), Vec::new())
+    };
+    let itself = Passed { issuer: identifier.to_owned(), names };
+    let marks = marks(origins, &itself, (&subject, of, &first), &via, &actors);
     let provenance = Provenance {
         subject,
         actors: actors.iter().map(|(party, _)| party.clone()).collect(),
         may_act: claims.may_act.clone(),
         confirmation: claims.confirmation.clone(),
         first,
+        via,
+        own: itself,
     };
     let subject = Subject {
         kind,
@@ -103,61 +112,60 @@ fn token_id(claims: &Claims, digest: &[u8; 32]) -> String {
     claims.id.as_deref().map_or_else(|| format!("sha256:{}", hex::encode(digest)), |id| format!("jti:{id}"))
 }
 
-/// The token that the subject's own issuer issued: this one, or the one that a token service says.
-fn first_token(
-    profile: Profile,
-    members: &Map<String, Value>,
-    claims: &Claims,
-    token_id: &str,
-) -> Result<FirstToken, TokenError> {
-    let issued = claims.times.issued;
-    if profile == Profile::Palisade {
-        // Where it is not said, nothing is known of it, and every entry with a time holds.
-        return Ok(FirstToken::of_claim(members)?.unwrap_or_default());
-    }
-    Ok(FirstToken {
-        issued,
+/// What the list of its own issuer may name a token by.
+fn names(claims: &Claims, token_id: &str) -> Names {
+    Names {
+        issued: claims.times.issued,
         id: Some(claims.id.clone().unwrap_or_else(|| token_id.to_owned())),
         session: claims.session.clone(),
         client: claims.client.clone(),
-    })
+    }
 }
 
-/// What the lists of its own issuer and of those that it speaks for may name it by.
+/// What the lists of its own issuer, of those that it speaks for and of those whose tokens it goes back to may name it by.
 fn marks(
     origins: &Origins<'_>,
-    claims: &Claims,
-    token_id: &str,
-    (subject, of): (&Party, Source<'_>),
-    first: &FirstToken,
+    own: &Passed,
+    (subject, of, first): (&Party, Source<'_>, &Names),
+    via: &[Passed],
     actors: &[(Party, Source<'_>)],
 ) -> Marks {
-    let (_, own) = origins.own;
-    let issued = claims.times.issued;
-    let of_token = Mark {
-        issuer: own.issuer.name.clone(),
-        subject: None,
-        client: claims.client.as_deref().map(|client| own.local(client)),
-        session: claims.session.clone(),
-        token: Some(claims.id.clone().unwrap_or_else(|| token_id.to_owned())),
-        issued,
-    };
-    let of_subject = Mark {
+    let mark = |subject: Option<String>, of: Source<'_>, names: &Names| Mark {
         issuer: of.issuer.name.clone(),
-        subject: Some(of.local(&subject.id)),
-        client: first.client.as_deref().map(|client| of.local(client)),
-        session: first.session.clone(),
-        token: first.id.clone(),
-        issued: first.issued,
+        subject,
+        client: names.client.as_deref().map(|client| of.local(client)),
+        session: names.session.clone(),
+        token: names.id.clone(),
+        issued: names.issued,
     };
+    let (_, itself) = origins.own;
+    let of_subject = mark(Some(of.local(&subject.id)), of, first);
+    let passed = via.iter().filter_map(|passed| Some(mark(None, origins.passed(passed)?, &passed.names)));
     let of_actors = actors.iter().map(|(actor, of)| {
         let id = Some(of.local(&actor.id));
-        let issuer = of.issuer.name.clone();
-        // When another issuer issued the token that the actor brought, nothing here says.
-        let issued = issued.filter(|_| issuer == own.issuer.name);
-        Mark { issuer, subject: id.clone(), client: id, session: None, token: None, issued }
+        let issued = acting_since(own, actor, via);
+        Mark {
+            issuer: of.issuer.name.clone(),
+            subject: id.clone(),
+            client: id,
+            session: None,
+            token: None,
+            issued,
+        }
     });
-    Marks::new([of_token, of_subject].into_iter().chain(of_actors).collect())
+    Marks::new(
+        [mark(None, itself, &own.names), of_subject].into_iter().chain(passed).chain(of_actors).collect(),
+    )
+}
+
+/// When the token was issued by which an actor acts: its own, where it has shown one, or this one. Where neither its issuer
+/// has issued, nothing says.
+fn acting_since(own: &Passed, actor: &Party, via: &[Passed]) -> Option<Timestamp> {
+    let shown = via.iter().filter(|passed| {
+        passed.issuer == actor.issuer && passed.names.client.as_deref() == Some(actor.id.as_str())
+    });
+    let earliest = shown.map(|passed| passed.names.issued).min();
+    earliest.unwrap_or_else(|| own.names.issued.filter(|_| own.issuer == actor.issuer))
 }
 
 struct Ids<'a> {

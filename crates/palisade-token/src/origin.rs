@@ -11,7 +11,10 @@
 use palisade_model::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::{IssuerSettings, TokenError, claims, claims::Actor};
+use crate::{
+    IssuerSettings, TokenError, claims,
+    claims::{Actor, MAX_ACTORS},
+};
 
 /// The identity of a subject or an actor where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,12 +37,41 @@ pub struct Provenance {
     /// `cnf`, as it came: the key that the token is bound to (RFC 7800).
     pub confirmation: Option<Value>,
     /// The token by which its own issuer spoke for the subject.
-    pub first: FirstToken,
+    pub first: Names,
+    /// The tokens that the authority went through since: those of token services, and those that actors have shown. The
+    /// oldest first.
+    pub via: Vec<Passed>,
+    /// The token itself.
+    pub own: Passed,
 }
 
-/// The token that a subject's issuer issued, which every other goes back to: what a list of revocations may name it by.
+impl Provenance {
+    /// The tokens that the authority went through after the first, this one included.
+    pub fn since_first(&self) -> impl Iterator<Item = &Passed> {
+        let own = Some(&self.own).filter(|own| own.issuer != self.subject.issuer);
+        self.via.iter().chain(own)
+    }
+
+    /// The same with the first.
+    #[must_use]
+    pub fn all(&self) -> Vec<Passed> {
+        let first = Passed { issuer: self.subject.issuer.clone(), names: self.first.clone() };
+        std::iter::once(first).chain(self.since_first().cloned()).collect()
+    }
+}
+
+/// A token of an issuer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passed {
+    /// The issuer's identifier.
+    pub issuer: String,
+    /// What the issuer's list may name it by.
+    pub names: Names,
+}
+
+/// What a list of revocations may name a token by.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FirstToken {
+pub struct Names {
     /// When it was issued.
     pub issued: Option<Timestamp>,
     /// `jti`, or `sha256:<hex>` where there is none.
@@ -50,13 +82,22 @@ pub struct FirstToken {
     pub client: Option<String>,
 }
 
-/// The claim of profile `palisade` that says of which token the authority is.
+/// The claim of profile `palisade` that says of which token the authority is: that which the subject's issuer issued, which
+/// every other goes back to.
 pub const FIRST_TOKEN: &str = "sub_token";
+/// The claim of profile `palisade` with the tokens that the authority went through since.
+pub const VIA: &str = "via";
+/// How many these may be: for each actor one of a token service, and its own with what that goes back to.
+const MOST_PASSED: usize = 3 * MAX_ACTORS;
 
-impl FirstToken {
+impl Names {
     /// The value of [`FIRST_TOKEN`].
     #[must_use]
     pub fn to_claim(&self) -> Value {
+        Value::Object(self.members())
+    }
+
+    fn members(&self) -> Map<String, Value> {
         let Self { issued, id, session, client } = self;
         let mut members = Map::new();
         // Rounded down: that can only make it older.
@@ -64,21 +105,54 @@ impl FirstToken {
         for (name, text) in [("jti", id), ("sid", session), ("client_id", client)] {
             text.as_ref().map(|text| members.insert(name.to_owned(), json!(text)));
         }
-        Value::Object(members)
+        members
+    }
+
+    fn of_members(members: &Map<String, Value>) -> Result<Self, TokenError> {
+        Ok(Self {
+            issued: claims::time(members, "iat")?,
+            id: claims::name(members, "jti")?,
+            session: claims::name(members, "sid")?,
+            client: claims::name(members, "client_id")?,
+        })
     }
 
     /// Reads it, where it is there.
     pub(crate) fn of_claim(members: &Map<String, Value>) -> Result<Option<Self>, TokenError> {
         match members.get(FIRST_TOKEN) {
             None => Ok(None),
-            Some(Value::Object(first)) => Ok(Some(Self {
-                issued: claims::time(first, "iat")?,
-                id: claims::name(first, "jti")?,
-                session: claims::name(first, "sid")?,
-                client: claims::name(first, "client_id")?,
-            })),
+            Some(Value::Object(first)) => Self::of_members(first).map(Some),
             Some(_) => Err(TokenError::claims("`sub_token` is no object")),
         }
+    }
+}
+
+impl Passed {
+    /// The value of [`VIA`].
+    #[must_use]
+    pub fn to_claim(via: &[Self]) -> Value {
+        let members = |passed: &Self| {
+            let mut members = passed.names.members();
+            members.insert("iss".to_owned(), json!(passed.issuer));
+            Value::Object(members)
+        };
+        via.iter().map(members).collect()
+    }
+
+    /// Reads it; nothing where it is not there.
+    pub(crate) fn of_claim(members: &Map<String, Value>) -> Result<Vec<Self>, TokenError> {
+        let wrong = || TokenError::claims("`via` is no list of a few tokens with their issuers");
+        let list = match members.get(VIA) {
+            None => return Ok(Vec::new()),
+            Some(Value::Array(list)) if list.len() <= MOST_PASSED => list,
+            Some(_) => return Err(wrong()),
+        };
+        let read = |passed: &Value| {
+            let members = passed.as_object().ok_or_else(wrong)?;
+            let issuer = claims::name(members, "iss")?.ok_or_else(wrong)?;
+            Ok(Self { issuer, names: Names::of_members(members)? })
+        };
+        list.iter().map(read).collect()
     }
 }
 
@@ -138,6 +212,13 @@ impl<'a> Origins<'a> {
                 Ok((Party { issuer: issuer.to_owned(), id: actor.subject.clone() }, source))
             }
         }
+    }
+
+    /// Whoever has issued a token that the authority went through, where it is configured: where it is not, nobody here has a
+    /// list that could name the token.
+    pub(crate) fn passed(&self, passed: &Passed) -> Option<Source<'a>> {
+        let (own, source) = self.own;
+        if passed.issuer == own { Some(source) } else { (self.others)(&passed.issuer) }
     }
 
     /// Another issuer that the token's own may speak for.

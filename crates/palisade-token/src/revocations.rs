@@ -4,8 +4,9 @@
 //! ([`Marks`]) and held against the lists in force on every use, also of a token that was verified before and of one that
 //! was put away: nothing that is remembered of a token outlasts its revocation.
 //!
-//! A list names identities, sessions and tokens of its own issuer. A token of a token service says whose they are and which
-//! token it was issued for (`sub_token`), so that to exchange a token does not save it.
+//! A list names identities, sessions and tokens of its own issuer. A token of a token service says whose they are, which
+//! token it goes back to (`sub_token`) and which it went through (`via`: other services' and actors'), so that to exchange
+//! a token does not save it.
 //!
 //! What must never happen here: a list that is read in part; an entry that is passed over because something is not known of
 //! a token: one without `iat` was issued before any time.
@@ -125,6 +126,12 @@ impl Revocations {
         Ok(())
     }
 
+    /// Whether a subject or a client is named without a tenant before it: of an issuer of several tenants, nobody is called so.
+    #[must_use]
+    pub fn names_without_tenant(&self) -> bool {
+        self.subjects.keys().chain(self.clients.keys()).any(|name| !name.contains('/'))
+    }
+
     /// What of a token the list names, if anything. `leeway` is how far the issuer's clock may be off: a token that it says
     /// to have issued at a time may have been issued so much earlier.
     fn names(&self, mark: &Mark, leeway: Duration) -> Option<&'static str> {
@@ -207,6 +214,12 @@ pub struct Marks(Arc<[Mark]>);
 impl Marks {
     pub(crate) fn new(marks: Vec<Mark>) -> Self {
         Self(marks.into())
+    }
+
+    /// These and others, of which any may be named.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        Self(self.0.iter().chain(others.0.iter()).cloned().collect())
     }
 
     /// The issuer whose list names one of them, and what of it.

@@ -6,9 +6,10 @@ use std::{sync::Arc, time::Duration};
 use palisade_audit::ExchangeSource;
 use palisade_pdp::{Exchanged, Exchanger, FailureKind};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::fixture::{Asked, CORP, StandIn, issued, signed};
-use crate::{Provider, ProviderExchanger};
+use crate::{Actor, Provider, ProviderExchanger, ResultCheck, TokenType};
 
 /// A provider whose tokens have a number.
 async fn numbered() -> StandIn {
@@ -46,6 +47,24 @@ async fn what_was_issued_is_not_handed_out_once_it_is_revoked_itself() {
         // Under another list of the same moment it would be asked again, and the refusal has an end.
         let later = Asked { now: super::fixture::NOW.plus(Duration::from_secs(31)), ..Asked::default() };
         assert!(exchanger.exchange(later.order()).done().await.result.is_ok(), "{entry}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_issued_to_an_actor_ends_with_the_actors_own_token() {
+    for result in [ResultCheck::Verified, ResultCheck::Opaque] {
+        let provider =
+            StandIn::start(move |_| (200, issued(&signed(CORP, &json!({"act": {"sub": "gw"}}))))).await;
+        let mut settings = provider.settings(Provider::Rfc8693);
+        let token = signed(CORP, &json!({"sub": "gw", "client_id": "gw", "aud": CORP, "jti": "gws"}));
+        settings.actor = Some(Actor { token: Zeroizing::new(token), token_type: TokenType::AccessToken });
+        settings.result = result;
+        let exchanger = ProviderExchanger::new(settings).unwrap();
+        assert!(ask(&exchanger, json!([])).await.result.is_ok());
+        assert_eq!(ask(&exchanger, json!([])).await.source, ExchangeSource::Cache);
+        let failure = ask(&exchanger, json!([{"token": "gws"}])).await.result.unwrap_err();
+        assert!(failure.detail.contains("token_revoked"), "{failure:?}");
+        assert_eq!(provider.came().len(), 1, "a revoked token of an actor is not sent");
     }
 }
 

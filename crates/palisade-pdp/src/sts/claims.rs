@@ -3,10 +3,11 @@
 //! `sub` is the subject's id with the name of its issuer in front, because two issuers may each have an `alice`; `sub_id`
 //! names the issuer by its identifier, and is what others should go by. Roles, groups and tenant keep the name of their
 //! issuer, too. What the subject's token restricts is kept: `cnf`, `may_act`, and that groups are missing. `sub_token` says which
-//! token of the subject's issuer the authority goes back to, so that whoever revokes that one revokes this one.
+//! token of the subject's issuer the authority goes back to, and `via` through which others it went: the services' and the
+//! actors'. So whoever revokes one of them revokes this one.
 
 use palisade_model::{Authority, DecisionId, Scope, Scopes, Subject, SubjectKind};
-use palisade_token::{FIRST_TOKEN, Party, Provenance};
+use palisade_token::{FIRST_TOKEN, Party, Passed, Provenance, VIA};
 use serde_json::{Map, Value, json};
 
 use super::rules::Chain;
@@ -20,6 +21,8 @@ pub(super) struct Draft<'a> {
     pub(super) subject: &'a Subject,
     pub(super) authority: &'a Authority,
     pub(super) provenance: &'a Provenance,
+    /// The token that the actor has shown, and what it goes back to.
+    pub(super) shown: &'a [Passed],
     pub(super) chain: &'a Chain,
     pub(super) scopes: &'a Scopes,
     pub(super) issued_at: i64,
@@ -40,6 +43,10 @@ pub(super) fn claims(draft: &Draft<'_>) -> Map<String, Value> {
     let origin = &provenance.subject;
     put("sub_id", json!({ "format": "iss_sub", "iss": origin.issuer, "sub": origin.id }));
     put(FIRST_TOKEN, provenance.first.to_claim());
+    let via: Vec<Passed> = provenance.since_first().chain(draft.shown).cloned().collect();
+    if !via.is_empty() {
+        put(VIA, Passed::to_claim(&via));
+    }
     put("sub_profile", if subject.kind == SubjectKind::Client { "service" } else { "user" }.into());
     if let Some(act) = act(&draft.chain.parties) {
         put("act", act);

@@ -13,7 +13,7 @@ use palisade_model::{
     Timestamp,
 };
 use palisade_policy::{About, Strength, Terms};
-use palisade_token::{Expectation, TokenError, VerifiedToken};
+use palisade_token::{Expectation, Passed, TokenError, VerifiedToken};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
@@ -172,9 +172,10 @@ struct Step<'a> {
     deadline: Instant,
 }
 
-/// The actor, and when its token ends.
+/// The actor, and the token that it has shown, if it has: which that is and goes back to, and when it ends.
 struct Acting {
     actor: Actor,
+    shown: Vec<Passed>,
     ends: Option<Timestamp>,
 }
 
@@ -193,7 +194,7 @@ impl Step<'_> {
         let Some(raw) = &self.asked.actor_token else {
             let Requester { entity_id, party, .. } = self.requester;
             let actor = Actor { id: entity_id.clone(), party: party.clone(), by_token: false };
-            return Ok(Acting { actor, ends: None });
+            return Ok(Acting { actor, shown: Vec::new(), ends: None });
         };
         let verified = self.verified_actor(raw).await?;
         let refused = |detail: &str| Err(Refused::new(Fault::Actor, Reason::ExchangeRefused, detail));
@@ -204,9 +205,9 @@ impl Step<'_> {
         if !authority.actors.is_empty() {
             return refused("others act in the name of the actor token's subject");
         }
-        let party = verified.provenance().subject.clone();
-        let actor = Actor { id: subject.id.clone(), party, by_token: true };
-        Ok(Acting { actor, ends: Some(authority.expires_at) })
+        let provenance = verified.provenance();
+        let actor = Actor { id: subject.id.clone(), party: provenance.subject.clone(), by_token: true };
+        Ok(Acting { actor, shown: provenance.all(), ends: Some(authority.expires_at) })
     }
 
     /// The actor's token is for this service: one that an agent has sent to a server to call it does not let the server act as
@@ -255,6 +256,7 @@ impl Step<'_> {
             subject,
             authority,
             provenance,
+            shown: &acting.shown,
             chain: &chain,
             scopes: &settled.scopes,
             issued_at,

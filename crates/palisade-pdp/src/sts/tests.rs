@@ -6,7 +6,7 @@ use std::{
 };
 
 use palisade_model::{Authority, Properties, Scope, Scopes, Subject, SubjectKind, Timestamp};
-use palisade_token::{FirstToken, Party, Provenance, SigningKey, SigningKeys};
+use palisade_token::{Names, Party, Passed, Provenance, SigningKey, SigningKeys};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -179,7 +179,13 @@ proptest! {
         roles in names(),
         bound in any::<bool>(),
         complete in any::<bool>(),
+        other in any::<bool>(),
     ) {
+        let corp = "https://corp.example.com";
+        let passed = |issuer: &str, id: &str| Passed {
+            issuer: issuer.to_owned(),
+            names: Names { id: Some(id.to_owned()), ..Names::default() },
+        };
         let (known, parties) = before(&ids);
         let roles: BTreeSet<String> = roles.into_iter().map(|role| format!("corp/{role}")).collect();
         let subject = Subject {
@@ -198,13 +204,16 @@ proptest! {
             actors: Vec::new(),
             may_act: Some(json!({"sub": "agent"})),
             confirmation: confirmation.clone(),
-            first: FirstToken {
+            first: Names {
                 issued: Some(Timestamp::from_unix_micros(900_999_999)),
                 id: Some("j".to_owned()),
                 session: Some("s".to_owned()),
                 client: Some("app".to_owned()),
             },
+            via: vec![passed(corp, "first actor's")],
+            own: passed(if other { "https://sts.example.com" } else { corp }, "second"),
         };
+        let shown = passed(corp, "second actor's");
         let chain = Chain { ids: known, parties: parties.clone() };
         let claims = Value::Object(claims::claims(&Draft {
             issuer: "https://sts.example.com",
@@ -213,6 +222,7 @@ proptest! {
             subject: &subject,
             authority: &authority,
             provenance: &provenance,
+            shown: std::slice::from_ref(&shown),
             chain: &chain,
             scopes: &Scopes::new(),
             issued_at: 1_000,
@@ -220,6 +230,10 @@ proptest! {
         }));
         let first = json!({"iat": 900, "jti": "j", "sid": "s", "client_id": "app"});
         prop_assert_eq!(&claims["sub_token"], &first);
+        let via: Vec<&str> = claims["via"].as_array().unwrap().iter().map(|passed| passed["jti"].as_str().unwrap()).collect();
+        let all = ["first actor's", "second", "second actor's"];
+        // The subject's own token is named once.
+        prop_assert_eq!(via, if other { all.to_vec() } else { vec![all[0], all[2]] });
         let mut at = &claims["act"];
         for expected in &parties {
             prop_assert_eq!(&at["iss"], &json!(expected.issuer));

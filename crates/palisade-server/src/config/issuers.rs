@@ -72,7 +72,9 @@ pub(super) fn issuer_settings(name: &IssuerName, issuer: &types::Issuer) -> Resu
             proxy,
         },
         origins: issuer.origins.clone(),
-        revocations: revocations(issuer.revocations.as_ref())?,
+        revocations: revocations(issuer.revocations.as_ref())?
+            .map(|list| with_tenants(issuer, list))
+            .transpose()?,
         ..IssuerSettings::new(name.clone(), issuer.issuer.as_str().into())
     })
 }
@@ -84,6 +86,14 @@ pub(super) fn revocations(file: Option<&FileRef>) -> Result<Option<Arc<Revocatio
     let bytes = std::fs::read(file).map_err(|error| at(error.to_string()))?;
     let list = Revocations::read(&bytes).map_err(|error| at(error.to_string()))?;
     Ok(Some(Arc::new(list)))
+}
+
+/// An entry that names nobody would be passed over in silence.
+fn with_tenants(issuer: &types::Issuer, list: Arc<Revocations>) -> Result<Arc<Revocations>, String> {
+    if issuer.issuer.contains("{tenantid}") && list.names_without_tenant() {
+        return Err("revocations: an entry names a subject or client without its tenant: write `<tenant>/<id>`, as the issuer has several".to_owned());
+    }
+    Ok(list)
 }
 
 fn claim_map(claims: &types::Claims) -> Result<ClaimMap, String> {

@@ -424,6 +424,17 @@ async fn a_list_of_revocations_is_read_with_the_configuration_and_strictly() {
             (found, _) => panic!("{list}: {found:?}"),
         }
     }
+    // Of an issuer of several tenants an id alone names nobody.
+    let templated = format!(
+        "https://login.microsoftonline.com/{{tenantid}}/v2.0\", profile: entra_v2, tenants: [11111111-2222-3333-4444-555555555555], revocations: {{file: {}}}",
+        file.display()
+    );
+    let entra = SAMPLE.replacen("https://login.example.com\"", &templated, 1);
+    std::fs::write(&file, r#"[{"subject": "alice"}]"#).unwrap();
+    assert!(check(&entra).map(drop).unwrap_err().contains("without its tenant"));
+    std::fs::write(&file, r#"[{"subject": "11111111-2222-3333-4444-555555555555/alice"}, {"session": "s"}]"#)
+        .unwrap();
+    assert_eq!(check(&entra).map(drop), Ok(()));
     // Of a revision, and no part of an exchange: that would forget all that is in store.
     let of = |list: &str| {
         std::fs::write(&file, list).unwrap();

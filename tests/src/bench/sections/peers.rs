@@ -77,8 +77,12 @@ pub(in crate::bench) async fn check(run: &mut Run) -> Result<()> {
 }
 
 /// Palisade under full load, for a profiler.
-pub(in crate::bench) async fn profile(run: &mut Run, length: std::time::Duration) -> Result<()> {
-    let (world, matrix) = (World::new()?, Matrix::new(100));
+pub(in crate::bench) async fn profile(
+    run: &mut Run,
+    policies: usize,
+    length: std::time::Duration,
+) -> Result<()> {
+    let (world, matrix) = (World::new()?, Matrix::new(policies));
     let (_sink, port) = sides::own(Role::Sink, "sink").await?;
     let otlp = format!("http://127.0.0.1:{port}");
     let recording = Recording::Full { otlp: &otlp };

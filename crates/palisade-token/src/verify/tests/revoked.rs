@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::{FIRST_TOKEN, IssuerSettings, Revocations};
+use crate::{FIRST_TOKEN, IssuerSettings, Revocations, VIA};
 
 const STS: &str = "https://sts.example.com";
 
@@ -179,6 +179,57 @@ async fn to_exchange_a_token_does_not_save_it() {
     assert_eq!(outcome(&written, &token).await, Some(Reason::TokenRevoked));
     for bad in [json!("x"), json!({"iat": "now"}), json!({"sid": 5})] {
         let refused = outcome(&two.verifier, &two.exchanged(json!({FIRST_TOKEN: bad}))).await;
+        assert_eq!(refused, Some(Reason::TokenClaimsInvalid), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_ends_with_every_token_that_its_authority_went_through() {
+    let two = Two::new();
+    let token = two.exchanged(json!({VIA: [
+        {"iss": ISSUER, "iat": NOW - 500, "jti": "agents", "sid": "s2", "client_id": "agent"},
+        {"iss": STS, "iat": NOW - 400, "jti": "d0", "client_id": "c0"},
+        {"iss": "https://elsewhere.example.com", "jti": "e"},
+    ]}));
+    assert_eq!(outcome(&two.verifier, &token).await, None);
+    let none = json!([]);
+    for entry in [
+        json!({"token": "agents"}),
+        json!({"session": "s2"}),
+        json!({"subject": "agent"}),
+        json!({"subject": "agent", "before": time(-450)}),
+        json!({"client": "agent", "before": time(-450)}),
+    ] {
+        let revoking = two.with(&json!([entry]), &none);
+        assert_eq!(outcome(&revoking, &token).await, Some(Reason::TokenRevoked), "{entry}");
+    }
+    for entry in
+        [json!({"token": "d0"}), json!({"client": "c0"}), json!({"client": "c0", "before": time(-350)})]
+    {
+        let revoking = two.with(&none, &json!([entry]));
+        assert_eq!(outcome(&revoking, &token).await, Some(Reason::TokenRevoked), "{entry}");
+    }
+    // What the agent did before its token was issued is another token's.
+    let earlier = json!([{"subject": "agent", "before": time(-600)}]);
+    assert_eq!(outcome(&two.with(&earlier, &none), &token).await, None);
+    let unshown = two.exchanged(json!({}));
+    assert_eq!(outcome(&two.with(&earlier, &none), &unshown).await, Some(Reason::TokenRevoked));
+    for (entry, of_sts) in
+        [(json!({"token": "d0"}), false), (json!({"token": "agents"}), true), (json!({"token": "e"}), false)]
+    {
+        let entry = json!([entry]);
+        let lists = if of_sts { (&none, &entry) } else { (&entry, &none) };
+        assert_eq!(outcome(&two.with(lists.0, lists.1), &token).await, None, "{entry}");
+    }
+    for bad in [
+        json!("x"),
+        json!({}),
+        json!([5]),
+        json!([{"jti": "j"}]),
+        json!([{"iss": ISSUER, "iat": "now"}]),
+        json!(vec![json!({"iss": ISSUER}); 16]),
+    ] {
+        let refused = outcome(&two.verifier, &two.exchanged(json!({VIA: bad}))).await;
         assert_eq!(refused, Some(Reason::TokenClaimsInvalid), "{bad}");
     }
 }
