@@ -76,6 +76,8 @@ pub(crate) struct Leave {
 pub(crate) enum Health {
     /// That it answers, whatever it was.
     Answers,
+    /// Nothing: it was not asked.
+    Unasked,
     /// That it does not answer, or not so that it could be read.
     Fails,
     /// That it answers this request no more for now. So many users can be told so that it is the provider's own state.
@@ -113,6 +115,7 @@ impl Breaker {
         let mut state = self.state();
         let pause = match health {
             Health::Answers => return state.answered(leave),
+            Health::Unasked => return state.unasked(leave),
             Health::Fails => Duration::ZERO,
             Health::Throttles(pause) | Health::SendsAway(pause) => pause.min(LONGEST_AWAY),
         };
@@ -127,6 +130,15 @@ impl Breaker {
 }
 
 impl State {
+    /// Whoever comes next may try.
+    fn unasked(&mut self, leave: Leave) {
+        let own = self.subjects.get_mut(&leave.who).filter(|one| one.circuit.closings == leave.own_closings);
+        own.map(|one| one.circuit.trying = false);
+        if leave.closings == self.provider.closings {
+            self.provider.trying = false;
+        }
+    }
+
     fn answered(&mut self, leave: Leave) {
         if self.subjects.get(&leave.who).is_some_and(|one| one.circuit.closings == leave.own_closings) {
             self.subjects.remove(&leave.who);
@@ -232,6 +244,21 @@ mod tests {
         breaker.went(trial, later, Health::Answers);
         let _first = breaker.enter(Who(3), later).unwrap();
         let _second = breaker.enter(Who(4), later).unwrap();
+    }
+
+    #[test]
+    fn a_trial_in_which_nobody_was_asked_says_nothing() {
+        let (breaker, now) = (Breaker::default(), Instant::now());
+        fail(&breaker, now, Health::Fails);
+        let later = now + FIRST_PAUSE;
+        for who in [1, 2] {
+            let trial = breaker.enter(Who(who), later).unwrap();
+            assert!(breaker.enter(Who(3), later).is_err());
+            breaker.went(trial, later, Health::Unasked);
+        }
+        let trial = breaker.enter(Who(4), later).unwrap();
+        breaker.went(trial, later, Health::Fails);
+        assert_eq!(breaker.enter(Who(4), later).unwrap_err(), FIRST_PAUSE * 2, "it was closed all the time");
     }
 
     #[test]

@@ -15,7 +15,8 @@ use zeroize::Zeroizing;
 
 use crate::{
     ExchangeSettings, ResultCheck, TokenType,
-    failure::Failed,
+    breaker::Health,
+    failure::{Failed, UNCHECKED},
     provider::Dialect,
     response::{self, Granted, LONGEST_LIFE},
     shared::seal::Kept,
@@ -194,8 +195,8 @@ fn same_id(settings: &ExchangeSettings, asked: &str, got: &str) -> bool {
 }
 
 /// The actor's token, where one is sent. It is the configuration's, and proven as any other is before it is sent: one that has
-/// ended, or that is revoked, does not leave. For whom it is does not matter here. Where nothing that is issued is read, a
-/// token that is no JWT may be sent unread, too.
+/// ended, or that is revoked, does not leave. For whom it is does not matter here. Where nothing that is issued is read, the
+/// actor's need not be readable, either: what is no access token of the issuer is sent, and no list can name it.
 pub(crate) async fn acting(
     settings: &ExchangeSettings,
     order: &Order,
@@ -207,11 +208,20 @@ pub(crate) async fn acting(
     let verified = order.verifier().verify(&RawToken::new(actor.token.as_str()), &expected, now).await;
     match verified {
         Ok(verified) => Ok(Some(verified)),
-        Err(error) if error.reason == Reason::TokenMalformed && settings.result == ResultCheck::Opaque => {
-            Ok(None)
+        Err(error) if settings.result == ResultCheck::Opaque && !says_it_is_over(&error) => Ok(None),
+        Err(error) => {
+            let failed = not_accepted("the actor's own token is not accepted", &error);
+            Err(Failed { health: Health::Unasked, good_for: Some(UNCHECKED), ..failed })
         }
-        Err(error) => Err(not_accepted("the actor's own token is not accepted", &error)),
     }
+}
+
+/// Whether a token that was read is not to be used any more, or nobody could find out.
+fn says_it_is_over(error: &TokenError) -> bool {
+    matches!(
+        error.reason,
+        Reason::TokenRevoked | Reason::TokenExpired | Reason::IssuerKeysUnavailable | Reason::Overloaded
+    )
 }
 
 /// Where an actor's token was sent, it is that one who acts now.

@@ -19,7 +19,7 @@ const REFUSED: Duration = Duration::from_secs(30);
 const UNKNOWN_TARGET: Duration = Duration::from_secs(5 * 60);
 
 /// For how long nobody asks again with what this service could not check itself, for it had no place or no keys.
-const UNCHECKED: Duration = Duration::from_secs(2);
+pub(crate) const UNCHECKED: Duration = Duration::from_secs(2);
 /// The longest that a provider can send us away for.
 pub(crate) const LONGEST_AWAY: Duration = Duration::from_secs(5 * 60);
 

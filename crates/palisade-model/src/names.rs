@@ -220,7 +220,8 @@ impl From<Scope> for String {
 pub struct DecisionId(Uuid);
 
 impl DecisionId {
-    /// A new id at `now`; the random part comes from the operating system.
+    /// A new id at `now`; the random part comes from the thread's generator, which the operating system
+    /// has seeded.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
         let seconds = u64::try_from(now.unix_seconds()).unwrap_or(0);

@@ -176,6 +176,22 @@ impl<'a> Asking<'a> {
         arguments: Known<'_>,
         candidates: impl FnOnce(&Engine, &Truths<'_>) -> Vec<u32>,
     ) -> Result<Put<'a>, RequestError> {
+        self.put_seeing(about, arguments, candidates, Engine::mentions)
+    }
+
+    /// With every entity that an item brings, whether a condition looks at it or not.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn put_whole(&self, about: &About<'_>) -> Result<Put<'a>, RequestError> {
+        self.put_seeing(about, Known::Given, Engine::candidates, |_, _| Mentions::ALL)
+    }
+
+    fn put_seeing(
+        &self,
+        about: &About<'_>,
+        arguments: Known<'_>,
+        candidates: impl FnOnce(&Engine, &Truths<'_>) -> Vec<u32>,
+        mentions: impl FnOnce(&Engine, &[u32]) -> Mentions,
+    ) -> Result<Put<'a>, RequestError> {
         if !self.policies.made(self.subject) {
             return Err(RequestError::Foreign);
         }
@@ -201,7 +217,8 @@ impl<'a> Asking<'a> {
             Some(Context::Value(Arc::clone(&own.context))),
         );
         debug_assert!(self.policies.is_valid(&request), "{request}");
-        let entities = self.entities(own, target, &parts.who, &candidates)?;
+        let mentions = mentions(engine, &candidates);
+        let entities = self.entities(own, target, &parts.who, (&candidates, mentions))?;
         Ok(Put { request, entities, candidates })
     }
 
@@ -213,10 +230,9 @@ impl<'a> Asking<'a> {
         own: Own<'a, '_>,
         target: Arc<Entity>,
         who: &Who,
-        candidates: &[u32],
+        (candidates, mentions): (&[u32], Mentions),
     ) -> Result<Cow<'a, Entities>, RequestError> {
         let (engine, store) = (self.policies.engine(), self.policies.store());
-        let mentions = engine.mentions(candidates);
         let mut entities = self.sent()?;
         if mentions.any_of(Mentions::ARGUMENTS) {
             let made = |arguments| {

@@ -34,7 +34,7 @@ impl Ready {
     /// What is evaluated for an item; none where it is no question.
     #[must_use]
     pub fn new(asking: &Asking<'_>, about: &About<'_>) -> Option<Self> {
-        let put = asking.put(about).ok()?;
+        let put = asking.put_whole(about).ok()?;
         Some(Self { request: put.request, entities: put.entities.into_owned() })
     }
 

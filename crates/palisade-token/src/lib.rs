@@ -34,7 +34,7 @@ mod verify;
 
 pub use error::{SetupError, TokenError};
 pub use keyset::{DiscoveryError, IssuerStatus, KeyChange, Refreshers, token_endpoint};
-pub use origin::{FIRST_TOKEN, Names, Party, Passed, Provenance, VIA};
+pub use origin::{FIRST_TOKEN, MOST_PASSED, Names, Party, Passed, Provenance, VIA};
 pub use profile::Profile;
 pub use revocations::{Marks, Revocations, RevocationsError};
 pub use settings::{

@@ -88,7 +88,7 @@ pub const FIRST_TOKEN: &str = "sub_token";
 /// The claim of profile `palisade` with the tokens that the authority went through since.
 pub const VIA: &str = "via";
 /// How many these may be: for each actor one of a token service, and its own with what that goes back to.
-const MOST_PASSED: usize = 3 * MAX_ACTORS;
+pub const MOST_PASSED: usize = 3 * MAX_ACTORS;
 
 impl Names {
     /// The value of [`FIRST_TOKEN`].
@@ -198,6 +198,9 @@ impl<'a> Origins<'a> {
             return Err(TokenError::claims("`sub_id` is not of the format `iss_sub`"));
         }
         let party = Party { issuer: text("iss")?, id: text("sub")? };
+        if party.issuer == self.own.0 {
+            return Err(TokenError::claims("the token is about a subject of its own issuer, which has none"));
+        }
         let source = self.other(&party.issuer)?;
         Ok((party, source))
     }

@@ -126,10 +126,19 @@ impl Revocations {
         Ok(())
     }
 
-    /// Whether a subject or a client is named without a tenant before it: of an issuer of several tenants, nobody is called so.
+    /// Whether every subject and client is named with one of these tenants before it: of an issuer of several tenants nobody
+    /// is called otherwise.
     #[must_use]
-    pub fn names_without_tenant(&self) -> bool {
-        self.subjects.keys().chain(self.clients.keys()).any(|name| !name.contains('/'))
+    pub fn names_within(&self, tenants: &[String]) -> bool {
+        let known = |name: &str| tenants.iter().any(|tenant| *tenant == name);
+        let within = |name: &String| name.split_once('/').is_some_and(|(tenant, _)| known(tenant));
+        self.subjects.keys().chain(self.clients.keys()).all(within)
+    }
+
+    /// Whether a subject is named.
+    #[must_use]
+    pub fn names_subjects(&self) -> bool {
+        !self.subjects.is_empty()
     }
 
     /// What of a token the list names, if anything. `leeway` is how far the issuer's clock may be off: a token that it says

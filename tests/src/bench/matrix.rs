@@ -12,6 +12,8 @@ use super::tokens::Holder;
 pub(crate) const TOOLS: usize = 1_000;
 /// How many roles there are at most.
 const ROLES: usize = 5_000;
+/// From one tool of a role to its next: so far that no other role of a subject is named with it.
+const STEP: usize = 37;
 /// How many scopes the rules ask for.
 const SCOPES: usize = 20;
 /// How many subjects ask.
@@ -117,11 +119,12 @@ impl Matrix {
     }
 }
 
+/// No two rules are about the same role and tool: where there are more rules than roles, a role has many tools.
 fn rule(number: usize) -> Rule {
-    let role = number % ROLES;
     let forbids = number % 100 == 99;
     // A forbid is about the tool of the permit before it, which it takes back from who has both roles.
-    let tool = if forbids { number - 1 } else { number } % TOOLS;
+    let (role, round) = (number % ROLES, number / ROLES);
+    let tool = (if forbids { role - 1 } else { role } + round * STEP) % TOOLS;
     Rule { number, forbids, role: role_name(role), tool: tool_name(tool), scope: scope_name(number % SCOPES) }
 }
 
@@ -145,6 +148,22 @@ mod tests {
         assert!(matrix.permits(19, 96) && !matrix.permits(19, 97), "every second scope is lacking");
         assert!(!matrix.permits(18, 95), "no role");
         assert!(!matrix.permits(39, 98), "the forbid wins over the permit of another role");
+    }
+
+    #[test]
+    fn as_many_rules_are_about_a_question_however_many_there_are() {
+        let about = |size: usize| {
+            let matrix = Matrix::new(size);
+            let of = |question: &Question| {
+                let (roles, tool) = (matrix.holder(question.subject).roles, tool_name(question.tool));
+                matrix.rules.iter().filter(|rule| rule.tool == tool && roles.contains(&rule.role)).count()
+            };
+            matrix.questions(0..19).iter().map(of).collect::<Vec<_>>()
+        };
+        assert_eq!(about(1_000), about(100_000));
+        let all = Matrix::new(100_000).rules;
+        let pairs: BTreeSet<_> = all.iter().map(|rule| (&rule.role, &rule.tool)).collect();
+        assert_eq!(pairs.len(), all.len());
     }
 
     #[test]

@@ -234,6 +234,7 @@ impl Step<'_> {
         let before = (authority.actors.as_slice(), provenance.actors.as_slice());
         rules::takes_no_part("client", &self.requester.party, &provenance.subject, before.1)?;
         let chain = rules::chain(&acting.actor, &provenance.subject, before)?;
+        rules::few_enough(provenance.since_first().count() + acting.shown.len())?;
         let wanted = rules::scopes(self.asked.scopes.as_ref(), &authority.scopes, &self.target.scopes)?;
         let issued_at = self.now.unix_seconds();
         let ends = [Some(authority.expires_at), acting.ends];

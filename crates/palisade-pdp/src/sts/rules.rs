@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use palisade_model::{Reason, Scope, Scopes, Timestamp};
-use palisade_token::Party;
+use palisade_token::{MOST_PASSED, Party};
 use serde_json::{Map, Value};
 
 use super::{Fault, MOST_ACTORS, Refused};
@@ -66,6 +66,14 @@ pub(super) fn chain(
         ids: std::iter::once(&actor.id).chain(ids).cloned().collect(),
         parties: std::iter::once(&actor.party).chain(parties).cloned().collect(),
     })
+}
+
+/// Whether what is issued can name all tokens that it goes back to.
+pub(super) fn few_enough(passed: usize) -> Result<(), Refused> {
+    if passed > MOST_PASSED {
+        return Err(refused(Fault::Subject, "the authority went through too many tokens"));
+    }
+    Ok(())
 }
 
 /// The scopes to ask the policies about: what is asked for, which the subject's token and the target must both have.

@@ -16,6 +16,9 @@ impl Mentions {
     /// Anything else that is another for another item: the target, the action, whether there are arguments.
     pub(crate) const ITEM: Self = Self(8);
 
+    /// All of these.
+    pub(crate) const ALL: Self = Self::ARGUMENTS.and(Self::SCOPES).and(Self::LOGIN).and(Self::ITEM);
+
     /// What an expression mentions.
     ///
     /// INVARIANT: an expression without [`ARGUMENTS`](Self::ARGUMENTS) has the same value whatever the arguments are,
@@ -38,7 +41,7 @@ impl Mentions {
             }
         }
         // The context as a whole, which nobody knows what is done with.
-        if named > asked { Self::ARGUMENTS.and(Self::SCOPES).and(Self::LOGIN).and(Self::ITEM) } else { found }
+        if named > asked { Self::ALL } else { found }
     }
 
     /// What it is to ask the context for a member, or whether it has one.

@@ -38,6 +38,11 @@ pub(super) fn issuer_settings(name: &IssuerName, issuer: &types::Issuer) -> Resu
                 .to_owned(),
         );
     }
+    if issuer.origins.contains(name) {
+        return Err(
+            "origins: a token service speaks for the subjects of others, and has none of its own".to_owned()
+        );
+    }
     let segments: Vec<&str> = url.path_segments().into_iter().flatten().collect();
     if segments.first().is_some_and(|first| matches!(*first, "common" | "organizations")) {
         return Err("an Entra issuer `common` or `organizations` accepts every tenant in the world; use {tenantid} and `tenants`".to_owned());
@@ -73,7 +78,7 @@ pub(super) fn issuer_settings(name: &IssuerName, issuer: &types::Issuer) -> Resu
         },
         origins: issuer.origins.clone(),
         revocations: revocations(issuer.revocations.as_ref())?
-            .map(|list| with_tenants(issuer, list))
+            .map(|list| names_somebody(issuer, list))
             .transpose()?,
         ..IssuerSettings::new(name.clone(), issuer.issuer.as_str().into())
     })
@@ -89,9 +94,17 @@ pub(super) fn revocations(file: Option<&FileRef>) -> Result<Option<Arc<Revocatio
 }
 
 /// An entry that names nobody would be passed over in silence.
-fn with_tenants(issuer: &types::Issuer, list: Arc<Revocations>) -> Result<Arc<Revocations>, String> {
-    if issuer.issuer.contains("{tenantid}") && list.names_without_tenant() {
-        return Err("revocations: an entry names a subject or client without its tenant: write `<tenant>/<id>`, as the issuer has several".to_owned());
+fn names_somebody(issuer: &types::Issuer, list: Arc<Revocations>) -> Result<Arc<Revocations>, String> {
+    if issuer.issuer.contains("{tenantid}") && !list.names_within(&issuer.tenants) {
+        return Err("revocations: an entry names a subject or client without one of `tenants`: write `<tenant>/<id>`, as the issuer has several".to_owned());
+    }
+    if issuer.profile == Profile::Palisade { without_subjects(list) } else { Ok(list) }
+}
+
+/// A token service has no subjects of its own.
+pub(super) fn without_subjects(list: Arc<Revocations>) -> Result<Arc<Revocations>, String> {
+    if list.names_subjects() {
+        return Err("revocations: an entry names a `subject`, and a token service has none of its own: write it into the list of the subject's issuer, and who acts there as a `client`".to_owned());
     }
     Ok(list)
 }

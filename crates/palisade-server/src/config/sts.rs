@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{
     build::{Builder, is_https_origin},
-    issuers::{is_loopback, revocations},
+    issuers::{is_loopback, revocations, without_subjects},
     resources::with_defaults,
     types::{self, Config},
     values::Secret,
@@ -110,7 +110,7 @@ impl Builder<'_> {
             // Whether such tokens are taken was decided where they came in; policies are told that groups are missing.
             groups_overage: GroupsOverage::Ignore,
             leeway: self.shortest_leeway(own),
-            revocations: revocations(own.revocations.as_ref())?,
+            revocations: revocations(own.revocations.as_ref())?.map(without_subjects).transpose()?,
             ..IssuerSettings::new(own.name.clone(), base_url.as_str().into())
         };
         let clients = own.clients.iter().map(|(id, client)| Self::client(own, id, client));

@@ -431,7 +431,9 @@ async fn a_list_of_revocations_is_read_with_the_configuration_and_strictly() {
     );
     let entra = SAMPLE.replacen("https://login.example.com\"", &templated, 1);
     std::fs::write(&file, r#"[{"subject": "alice"}]"#).unwrap();
-    assert!(check(&entra).map(drop).unwrap_err().contains("without its tenant"));
+    assert!(check(&entra).map(drop).unwrap_err().contains("without one of `tenants`"));
+    std::fs::write(&file, r#"[{"client": "22222222-2222-3333-4444-555555555555/app"}]"#).unwrap();
+    assert!(check(&entra).map(drop).unwrap_err().contains("without one of `tenants`"));
     std::fs::write(&file, r#"[{"subject": "11111111-2222-3333-4444-555555555555/alice"}, {"session": "s"}]"#)
         .unwrap();
     assert_eq!(check(&entra).map(drop), Ok(()));

@@ -20,6 +20,13 @@ fn condition() -> impl Strategy<Value = String> {
         ),
         Just("resource.server.hasTag(\"zone\")".to_owned()),
         Just("Group::\"inner\" in Group::\"g\"".to_owned()),
+        Just("Palisade::Text::\"args\".hasTag(\"/path\")".to_owned()),
+        Just("[context.args].contains(context.args) && context.args.paths.contains(\"/path\")".to_owned()),
+        Just(
+            "Mcp::Tool::\"demo/echo\".listed && Mcp::Tool::\"demo/echo\" in Mcp::ToolGroup::\"demo/files\""
+                .to_owned()
+        ),
+        Just("action in Mcp::Action::\"tools/call\"".to_owned()),
     ]
 }
 
@@ -92,7 +99,7 @@ proptest! {
         let query = asking.query();
         let verdict = skip.evaluate(&query);
         let subject = skip.prepare(query.subject, query.authority, query.strength);
-        let put = skip.ask(&subject, query.circumstances).put(&query.about()).unwrap();
+        let put = skip.ask(&subject, query.circumstances).put_whole(&query.about()).unwrap();
         prop_assert!(skip.is_valid(&put.request), "{}", put.request);
         let there: BTreeSet<String> = put.entities.iter().map(|entity| entity.uid().to_string()).collect();
         let rest = skip.store.all().filter(|entity| !there.contains(&entity.uid().to_string()));
