@@ -98,6 +98,7 @@ impl Service {
             },
             "sts": {
                 "name": "sts",
+                "revocations": {"file": file("own-revoked", "[]")},
                 "keys": [{"file": write_key(files.path(), "old.pem")}],
                 "issuers": ["corp", "idp"],
                 "clients": numbers.clone().map(client).collect::<serde_json::Map<_, _>>(),
@@ -299,6 +300,38 @@ async fn who_revokes_a_subjects_token_revokes_what_was_issued_for_it() {
         Ok((said.len() == 2).then_some(()))
     };
     eventually("a record of each entry", recorded).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_revokes_a_token_between_revokes_what_came_of_it() {
+    let service = Service::start().await;
+    let agent =
+        json!({"sub": "agent", "client_id": "agent", "aud": service.url(""), "jti": "agents", "sid": "a1"});
+    let agent = service.token(&agent);
+    let actor = [("actor_token", &*agent), ("actor_token_type", ACCESS_TOKEN)];
+    let subject = service.token(&json!({"jti": "one"}));
+    let first = token_of(&service.granted(1, &subject, 2, &[]).await);
+    let second = token_of(&service.granted(2, &first, 3, &[]).await);
+    let by_agent = token_of(&service.granted(1, &subject, 1, &actor).await);
+    let by_agent = token_of(&service.granted(1, &by_agent, 2, &[]).await);
+    let by_agent = token_of(&service.granted(2, &by_agent, 3, &[]).await);
+    let via = claims(&by_agent)["via"].clone();
+    assert_eq!((&via[0]["iss"], &via[0]["jti"]), (&json!("https://corp.example.com"), &json!("agents")));
+    assert_eq!((&via[1]["iss"], &via[1]["client_id"]), (&json!(service.url("")), &json!("c1")));
+    assert!(service.third_lets_by(&second).await && service.third_lets_by(&by_agent).await);
+    let between = json!([{"token": claims(&first)["jti"]}]).to_string();
+    for (list, entries, token, stands) in [
+        ("own-revoked", &*between, &second, &by_agent),
+        ("revoked", r#"[{"session": "a1"}]"#, &by_agent, &second),
+    ] {
+        std::fs::write(service.files.path().join(list), entries).unwrap();
+        let refused = async || Ok((!service.third_lets_by(token).await).then_some(()));
+        eventually("the list", refused).await.unwrap();
+        assert!(service.third_lets_by(stands).await, "{list}");
+        std::fs::write(service.files.path().join(list), "[]").unwrap();
+        let again = async || Ok(service.third_lets_by(token).await.then_some(()));
+        eventually("no list", again).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -132,8 +132,10 @@ impl Breaker {
 impl State {
     /// Whoever comes next may try.
     fn unasked(&mut self, leave: Leave) {
-        let own = self.subjects.get_mut(&leave.who).filter(|one| one.circuit.closings == leave.own_closings);
-        own.map(|one| one.circuit.trying = false);
+        let own = self.subjects.get_mut(&leave.who).map(|one| &mut one.circuit);
+        if let Some(own) = own.filter(|own| own.closings == leave.own_closings) {
+            own.trying = false;
+        }
         if leave.closings == self.provider.closings {
             self.provider.trying = false;
         }
