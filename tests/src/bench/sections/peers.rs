@@ -34,7 +34,7 @@ struct Sides {
 }
 
 async fn start(run: &Run, world: &World, matrix: &Matrix) -> Result<Sides> {
-    let (sink, port) = sides::own(Role::Sink, "sink").await?;
+    let (sink, port) = sides::own(Role::Sink, None).await?;
     let otlp = format!("http://127.0.0.1:{port}");
     let full = || Recording::Full { otlp: &otlp };
     let cores = &run.cores;
@@ -79,7 +79,7 @@ pub(in crate::bench) async fn check(run: &mut Run) -> Result<()> {
 /// Palisade under full load, for a profiler.
 pub(in crate::bench) async fn profile(run: &mut Run, length: std::time::Duration) -> Result<()> {
     let (world, matrix) = (World::new()?, Matrix::new(100));
-    let (_sink, port) = sides::own(Role::Sink, "sink").await?;
+    let (_sink, port) = sides::own(Role::Sink, None).await?;
     let otlp = format!("http://127.0.0.1:{port}");
     let recording = Recording::Full { otlp: &otlp };
     let side = Side::palisade(&run.cores, "Palisade", &world, (&matrix, 0), recording).await?;
