@@ -88,7 +88,8 @@ impl fmt::Display for Timestamp {
         let millis = self.unix_millis().rem_euclid(1_000);
         // Every record has several times, and formatting numbers one by one takes ten times as long.
         let mut text = *b"0000-00-00T00:00:00.000Z";
-        let [y1, y2, y3, y4, _, m1, m2, _, d1, d2, _, h1, h2, _, n1, n2, _, s1, s2, _, f1, f2, f3, _] = &mut text;
+        let [y1, y2, y3, y4, _, m1, m2, _, d1, d2, _, h1, h2, _, n1, n2, _, s1, s2, _, f1, f2, f3, _] =
+            &mut text;
         let fits = digits(year, [y1, y2, y3, y4])
             && digits(month, [m1, m2])
             && digits(day, [d1, d2])

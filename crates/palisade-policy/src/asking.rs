@@ -160,7 +160,11 @@ impl<'a> Asking<'a> {
     /// demands; in any, where there are none.
     ///
     /// INVARIANT: the entities of arguments are not there, so only what mentions none may be evaluated.
-    pub(crate) fn put_open(&self, about: &About<'_>, demands: Option<&[Atom]>) -> Result<Put<'a>, RequestError> {
+    pub(crate) fn put_open(
+        &self,
+        about: &About<'_>,
+        demands: Option<&[Atom]>,
+    ) -> Result<Put<'a>, RequestError> {
         self.put_with(about, Known::Nothing, |engine, truths| {
             engine.candidates(&Truths { context: demands, ..*truths })
         })
