@@ -1,6 +1,16 @@
 //! agentgateway's `ExtMcp` against the running service: its messages as it sends them, and `ext_authz` beside it for what its
 //! protocol cannot carry.
 
+use std::collections::HashMap;
+
+use envoy_types::{
+    ext_authz::v3::pb::{CheckRequest, HttpResponse},
+    pb::envoy::service::auth::v3::{
+        AttributeContext,
+        attribute_context::{self, HttpRequest},
+        authorization_client::AuthorizationClient,
+    },
+};
 use palisade_audit::Outcome;
 use palisade_model::Surface;
 use palisade_proto::ext_mcp::{
@@ -76,8 +86,56 @@ fn denial(result: Option<On>) -> (Code, Value) {
     (error.code(), serde_json::from_slice(&error.mcp_error.clone().unwrap()).unwrap())
 }
 
-/// The same call by `ext_authz` over HTTP: the status, and the challenge.
-async fn by_ext_authz(palisade: &Palisade, tool: &str, token: Option<&str>) -> (u16, Option<String>) {
+/// What `ext_authz` answers to the same call: the status, and the challenge.
+type Challenged = (u16, Option<String>);
+
+/// The same call by `ext_authz` over gRPC, as a gateway that stands before the other asks.
+async fn by_grpc(palisade: &Palisade, tool: &str, token: Option<&str>) -> Challenged {
+    let mut headers: HashMap<String, String> = [
+        (":method", "POST"),
+        (":path", "/demo"),
+        (":authority", "mcp.example.com"),
+        ("content-type", "application/json"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    headers.extend(token.map(|token| ("authorization".to_owned(), format!("Bearer {token}"))));
+    let body = stories::call(tool, &json!({"path": "/a", "message": "hi"}));
+    let http = HttpRequest {
+        method: "POST".to_owned(),
+        path: "/demo".to_owned(),
+        host: "mcp.example.com".to_owned(),
+        scheme: "https".to_owned(),
+        size: i64::try_from(body.len()).unwrap(),
+        headers,
+        body,
+        ..HttpRequest::default()
+    };
+    let attributes = AttributeContext {
+        request: Some(attribute_context::Request { time: None, http: Some(http) }),
+        context_extensions: [("palisade.resource".to_owned(), "demo".to_owned())].into(),
+        ..AttributeContext::default()
+    };
+    let mut request = tonic::Request::new(CheckRequest { attributes: Some(attributes) });
+    request.metadata_mut().insert("x-palisade-key", KEY.parse().unwrap());
+    let endpoint = format!("http://127.0.0.1:{}", palisade.decision);
+    let mut decisions = AuthorizationClient::connect(endpoint).await.unwrap();
+    let answer = decisions.check(request).await.unwrap().into_inner();
+    let permits = answer.status.unwrap().code == 0;
+    match answer.http_response.unwrap() {
+        HttpResponse::DeniedResponse(denied) if !permits => {
+            let status = u16::try_from(denied.status.unwrap().code).unwrap();
+            let mut headers = denied.headers.into_iter().filter_map(|option| option.header);
+            let challenge = headers.find(|header| header.key.eq_ignore_ascii_case("www-authenticate"));
+            (status, challenge.map(|header| header.value))
+        }
+        HttpResponse::OkResponse(_) if permits => (200, None),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The same call by `ext_authz` over HTTP.
+async fn by_http(palisade: &Palisade, tool: &str, token: Option<&str>) -> Challenged {
     let request = reqwest::Client::new()
         .post(format!("http://127.0.0.1:{}/authz/demo", palisade.decision))
         .header("x-palisade-key", KEY)
@@ -90,6 +148,13 @@ async fn by_ext_authz(palisade: &Palisade, tool: &str, token: Option<&str>) -> (
     let answer = request.send().await.unwrap();
     let challenge = answer.headers().get("www-authenticate").map(|value| value.to_str().unwrap().to_owned());
     (answer.status().as_u16(), challenge)
+}
+
+/// Both forms of `ext_authz`, which answer alike.
+async fn by_ext_authz(palisade: &Palisade, tool: &str, token: Option<&str>) -> Challenged {
+    let answered = by_http(palisade, tool, token).await;
+    assert_eq!(by_grpc(palisade, tool, token).await, answered, "{tool}");
+    answered
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,6 +209,14 @@ async fn what_a_list_shows_can_be_called_and_ext_authz_gives_the_challenges() {
     assert!(own.iter().all(|record| record.pep.as_ref().is_some_and(|pep| pep.as_str() == "gateway")));
     let lists = own.iter().filter(|record| record.action.as_deref() == Some("Mcp::Action::\"tools/list\""));
     assert_eq!(lists.filter(|record| record.decision == Outcome::Permit).count(), 3);
+    // Each call was asked about at all three entries, and nowhere otherwise decided.
+    let calls = |surface| {
+        let of_it = records.iter().filter(move |record| record.surface == Some(surface));
+        let calls = of_it.filter(|record| record.action.as_deref() == Some("Mcp::Action::\"tools/call\""));
+        calls.map(|record| (record.target.clone(), record.decision)).collect::<Vec<_>>()
+    };
+    assert_eq!(calls(Surface::ExtAuthz), calls(Surface::ExtMcp));
+    assert_eq!(calls(Surface::HttpAuthz), calls(Surface::ExtMcp));
 }
 
 #[tokio::test(flavor = "multi_thread")]

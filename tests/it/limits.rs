@@ -3,8 +3,13 @@
 use std::fs;
 use std::time::Duration;
 
+use palisade_audit::{DecisionRecord, Outcome};
+use palisade_proto::ext_mcp::{
+    McpHeader, McpRequest, authorization_error::Code, ext_mcp_client::ExtMcpClient,
+    mcp_request_result::Result as On,
+};
 use palisade_tests::components::{
-    Envoy, EnvoyPorts, EnvoySample, McpServer, OidcProvider, Redis, eventually,
+    Envoy, EnvoyPorts, EnvoySample, McpServer, OidcProvider, Redis, eventually, free_port,
 };
 use palisade_tests::service::Palisade;
 use serde_json::{Value, json};
@@ -12,6 +17,7 @@ use tempfile::TempDir;
 
 const POLICY: &str = "@id(\"all\") permit (principal is User, action, resource in Mcp::Server::\"files\");\n";
 const FILES: &str = "https://mcp.example.com/files";
+const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// A service with one MCP server, and its files.
 struct Limited {
@@ -161,6 +167,111 @@ async fn the_http_check_tells_it_too_and_a_reload_forgets_nothing() {
     eventually("the reload", reloaded).await.unwrap();
     let (status, after) = send(&url, Some(&alice), &message("tools/call")).await;
     assert!(status == 429 && after.is_some());
+}
+
+/// What AuthZEN, `ExtMcp` and the gateway say to a call: the status, and when to come back.
+struct Entries {
+    palisade: Palisade,
+    gateway: String,
+}
+
+impl Entries {
+    async fn start(provider: &OidcProvider, upstream: &McpServer, folder: &TempDir) -> Self {
+        let key = folder.path().join("pep.key");
+        fs::write(&key, KEY).unwrap();
+        let port = free_port().unwrap();
+        let gateway = format!("http://127.0.0.1:{port}/files");
+        let keys = format!(
+            ", match: [{{host: 127.0.0.1, path: /files}}, {{service: files}}], rate_limits: {{subject: {{calls: 2}}, client: off}}"
+        );
+        let sections = format!(
+            "gateway: {{address: \"127.0.0.1:{port}\", upstreams: {{files: {{url: \"{}\"}}}}}}\npeps: {{app: {{auth: {{key: {{file: {}}}}}, \
+             surfaces: [authzen, ext_mcp], resources: [files], assert: [User]}}}}\n",
+            upstream.url(),
+            key.display(),
+        );
+        let text = configuration(folder, provider.issuer(), &keys, &sections);
+        let palisade = Palisade::start(&text, "").await.unwrap();
+        palisade.wait_for_readiness(200).await.unwrap();
+        Self { palisade, gateway }
+    }
+
+    async fn by_authzen(&self) -> (u16, Option<u64>) {
+        let body = json!({ "subject": { "type": "User", "id": "corp/alice" }, "action": { "name": "tools/call",
+            "properties": { "message": "hi" } }, "resource": { "type": "Mcp::Tool", "id": "files/echo" } });
+        let url = format!("http://127.0.0.1:{}/access/v1/evaluation", self.palisade.decision);
+        let request = reqwest::Client::new().post(url).header("content-type", "application/json");
+        let request = request.header("x-palisade-key", KEY).body(body.to_string());
+        let answer = request.send().await.unwrap();
+        let after = answer.headers().get("retry-after").map(|after| after.to_str().unwrap().parse().unwrap());
+        let status = answer.status().as_u16();
+        let text = answer.text().await.unwrap();
+        // A limit is no decision: a caller cannot take it for a denial by the policies.
+        let permits = status == 200 && serde_json::from_str::<Value>(&text).unwrap()["decision"] == true;
+        assert!(permits || status == 429, "{status} {text}");
+        (status, after)
+    }
+
+    async fn by_ext_mcp(&self, token: &str) -> (u16, Option<u64>) {
+        let header =
+            McpHeader { key: "authorization".to_owned(), value: format!("Bearer {token}").into_bytes() };
+        let call = McpRequest {
+            service_names: vec!["files".to_owned()],
+            method: "tools/call".to_owned(),
+            metadata_context: None,
+            mcp_request: Some(message("tools/call")["params"].to_string().into_bytes()),
+            headers: vec![header],
+        };
+        let mut request = tonic::Request::new(call);
+        request.metadata_mut().insert("authorization", format!("Bearer {KEY}").parse().unwrap());
+        let endpoint = format!("http://127.0.0.1:{}", self.palisade.decision);
+        let mut client = ExtMcpClient::connect(endpoint).await.unwrap();
+        match client.check_request(request).await.unwrap().into_inner().result {
+            Some(On::Pass(_)) => (200, None),
+            Some(On::Error(error)) => {
+                assert_eq!(error.code(), Code::ResourceExhausted, "{error:?}");
+                let error: Value = serde_json::from_slice(&error.mcp_error.unwrap()).unwrap();
+                (
+                    u16::try_from(error["code"].as_u64().unwrap()).unwrap(),
+                    error["data"]["retry_after"].as_u64(),
+                )
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_other_entry_tells_who_asks_too_much_when_to_come_back_and_records_it() {
+    let (provider, folder) = (OidcProvider::start().await.unwrap(), tempfile::tempdir().unwrap());
+    let upstream = McpServer::start_with_sample_tools().await.unwrap();
+    let entries = Entries::start(&provider, &upstream, &folder).await;
+    let alice = provider.token("alice", FILES, "").await.unwrap();
+    for (surface, expected) in ["authzen", "ext_mcp", "gateway"].into_iter().flat_map(|surface| {
+        // Each counts for itself.
+        [200, 200, 429].map(|expected| (surface, expected))
+    }) {
+        let (status, after) = match surface {
+            "authzen" => entries.by_authzen().await,
+            "ext_mcp" => entries.by_ext_mcp(&alice).await,
+            _ => send(&entries.gateway, Some(&alice), &message("tools/call")).await,
+        };
+        assert_eq!(status, expected, "{surface}");
+        if expected == 429 {
+            assert!((1..=63).contains(&after.unwrap()), "{surface}: {after:?}");
+            let records = entries.palisade.decisions().unwrap();
+            let limited = |record: &&DecisionRecord| {
+                record.reason.as_str() == "rate_limited"
+                    && record.surface.is_some_and(|entry| entry.as_str() == surface)
+            };
+            let record = records.iter().find(limited).expect(surface);
+            assert_eq!(record.decision, Outcome::Deny);
+            assert_eq!(record.principal.as_deref(), Some("User::\"corp/alice\""));
+            assert_eq!(record.target.as_deref(), Some("Mcp::Tool::\"files/echo\""));
+        }
+    }
+    // What was told to come back has not reached the server.
+    assert_eq!(upstream.requests().await.unwrap().len(), 2);
 }
 
 /// Two replicas that count together, each with its files in a folder of its own.

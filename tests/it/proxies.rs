@@ -35,6 +35,8 @@ when { context.scopes.contains("files:delete") };
 const HOST: &str = "api.example.com";
 /// Where every client comes from. The proxies call from 127.0.0.1.
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+/// What a client has in place of a token.
+const STATIC: &str = "static-token-of-bob-0123456789abcdef";
 /// What two records of one question may differ in.
 const OWN_FIELDS: [&str; 8] =
     ["id", "time", "duration_us", "surface", "pep", "request_id", "trace_id", "span_id"];
@@ -167,7 +169,8 @@ impl Site {
 }
 
 /// What no upstream gets from a client.
-const NOT_FOR_UPSTREAMS: [&str; 7] = [
+const NOT_FOR_UPSTREAMS: [&str; 8] = [
+    "x-api-key",
     "x-palisade-key",
     "x-palisade-decision-id",
     "x_palisade_subject",
@@ -240,6 +243,12 @@ fn configuration(files: &TempDir, issuer: &str, credential: &[&str]) -> String {
         std::fs::write(files.path().join("credential"), value).unwrap();
         format!(", upstream_token: {{static: {{header: Authorization, value: {{file: \"{folder}/credential\"}}}}}}")
     });
+    std::fs::write(files.path().join("static"), STATIC).unwrap();
+    let bob = |scope: &str| {
+        format!(
+            "static_tokens: {{header: x-api-key, tokens: {{bob: {{secrets: [{{file: \"{folder}/static\"}}], user: corp/bob, scopes: [\"{scope}\"]}}}}}}"
+        )
+    };
     let policies = files.path().join("policies");
     std::fs::create_dir(&policies).unwrap();
     std::fs::write(policies.join("p.cedar"), POLICY).unwrap();
@@ -259,11 +268,13 @@ fn configuration(files: &TempDir, issuer: &str, credential: &[&str]) -> String {
     }
     format!(
         "policies: {{path: \"{}\"}}\npeps:\n{peps}issuers:\n  corp: {{issuer: \"{issuer}\", network: {{private: true}}}}\ndefaults: \
-         {{issuers: [corp], rate_limits: off{upstream_token}}}\nresources:\n  orders:\n    identifier: https://{HOST}/orders\n    kind: http\n    routes: [\"/orders\", \
+         {{issuers: [corp], rate_limits: off{upstream_token}}}\nresources:\n  orders:\n    identifier: https://{HOST}/orders\n    kind: http\n    {}\n    routes: [\"/orders\", \
          \"/orders/{{id}}\"]\n    scopes: {{initial: [\"orders:read\"], step_up: [\"orders:read\", \"orders:write\"]}}\n  files:\n    \
-         identifier: https://{HOST}/files\n    kind: mcp\n    tools: {{catalog: \"{}\"}}\n    scopes: {{initial: [\"files:read\"], step_up: \
+         identifier: https://{HOST}/files\n    kind: mcp\n    {}\n    tools: {{catalog: \"{}\"}}\n    scopes: {{initial: [\"files:read\"], step_up: \
          [\"files:read\", \"files:delete\"]}}\n",
         policies.display(),
+        bob("orders:read"),
+        bob("files:read"),
         palisade_tests::components::repository().join("policies/five-tools/tools.json").display(),
     )
 }
@@ -320,6 +331,20 @@ async fn a_credential_of_the_upstreams_own_takes_the_place_of_the_clients_behind
     site.ask(&site.orders, &order(Method::GET, "/orders/7", &read, 404)).await;
     let read = site.token("files", "files:read").await;
     site.ask(&site.files, &call("list_files", &read, 200)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_static_token_ends_at_every_proxy() {
+    let Some(site) = Site::start().await else { return };
+    for (fronts, request) in [
+        (&site.orders, order(Method::GET, "/orders/7", "", 404)),
+        (&site.orders, order(Method::DELETE, "/orders/7", "", 403)),
+        (&site.files, call("list_files", "", 200)),
+    ] {
+        let headers = [request.headers, &[("x-api-key", STATIC)]].concat();
+        let (record, _) = site.ask(fronts, &Request { token: None, headers: &headers, ..request }).await;
+        assert_eq!(record["token_id"], "static:bob");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

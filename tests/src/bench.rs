@@ -13,6 +13,7 @@ mod envoy;
 mod latency;
 mod load;
 mod matrix;
+mod mcp;
 mod peers;
 mod progress;
 mod report;
@@ -58,7 +59,7 @@ struct Options {
     /// Let the system choose the processors of servers and load.
     #[arg(long)]
     unpinned: bool,
-    /// Start every side of the section `peers`, hold their answers against each other, and measure nothing.
+    /// Start every side of the sections `peers` and `gateway`, hold their answers against each other, and measure nothing.
     #[arg(long)]
     check: bool,
     /// Put Palisade under full load for so long, print its process id, and measure nothing: for a profiler.
@@ -69,6 +70,9 @@ struct Options {
     policies: usize,
     #[arg(long, hide = true, value_enum)]
     role: Option<Role>,
+    /// What the server of a role is given.
+    #[arg(long, hide = true, requires = "role")]
+    given: Option<String>,
 }
 
 /// A part of the benchmark.
@@ -80,6 +84,8 @@ enum Section {
     Growth,
     /// Through Envoy: no filter, the null server, Palisade, Envoy's own JWT and RBAC filters.
     Envoy,
+    /// The MCP gateway against its upstream alone; lists of 1,000 tools; the adapter in the process against a service beside.
+    Gateway,
     /// A reload of many policies under load.
     Reload,
     /// From the start until ready.
@@ -115,7 +121,7 @@ impl Run {
 pub fn main() -> ExitCode {
     let options = Options::parse();
     let done = match options.role {
-        Some(role) => role.serve(),
+        Some(role) => role.serve(options.given.as_deref()),
         None => measure(&options),
     };
     match done {
@@ -147,7 +153,10 @@ fn measure(options: &Options) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut run = Run { cores, quick: options.quick, report: Report::default() };
     if options.check {
-        return runtime.block_on(sections::peers::check(&mut run));
+        return runtime.block_on(async {
+            sections::peers::check(&mut run).await?;
+            sections::gateway::check(&mut run).await
+        });
     }
     run.report.line(&format!("{cores}"))?;
     if cfg!(debug_assertions) {
@@ -157,14 +166,14 @@ fn measure(options: &Options) -> Result<()> {
         let length = Duration::from_secs(seconds);
         return runtime.block_on(sections::peers::profile(&mut run, options.policies, length));
     }
-    let all = [Section::Peers, Section::Growth, Section::Envoy, Section::Reload, Section::Startup];
-    for section in all.into_iter().filter(|section| options.only.is_empty() || options.only.contains(section))
-    {
+    let wanted = |section: &&Section| options.only.is_empty() || options.only.contains(section);
+    for section in Section::value_variants().iter().filter(wanted) {
         runtime.block_on(async {
             match section {
                 Section::Peers => sections::peers::run(&mut run).await,
                 Section::Growth => sections::growth::run(&mut run).await,
                 Section::Envoy => sections::envoy::run(&mut run).await,
+                Section::Gateway => sections::gateway::run(&mut run).await,
                 Section::Reload => sections::reload::run(&mut run).await,
                 Section::Startup => sections::startup::run(&mut run).await,
             }

@@ -4,9 +4,11 @@
 //! be. A task's handle says which tool made the task, so that policies decide about it as about the tool; whether that is
 //! true, the decision point proves before it asks them.
 
-use palisade_mcp::{Reply, Unread};
+use std::collections::BTreeMap;
+
+use palisade_mcp::{Reply, Subscribed, Unread};
 use palisade_model::{Asked, Handle, HandleKind, Item, Reason, Refusal, ResourceName, Target};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use crate::call::{Body, HttpCall};
 
@@ -41,36 +43,39 @@ fn handles(call: &HttpCall, asked: &mut Asked, resource: &ResourceName) -> Resul
     let text = std::str::from_utf8(body).unwrap_or_default();
     let body: Value = serde_json::from_str(text).unwrap_or_default();
     let messages = body.as_array().map_or(std::slice::from_ref(&body), Vec::as_slice);
-    for (message, item) in messages.iter().zip(&mut asked.items) {
+    let mut items = asked.items.iter_mut();
+    for message in messages {
+        // There is one for each message, and behind it one for each that a subscription names.
+        let Some(item) = items.next() else { break };
         let inside = |name: &str| message.get(name).unwrap_or(&Value::Null);
         for part in [inside("params"), inside("result")] {
             if let Some(task) = part.get("_meta").and_then(|meta| meta.get(RELATED_TASK)) {
                 handles.push(of_task(task)?);
             }
         }
-        // Nobody decides on each of them, nor proves whose they are.
-        let named = inside("params").get("notifications").unwrap_or(&Value::Null);
-        let names =
-            |member: &str| named.get(member).and_then(Value::as_array).is_some_and(|all| !all.is_empty());
-        if item.action.name == "subscriptions/listen" && (names("taskIds") || names("resourceSubscriptions"))
-        {
-            return Err(Refusal::new(
-                Reason::Forbidden,
-                "tasks and resources cannot be subscribed to by name",
-            ));
-        }
-        if item.action.name.starts_with("tasks/") && item.action.name != "tasks/list" {
-            let handle = of_task(inside("params"))?;
-            if !handle.tool.is_empty() {
-                item.target = Target::mcp_tool(resource, &handle.tool);
+        match (item.action.name.as_str(), inside("params").as_object()) {
+            ("subscriptions/listen", Some(params)) => {
+                let Subscribed { resources, tasks } = Subscribed::read(params)?;
+                let named = items.by_ref().skip(resources.len());
+                for (text, item) in tasks.into_iter().zip(named) {
+                    handles.push(about(item, bound(HandleKind::Task, text)?, resource));
+                }
             }
-            handles.push(handle);
+            (method, _) if method.starts_with("tasks/") && method != "tasks/list" => {
+                handles.push(about(item, of_task(inside("params"))?, resource));
+            }
+            (_, _) => {}
         }
     }
-    // What is written with escapes could not be replaced by what the server knows.
-    let is_plain =
-        |handle: &Handle| handle.kind == HandleKind::Session || text.contains(&quoted(&handle.text()));
-    if handles.iter().all(is_plain) { Ok(handles) } else { Err(foreign()) }
+    Ok(handles)
+}
+
+/// What is asked about a task is asked about the tool that made it.
+fn about(item: &mut Item, handle: Handle, resource: &ResourceName) -> Handle {
+    if !handle.tool.is_empty() {
+        item.target = Target::mcp_tool(resource, &handle.tool);
+    }
+    handle
 }
 
 fn of_task(value: &Value) -> Result<Handle, Refusal> {
@@ -85,18 +90,69 @@ fn foreign() -> Refusal {
     Refusal::new(Reason::SessionMismatch, "the session or task is none that this gateway has bound")
 }
 
-/// The body with the server's own handles in place of the bound ones; nothing where it is the same.
+/// The body with the server's own handles in the places of the bound ones; nothing where it is the same. What is no handle's
+/// place stays as it is, whatever it says.
 #[must_use]
 pub fn unbound_body(call: &HttpCall, handles: &[Handle]) -> Option<Vec<u8>> {
     let Body::Whole(body) = &call.body else { return None };
-    let mut tasks = handles.iter().filter(|handle| handle.kind == HandleKind::Task).peekable();
-    tasks.peek()?;
-    let text = std::str::from_utf8(body).ok()?.to_owned();
-    let unbound = tasks.fold(text, |text, handle| text.replace(&quoted(&handle.text()), &quoted(&handle.id)));
+    if handles.iter().all(|handle| handle.kind == HandleKind::Session) {
+        return None;
+    }
+    let text = std::str::from_utf8(body).ok()?;
+    let mut places: Vec<(usize, &RawValue)> =
+        places(text).into_iter().filter_map(|place| Some((begin(text, place)?, place))).collect();
+    places.sort_by_key(|(begin, _)| *begin);
+    let mut unbound = String::with_capacity(text.len());
+    let mut taken = 0;
+    for (begin, place) in places {
+        let sent: String = serde_json::from_str(place.get()).unwrap_or_default();
+        let Some(handle) = Handle::parse(HandleKind::Task, &sent).filter(|handle| handles.contains(handle))
+        else {
+            continue;
+        };
+        unbound.push_str(text.get(taken..begin)?);
+        // It holds nothing that would need an escape.
+        unbound.push_str(&format!("\"{}\"", handle.id));
+        taken = begin + place.get().len();
+    }
+    unbound.push_str(text.get(taken..)?);
     Some(unbound.into_bytes())
 }
 
-/// As it stands in JSON: a handle holds nothing that would need an escape.
-fn quoted(text: &str) -> String {
-    format!("\"{text}\"")
+/// Where handles of tasks stand in a body.
+fn places(text: &str) -> Vec<&RawValue> {
+    let Ok(body) = serde_json::from_str::<&RawValue>(text) else { return Vec::new() };
+    let mut places = Vec::new();
+    for message in elements(body).unwrap_or_else(|| vec![body]) {
+        for path in [
+            ["params", "taskId"].as_slice(),
+            &["params", "_meta", RELATED_TASK, "taskId"],
+            &["result", "_meta", RELATED_TASK, "taskId"],
+        ] {
+            places.extend(inside(message, path));
+        }
+        let named = inside(message, &["params", "notifications", "taskIds"]);
+        places.extend(named.and_then(elements).unwrap_or_default());
+    }
+    places
 }
+
+/// What stands at this path.
+fn inside<'a>(value: &'a RawValue, path: &[&str]) -> Option<&'a RawValue> {
+    path.iter().try_fold(value, |value, name| {
+        let mut members: BTreeMap<String, &RawValue> = serde_json::from_str(value.get()).ok()?;
+        members.remove(*name)
+    })
+}
+
+fn elements(value: &RawValue) -> Option<Vec<&RawValue>> {
+    serde_json::from_str(value.get()).ok()
+}
+
+/// Where a part of a text begins in it.
+fn begin(text: &str, part: &RawValue) -> Option<usize> {
+    part.get().as_ptr().addr().checked_sub(text.as_ptr().addr())
+}
+
+#[cfg(test)]
+mod tests;

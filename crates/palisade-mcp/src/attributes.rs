@@ -5,10 +5,12 @@
 //!
 //! Where the body came too, the body is what is decided, and everything the proxy says must be in it.
 
-use palisade_model::{Arguments, Asked, Item, Refusal, ResourceName};
+use palisade_model::{Arguments, Asked, Item, Reason, Refusal, ResourceName};
 use serde_json::{Map, Number, Value};
 
-use crate::{Mirrors, lookalikes, malformed, message::raw_id, method, mirrors, on_server};
+use crate::{
+    Mirrors, lookalikes, malformed, message::raw_id, method, mirrors, on_server, subscription::LISTEN,
+};
 
 /// The filter's word for an answer of the client to a request of the server.
 const RESPONSE: &str = "__jsonrpc_response";
@@ -54,6 +56,13 @@ impl Attributes {
         resource: &ResourceName,
     ) -> Result<Item, Refusal> {
         lookalikes::none_of_protocol_names(&params)?;
+        // The proxy may have left out what it names.
+        if method == LISTEN {
+            return Err(Refusal::new(
+                Reason::RequestBodyMissing,
+                "no body came that says what is subscribed to",
+            ));
+        }
         params.remove("arguments");
         let item = method::item(method, Some(&params), resource)?;
         let arguments = item.arguments.is_some().then(unread);
@@ -66,7 +75,8 @@ impl Attributes {
     /// `request_malformed` where they differ.
     pub fn agree(&self, asked: &Asked, resource: &ResourceName) -> Result<(), Refusal> {
         let differ = || malformed("the proxy's attributes and the body differ");
-        let [item] = asked.items.as_slice() else { return Err(differ()) };
+        // What a subscription names comes after it, and is not the proxy's to tell.
+        let Some((item, beside)) = asked.items.split_first() else { return Err(differ()) };
         let action = match self.method.as_str() {
             RESPONSE => "response",
             method if method::is_notification(method) => "notification",
@@ -77,6 +87,7 @@ impl Attributes {
         let same_name = named.map(Value::as_str).all(|name| target.is_none() || name == target);
         let same = item.action.name == action
             && !asked.batch
+            && (beside.is_empty() || action == LISTEN)
             && same_name
             && self.has_id_of(item)
             && self.has_arguments_of(item);

@@ -41,7 +41,7 @@ fn error(reason: Reason, action: &str) -> (i32, &'static str) {
     }
     match action {
         // A handle that is another's, or nobody's.
-        "tasks/get" | "tasks/update" | "tasks/cancel" | "tasks/result"
+        "tasks/get" | "tasks/update" | "tasks/cancel" | "tasks/result" | "subscriptions/listen"
             if matches!(reason, Reason::SessionMismatch) =>
         {
             (-32_602, "Unknown task")

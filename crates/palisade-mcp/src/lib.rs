@@ -2,7 +2,7 @@
 //!
 //! A POST goes through [`read`]: its headers say that it is plain JSON, its body is one JSON-RPC message or a batch in
 //! one possible reading (`message`), no member of it could be taken for another (`lookalikes`), every message names a
-//! method of the protocol (`method`), and the headers that mirror the body agree with it (`mirrors`). A GET is [`stream_open`], a DELETE is [`session_delete`]. What a proxy
+//! method of the protocol (`method`), what a subscription names is asked about piece by piece (`subscription`), and the headers that mirror the body agree with it (`mirrors`). A GET is [`stream_open`], a DELETE is [`session_delete`]. What a proxy
 //! has read from the body itself comes as [`Attributes`]. [`denial()`] is the way back. What a server answers is cut to its reader
 //! by [`Listing`], in event streams with the help of [`sse`].
 //!
@@ -16,6 +16,7 @@ mod message;
 mod method;
 mod mirrors;
 pub mod sse;
+mod subscription;
 
 use palisade_model::{Action, Asked, Item, Properties, Reason, Refusal, ResourceName, Target};
 
@@ -24,6 +25,7 @@ pub use denial::{Reply, denial};
 pub use listing::Listing;
 pub use message::{Unread, read};
 pub use mirrors::{Mirrors, is_stateless};
+pub use subscription::Subscribed;
 
 /// A POST of a client, as far as the decision depends on it.
 #[derive(Debug, Clone, Copy)]

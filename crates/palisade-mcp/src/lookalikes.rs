@@ -18,7 +18,7 @@ use crate::malformed;
 /// The most members of an object of the protocol. It defines about twenty.
 const MAX_MEMBERS: usize = 64;
 
-/// The members of `params`, `params.ref` and `params.argument` that a decision or a server reads.
+/// The members of `params`, `params.ref`, `params.argument` and `params.notifications` that a decision or a server reads.
 const PROTOCOL_NAMES: &[&str] = &[
     "_meta",
     "argument",
@@ -30,13 +30,19 @@ const PROTOCOL_NAMES: &[&str] = &[
     "inputResponses",
     "level",
     "name",
+    "notifications",
     "progressToken",
+    "promptsListChanged",
     "protocolVersion",
     "ref",
     "requestId",
     "requestState",
+    "resourceSubscriptions",
+    "resourcesListChanged",
     "task",
     "taskId",
+    "taskIds",
+    "toolsListChanged",
     "type",
     "uri",
     "value",

@@ -9,7 +9,10 @@ use std::collections::HashSet;
 use palisade_model::{Asked, Item, Refusal, ResourceName};
 use serde_json::{Map, Value};
 
-use crate::{Post, Reply, lookalikes, malformed, method, mirrors, on_server};
+use crate::{
+    Post, Reply, lookalikes, malformed, method, mirrors, on_server,
+    subscription::{self, LISTEN},
+};
 
 /// The deepest nesting of a body.
 const MAX_DEPTH: usize = 32;
@@ -48,9 +51,13 @@ pub fn read(post: &Post<'_>, resource: &ResourceName) -> Result<Asked, Unread> {
     if messages.is_empty() || messages.len() > post.max_batch {
         return Err(malformed("a batch is empty or holds too many messages").into());
     }
-    let read = |message| mirrors::check_method(post.mirrors, message).and_then(|()| item(message, resource));
+    let read = |message| mirrors::check_method(post.mirrors, message).and_then(|()| asked(message, resource));
     let items = messages.iter().map(read).collect::<Result<Vec<_>, _>>();
     let checked = items.and_then(|items| {
+        let items: Vec<Item> = items.into_iter().flatten().collect();
+        if items.len() > post.max_batch {
+            return Err(malformed("the body asks for too much at once"));
+        }
         distinct(&items)?;
         mirrors::check(post.mirrors, messages, batch)?;
         Ok(Asked { items, batch })
@@ -63,6 +70,17 @@ fn distinct(items: &[Item]) -> Result<(), Refusal> {
     let mut ids = HashSet::new();
     let is_new = items.iter().filter_map(|item| item.reply_to.as_deref()).all(|id| ids.insert(id));
     if is_new { Ok(()) } else { Err(malformed("two requests of a batch have the same `id`")) }
+}
+
+/// One message as an item, and as one more for each that it names beside.
+fn asked(message: &Value, resource: &ResourceName) -> Result<Vec<Item>, Refusal> {
+    let mut items = vec![item(message, resource)?];
+    if message.get("method").and_then(Value::as_str) == Some(LISTEN)
+        && let Some(params) = message.get("params").and_then(Value::as_object)
+    {
+        items.extend(subscription::items(params, resource)?);
+    }
+    Ok(items)
 }
 
 /// One message as an item.

@@ -126,12 +126,20 @@ fn uri(members: &Map<String, Value>) -> Result<&str, Refusal> {
 
 fn text<'a>(members: &'a Map<String, Value>, member: &str, most: usize) -> Result<&'a str, Refusal> {
     let text = members.get(member).and_then(Value::as_str);
-    text.filter(|text| !text.is_empty() && text.len() <= most && !text.chars().any(char::is_control))
-        .ok_or_else(|| {
-            malformed(format!(
-                "`{member}` is missing, no string, empty, too long or holds control characters"
-            ))
-        })
+    text.filter(|text| is_usable(text, most)).ok_or_else(|| unusable(member))
+}
+
+fn is_usable(text: &str, most: usize) -> bool {
+    !text.is_empty() && text.len() <= most && !text.chars().any(char::is_control)
+}
+
+fn unusable(member: &str) -> Refusal {
+    malformed(format!("`{member}` is missing, no string, empty, too long or holds control characters"))
+}
+
+/// A URI that does not stand alone.
+pub(crate) fn usable_uri(uri: &str) -> Result<&str, Refusal> {
+    if is_usable(uri, MAX_URI) { Ok(uri) } else { Err(unusable("uri")) }
 }
 
 fn arguments(params: &Map<String, Value>) -> Result<Arguments, Refusal> {

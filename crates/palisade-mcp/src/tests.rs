@@ -70,6 +70,50 @@ fn every_method_has_its_action_and_its_target() {
 }
 
 #[test]
+fn a_subscription_asks_for_each_thing_that_it_names() {
+    let listen =
+        |filter: Value| read_value(&request("subscriptions/listen", &json!({ "notifications": filter })));
+    let entities = |asked: &Asked| -> Vec<String> {
+        asked.items.iter().map(|item| format!("{} {}", item.action.name, item.target.entity())).collect()
+    };
+    let asked = listen(
+        json!({ "toolsListChanged": true, "taskIds": ["t1"], "resourceSubscriptions": ["file:///a"] }),
+    )
+    .unwrap();
+    let server = "Mcp::Server::\"files\"";
+    assert_eq!(
+        entities(&asked),
+        [
+            format!("subscriptions/listen {server}"),
+            "resources/subscribe Mcp::Resource::\"files/file:///a\"".to_owned(),
+            format!("tasks/get {server}"),
+        ]
+    );
+    let replies: Vec<_> = asked.items.iter().map(|item| item.reply_to.as_deref()).collect();
+    assert_eq!((replies, asked.batch), (vec![Some("7"), None, None], false));
+    assert_eq!(listen(json!({})).unwrap().items.len(), 1);
+    for filter in [
+        json!([]),
+        json!({ "resourceSubscriptions": "file:///a" }),
+        json!({ "resourceSubscriptions": [1] }),
+        json!({ "resourceSubscriptions": [""] }),
+        json!({ "taskIds": { "0": "t" } }),
+        json!({ "taskIds": ["t", "t", "t"] }),
+        json!({ "TaskIds": ["t"] }),
+        json!({ "promptSubscriptions": ["p"] }),
+        json!({ "toolsListChanged": ["t"] }),
+    ] {
+        assert_eq!(listen(filter.clone()).unwrap_err().refusal.reason, Reason::RequestMalformed, "{filter}");
+    }
+    // Nor does a proxy that tells the method alone tell what is named.
+    let attributes =
+        |params| Attributes { method: "subscriptions/listen".to_owned(), id: Some(json!(7)), params };
+    let refused = attributes(Value::Null).read(&Mirrors::default(), &files()).unwrap_err();
+    assert_eq!(refused.reason, Reason::RequestBodyMissing);
+    assert_eq!(attributes(Value::Null).agree(&asked, &files()), Ok(()));
+}
+
+#[test]
 fn messages_that_want_no_answer_are_actions_too() {
     for (body, action) in [
         (json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }), "notification"),

@@ -179,7 +179,7 @@ fn add_asked(record: &mut DecisionRecord, asked: &Asked, judgement: &Judgement, 
         let candidates: usize = verdicts.iter().map(Verdict::candidates).sum();
         record.candidates = u64::try_from(candidates).ok();
     }
-    if asked.batch || !judgement.inner.is_empty() {
+    if asked.batch || asked.items.len() > 1 || !judgement.inner.is_empty() {
         let items = asked.items.iter().zip(verdicts).map(|(item, verdict)| item_record(item, verdict));
         record.items = items.chain(judgement.inner.iter().cloned()).collect();
     }

@@ -146,6 +146,10 @@ impl Change {
             if let Some(Value::Object(task)) = part.get_mut("task") {
                 changed |= self.bind_in(task, tool).await?;
             }
+            let named = part.get_mut("notifications").and_then(|filter| filter.get_mut("taskIds"));
+            if let Some(Value::Array(ids)) = named {
+                changed |= self.bind_named(ids).await?;
+            }
             let meta = part.get_mut("_meta").and_then(|meta| meta.get_mut(RELATED_TASK));
             if let Some(Value::Object(related)) = meta {
                 changed |= self.bind_in(related, tool).await?;
@@ -156,12 +160,34 @@ impl Change {
 
     async fn bind_in(&self, members: &mut Map<String, Value>, tool: Option<&str>) -> Result<bool, Withheld> {
         let Some(Value::String(id)) = members.get_mut("taskId") else { return Ok(false) };
-        let (subject, known) = (self.passage.subject(), tool.map(str::to_owned));
+        *id = self.bound(id, tool).await?;
+        Ok(true)
+    }
+
+    /// Binds the tasks that a subscription is said to hold. What cannot be bound is left out.
+    async fn bind_named(&self, ids: &mut Vec<Value>) -> Result<bool, Withheld> {
+        let mut bound = Vec::with_capacity(ids.len());
+        for id in ids.iter().filter_map(Value::as_str) {
+            match self.bound(id, None).await {
+                Ok(id) => bound.push(Value::String(id)),
+                Err(Withheld::Unbound) => {}
+                Err(withheld @ (Withheld::NoAnswer(_) | Withheld::Told(_) | Withheld::Unreadable)) => {
+                    return Err(withheld);
+                }
+            }
+        }
+        *ids = bound;
+        Ok(true)
+    }
+
+    /// The handle that the client has, or gets, for one of the server's.
+    async fn bound(&self, id: &str, tool: Option<&str>) -> Result<String, Withheld> {
+        let subject = self.passage.subject();
+        let known = tool.or_else(|| self.plan.tool_of_listened(id)).map(str::to_owned);
         let tool = known.or_else(|| self.tools.of(subject, id)).ok_or(Withheld::Unbound)?;
-        let bind = Bind::task(self.resource.clone(), &self.passage, &tool, id.clone());
+        let bind = Bind::task(self.resource.clone(), &self.passage, &tool, id.to_owned());
         let bound = self.point.bind(&bind).await.map_err(Withheld::NoAnswer)?.ok_or(Withheld::Unbound)?;
         self.tools.note(subject, id, &tool);
-        *id = bound;
-        Ok(true)
+        Ok(bound)
     }
 }

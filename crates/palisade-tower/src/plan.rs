@@ -3,7 +3,8 @@
 //! A request has been decided on before it is looked at here, and has one reading only. Where nothing has to be changed an
 //! answer goes by as it comes, whatever its size.
 
-use palisade_mcp::Listing;
+use palisade_mcp::{Listing, Subscribed};
+use palisade_model::{Handle, HandleKind};
 use serde_json::Value;
 
 /// The extension of clients that take tasks (MCP 2026-07-28).
@@ -22,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) tasks: bool,
     /// Which tool makes, or has made, the tasks in the result of which request.
     pub(crate) made_by: Vec<(Value, String)>,
+    /// Tasks that the client listens for, by the server's own handles, and the tools that made them.
+    pub(crate) listened: Vec<(String, String)>,
 }
 
 impl Plan {
@@ -47,11 +50,14 @@ impl Plan {
         let text = |member: &str| params.get(member).and_then(Value::as_str).unwrap_or_default();
         let tool = match method {
             "tools/call" if takes_tasks(params) => Some(text("name").to_owned()),
-            "subscriptions/listen" | "tasks/list" => None,
+            "subscriptions/listen" => {
+                self.listened.extend(listened(params));
+                None
+            }
+            "tasks/list" => None,
             // The handle that the client has says it, and was proven.
             _ if method.starts_with("tasks/") => {
-                let handle = palisade_model::Handle::parse(palisade_model::HandleKind::Task, text("taskId"));
-                handle.map(|handle| handle.tool)
+                Handle::parse(HandleKind::Task, text("taskId")).map(|handle| handle.tool)
             }
             _ => return,
         };
@@ -68,6 +74,12 @@ impl Plan {
         Some(tool)
     }
 
+    /// The tool that made a task which the client listens for.
+    pub(crate) fn tool_of_listened(&self, task: &str) -> Option<&str> {
+        let (_, tool) = self.listened.iter().find(|(id, _)| id == task)?;
+        Some(tool)
+    }
+
     /// Whether lists may come.
     pub(crate) fn has_lists(&self) -> bool {
         self.lists || self.any_list
@@ -77,6 +89,13 @@ impl Plan {
     pub(crate) fn is_empty(&self) -> bool {
         !self.has_lists() && !self.tasks
     }
+}
+
+/// The tasks that a subscription names. Its handles say their tools, and were proven.
+fn listened(params: &Value) -> Vec<(String, String)> {
+    let subscribed = params.as_object().and_then(|params| Subscribed::read(params).ok()).unwrap_or_default();
+    let handles = subscribed.tasks.into_iter().filter_map(|text| Handle::parse(HandleKind::Task, text));
+    handles.map(|handle| (handle.id, handle.tool)).collect()
 }
 
 /// Whether a call may be answered with a task: its client says that it takes them.

@@ -43,8 +43,9 @@ fn reads_alike(asked: &Asked, plain: &Value) {
     assert_eq!(asked.batch, plain.is_array());
     let messages = plain.as_array().map_or(std::slice::from_ref(plain), Vec::as_slice);
     assert!((1..=MAX_BATCH).contains(&messages.len()));
-    assert_eq!(asked.items.len(), messages.len());
-    for (item, message) in asked.items.iter().zip(messages) {
+    let mut items = asked.items.iter();
+    for message in messages {
+        let item = items.next().expect("an item a message");
         match (message.get("method"), message.get("id")) {
             (None, _) => on_server(item, "response"),
             (Some(_), None) => on_server(item, "notification"),
@@ -56,8 +57,26 @@ fn reads_alike(asked: &Asked, plain: &Value) {
                     (&item.target, &item.arguments),
                     (&target(method, message), &arguments(method, message))
                 );
+                if method == "subscriptions/listen" {
+                    named_alike(&mut items, message);
+                }
             }
         }
+    }
+    assert_eq!(items.next(), None, "nothing is asked that no message says");
+}
+
+/// Behind a subscription comes each thing that it names.
+fn named_alike<'a>(items: &mut impl Iterator<Item = &'a Item>, message: &Value) {
+    let Some(filter) = message.get("params").and_then(|params| params.get("notifications")) else { return };
+    let named = |member: &str| filter.get(member).and_then(Value::as_array).cloned().unwrap_or_default();
+    for uri in named("resourceSubscriptions") {
+        let item = items.next().expect("an item a resource");
+        let target = Target::mcp_resource(&FILES, uri.as_str().expect("a string"));
+        assert_eq!((&item.action, &item.target), (&Action::mcp("resources/subscribe"), &target));
+    }
+    for _ in named("taskIds") {
+        on_server(items.next().expect("an item a task"), "tasks/get");
     }
 }
 

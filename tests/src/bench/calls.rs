@@ -19,7 +19,7 @@ use prost::Message;
 use serde_json::json;
 
 use super::{
-    load::Call,
+    load::{Call, Over},
     matrix::{Matrix, Question, tool_name},
     tokens::{Algorithm, TokenIssuer},
 };
@@ -33,7 +33,12 @@ pub(crate) enum Form {
     Cerbos,
     /// The client's own request, to a proxy.
     Proxy,
+    /// The same as most clients send it: over HTTP/1.1.
+    Client,
 }
+
+/// What a client posts that wants to know all tools.
+const LIST: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#;
 
 impl Form {
     /// A question with a token as a request of this form.
@@ -47,9 +52,17 @@ impl Form {
                 grpc("/cerbos.svc.v1.CerbosService/CheckResources")?,
                 framed(&check_resources(token, question)),
             ),
-            Self::Proxy => (clients(token, question.tool)?, message(question.tool).into()),
+            Self::Proxy | Self::Client => (clients(token, question.tool)?, message(question.tool).into()),
         };
         Ok(Call { request, body, permitted: Some(question.permitted) })
+    }
+
+    /// Over what is asked in this form.
+    pub(crate) const fn over(self) -> Over {
+        match self {
+            Self::ExtAuthz | Self::Cerbos | Self::Proxy => Over::Http2,
+            Self::Client => Over::Http1,
+        }
     }
 
     /// The questions with tokens that a subject uses again and again: those of even numbers have one by an elliptic
@@ -95,14 +108,22 @@ fn message(tool: usize) -> String {
 }
 
 fn clients(token: &str, tool: usize) -> Result<Request<()>> {
-    Ok(Request::post("http://mcp.example.com/demo")
+    Ok(posted(token, "tools/call").header("mcp-name", tool_name(tool)).body(())?)
+}
+
+fn posted(token: &str, method: &str) -> http::request::Builder {
+    Request::post("http://mcp.example.com/demo")
         .header("authorization", format!("Bearer {token}"))
         .header("content-type", "application/json")
         .header("accept", "application/json, text/event-stream")
         .header("user-agent", "bench")
-        .header("mcp-method", "tools/call")
-        .header("mcp-name", tool_name(tool))
-        .body(())?)
+        .header("mcp-method", method)
+}
+
+/// A client's request for the list of all tools.
+pub(crate) fn list(token: &str) -> Result<Call> {
+    let request = posted(token, "tools/list").body(())?;
+    Ok(Call { request, body: Bytes::from_static(LIST.as_bytes()), permitted: Some(true) })
 }
 
 fn check_request(token: &str, tool: usize) -> CheckRequest {

@@ -85,8 +85,8 @@ impl<'a> Contender<'a> {
             Supply::Warm(calls) => (Arc::clone(calls), false),
             Supply::Cold(rounds) => (rounds.pop_front().context("no cold calls are left")?, true),
         };
-        let (port, reading) = (self.side.port, self.side.reading());
-        Ok(Load { port, calls, reading, connections: self.connections, pace, length, once })
+        let (port, over, reading) = (self.side.port, self.side.form.over(), self.side.reading());
+        Ok(Load { port, over, calls, reading, connections: self.connections, pace, length, once })
     }
 
     /// One round.
@@ -141,6 +141,12 @@ impl Runs {
             runs.latencies.iter().map(|latencies| micros(latencies.at(thousandths))).collect()
         };
         ratios(&at(self), &at(other))
+    }
+
+    /// How many microseconds longer, round by round.
+    pub(crate) fn latency_added(&self, other: &Self, thousandths: usize) -> Rounds {
+        let pairs = self.latencies.iter().zip(&other.latencies);
+        Rounds::of(pairs.map(|(one, other)| micros(one.at(thousandths)) - micros(other.at(thousandths))))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The load: requests over HTTP/2 at a fixed rate, or as fast as answers come.
+//! The load: requests at a fixed rate, or as fast as answers come.
 //!
 //! At a fixed rate requests go out whether or not earlier ones have been answered, and a latency counts from the moment
 //! a request was meant to go out: a server that stalls is charged with every request that came meanwhile. Requests are
@@ -7,20 +7,18 @@
 //!
 //! One thread with one runtime drives the load, so that it never takes more than the processor it is given.
 
+mod connection;
+
 use std::{
-    future::poll_fn,
-    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use bytes::Bytes;
-use h2::client::SendRequest;
 use http::Request;
 use tokio::{
-    net::TcpStream,
     task::{JoinSet, yield_now},
     time::timeout,
 };
@@ -30,6 +28,8 @@ use super::{
     cores::Cores,
     latency::{Latencies, float},
 };
+use connection::Connection;
+pub(crate) use connection::Over;
 
 /// How long the answers may take that are still out when the last request was sent.
 const LAST_ANSWERS: Duration = Duration::from_secs(20);
@@ -37,8 +37,6 @@ const LAST_ANSWERS: Duration = Duration::from_secs(20);
 const LONG: Duration = Duration::from_millis(5);
 /// How many answers in a thousand may be denials for want of time: where most are, something else is wrong.
 const LATE_IN_A_THOUSAND: usize = 500;
-/// How much of a body a server may send before it is told that it was read.
-const WINDOW: u32 = 1 << 22;
 /// How many requests are out on a connection in a closed loop.
 pub(crate) const IN_FLIGHT: usize = 16;
 /// How many connections a proxy of a few workers has.
@@ -65,6 +63,7 @@ pub(crate) enum Pace {
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
     pub(crate) port: u16,
+    pub(crate) over: Over,
     pub(crate) calls: Arc<[Call]>,
     pub(crate) reading: Reading,
     pub(crate) connections: usize,
@@ -114,7 +113,7 @@ impl Load {
         ensure!(!self.calls.is_empty() && self.connections > 0, "there is nothing to ask");
         let mut connections = Vec::new();
         for _ in 0..self.connections {
-            connections.push(connect(self.port).await?);
+            connections.push(Connection::open(self.over, self.port).await?);
         }
         let shared = Arc::new(Mutex::new(Shared::default()));
         let busy = super::usage::own_time();
@@ -156,7 +155,7 @@ impl Load {
     }
 
     /// One request after the other on a connection.
-    async fn repeat(self, mut connection: SendRequest<Bytes>, shared: Arc<Mutex<Shared>>, began: Instant) {
+    async fn repeat(self, mut connection: Connection, shared: Arc<Mutex<Shared>>, began: Instant) {
         while began.elapsed() < self.length {
             let number = {
                 let mut shared = lock(&shared);
@@ -165,7 +164,7 @@ impl Load {
             };
             let Some(call) = self.call(number) else { return };
             let sent = Instant::now();
-            let answered = ask(&mut connection, call, self.reading).await;
+            let answered = connection.ask(call, self.reading).await;
             if !note(&shared, call, answered, sent) {
                 return;
             }
@@ -175,7 +174,7 @@ impl Load {
     /// Sends at a rate. It never waits for an answer; between two requests it lets the answers be read.
     async fn pace(
         &self,
-        connections: &[SendRequest<Bytes>],
+        connections: &[Connection],
         rate: f64,
         shared: &Arc<Mutex<Shared>>,
         tasks: &mut JoinSet<()>,
@@ -194,7 +193,7 @@ impl Load {
             }
             tasks.spawn(async move {
                 let Some(call) = load.call(number) else { return };
-                let answered = ask(&mut connection, call, load.reading).await;
+                let answered = connection.ask(call, load.reading).await;
                 note(&shared, call, answered, meant);
             });
         }
@@ -242,56 +241,18 @@ fn note(shared: &Mutex<Shared>, call: &Call, answered: Result<(bool, Bytes)>, si
     false
 }
 
-/// Asks one question on a connection. Gives the decision, and the body that it was read from.
-async fn ask(connection: &mut SendRequest<Bytes>, call: &Call, reading: Reading) -> Result<(bool, Bytes)> {
-    poll_fn(|context| connection.poll_ready(context)).await?;
-    let (answer, mut body) = connection.send_request(call.request.clone(), false)?;
-    body.send_data(call.body.clone(), true)?;
-    let (head, mut body) = answer.await?.into_parts();
-    let mut first = Bytes::new();
-    let mut rest = Vec::new();
-    while let Some(data) = body.data().await {
-        let data = data?;
-        body.flow_control().release_capacity(data.len())?;
-        if first.is_empty() {
-            first = data;
-        } else {
-            rest.extend_from_slice(&data);
-        }
-    }
-    if !rest.is_empty() {
-        first = [first.as_ref(), &rest].concat().into();
-    }
-    let trailers = body.trailers().await?;
-    let permitted = reading.permitted(head.status, trailers.as_ref().unwrap_or(&head.headers), &first)?;
-    Ok((permitted, first))
-}
-
-/// A connection on loopback that speaks HTTP/2 from its first byte.
-async fn connect(port: u16) -> Result<SendRequest<Bytes>> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let stream = TcpStream::connect(address).await.with_context(|| address.to_string())?;
-    stream.set_nodelay(true)?;
-    let (sender, connection) = h2::client::Builder::new()
-        .initial_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
-        .enable_push(false)
-        .handshake(stream)
-        .await?;
-    tokio::spawn(async move {
-        // An error of the connection is one of every request on it.
-        let _ended = connection.await;
-    });
-    Ok(sender)
-}
-
 /// The answers to all of these, one after the other.
-pub(crate) async fn answers(port: u16, calls: &[Call], reading: Reading) -> Result<Vec<bool>> {
-    let mut connection = connect(port).await?;
+pub(crate) async fn answers(
+    port: u16,
+    over: Over,
+    calls: &[Call],
+    reading: Reading,
+) -> Result<Vec<(bool, Bytes)>> {
+    let mut connection = Connection::open(over, port).await?;
     let mut answers = Vec::with_capacity(calls.len());
     for call in calls {
-        match timeout(LAST_ANSWERS, ask(&mut connection, call, reading)).await {
-            Ok(answer) => answers.push(answer?.0),
+        match timeout(LAST_ANSWERS, connection.ask(call, reading)).await {
+            Ok(answer) => answers.push(answer?),
             Err(_) => bail!("no answer on port {port}"),
         }
     }

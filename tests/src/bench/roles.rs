@@ -1,12 +1,12 @@
 //! The servers that this program itself is, each as a process of its own: the null server, below which no ext_authz
-//! server can go, and a receiver of OTLP that takes everything and keeps nothing.
+//! server can go, a receiver of OTLP that takes everything and keeps nothing, and an MCP server.
 //!
 //! The null server is served as Palisade's decision listener is: the same router around the same tonic, the same
 //! allocator, the same runtime, no delay on small writes. What it lacks is the decision.
 
 use std::{convert::Infallible, io::Write as _};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use axum::{
     Router,
     body::Body,
@@ -33,11 +33,18 @@ const EMPTY_MESSAGE: &[u8] = &[0; 5];
 pub(crate) enum Role {
     Null,
     Sink,
+    /// Given what decides, it has the adapter in front of it.
+    Mcp,
 }
 
 impl Role {
+    /// What it is called on the command line.
+    pub(crate) fn name(self) -> Result<String> {
+        Ok(self.to_possible_value().context("a role without a name")?.get_name().to_owned())
+    }
+
     /// Serves until the process is ended. Prints `ready` and the port.
-    pub(crate) fn serve(self) -> Result<()> {
+    pub(crate) fn serve(self, given: Option<&str>) -> Result<()> {
         tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await?;
             let port = listener.local_addr()?.port();
@@ -46,6 +53,7 @@ impl Role {
                     tonic::service::Routes::new(AuthorizationServer::new(Null)).prepare().into_axum_router()
                 }
                 Self::Sink => Router::new().fallback(swallow),
+                Self::Mcp => super::mcp::router(given).await?,
             };
             writeln!(std::io::stdout(), "ready {port}")?;
             let listener = listener.tap_io(|stream| {

@@ -3,6 +3,7 @@
 use std::{process::Command, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 
 use super::{
     answer::Reading,
@@ -35,6 +36,8 @@ pub(crate) struct Side {
     /// It answers without having decided.
     is_null: bool,
     server: Server,
+    /// Servers whose processor time is a part of this one's answers.
+    beside: Vec<u32>,
 }
 
 #[derive(Debug)]
@@ -53,14 +56,14 @@ pub(crate) enum Recording<'a> {
     Least,
 }
 
-/// A server of this program as a process of its own, and its port.
-pub(crate) async fn own(role: Role, name: &str) -> Result<(Process, u16)> {
+/// A server of this program as a process of its own, with what it is given, and its port.
+pub(crate) async fn own(role: Role, given: Option<&str>) -> Result<(Process, u16)> {
+    let name = role.name()?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["--role", name]);
-    debug_assert!(
-        matches!((role, name), (Role::Null, "null") | (Role::Sink, "sink")),
-        "one name for one role"
-    );
+    command.args(["--role", &name]);
+    if let Some(given) = given {
+        command.args(["--given", given]);
+    }
     let mut process = Process::start(&format!("bench-{name}"), command)?;
     let line = process.wait_for_line("ready ").await?;
     let port = line.split_whitespace().last().context("no port")?.parse()?;
@@ -71,9 +74,8 @@ impl Side {
     /// The floor.
     pub(crate) async fn null(cores: &Cores) -> Result<Self> {
         let _held = cores.for_server()?;
-        let (process, port) = own(Role::Null, "null").await?;
-        let server = Server::Process(process);
-        Ok(Self { name: "null".to_owned(), port, form: Form::ExtAuthz, is_null: true, server })
+        let (process, port) = own(Role::Null, None).await?;
+        Ok(Self::of("null", port, Form::ExtAuthz, Server::Process(process)).without_decision())
     }
 
     /// Palisade with these rules.
@@ -92,32 +94,63 @@ impl Side {
             ),
             Recording::Least => (world.configuration(&policies, None), "durability: queued".to_owned()),
         };
+        let palisade = service(cores, &configuration, &audit).await?;
+        Ok(Self::of(name, palisade.decision, Form::ExtAuthz, Server::Palisade(palisade)))
+    }
+
+    /// A service whose gateway listens there, in front of this server.
+    pub(crate) async fn gateway(
+        cores: &Cores,
+        name: &str,
+        configuration: &str,
+        port: u16,
+        upstream: &Self,
+    ) -> Result<Self> {
+        let palisade = service(cores, configuration, "").await?;
+        Ok(Self::of(name, port, Form::Client, Server::Palisade(palisade)).with(upstream.pid()?))
+    }
+
+    /// An MCP server of this program: with what decides in front of it, or without.
+    pub(crate) async fn mcp(cores: &Cores, name: &str, decides: Option<&str>) -> Result<Self> {
         let _held = cores.for_server()?;
-        let palisade = Palisade::start(&configuration, &audit).await?;
-        palisade.wait_for_readiness(200).await?;
-        let (port, server) = (palisade.decision, Server::Palisade(palisade));
-        Ok(Self { name: name.to_owned(), port, form: Form::ExtAuthz, is_null: false, server })
+        let (process, port) = own(Role::Mcp, decides).await?;
+        let side = Self::of(name, port, Form::Client, Server::Process(process));
+        Ok(if decides.is_some() { side } else { side.without_decision() })
     }
 
     /// A peer.
     pub(crate) fn peer(name: &str, form: Form, peer: Peer) -> Self {
         let Peer { process, port } = peer;
-        Self { name: name.to_owned(), port, form, is_null: false, server: Server::Process(process) }
+        Self::of(name, port, form, Server::Process(process))
     }
 
     /// An Envoy of this configuration.
     pub(crate) async fn envoy(cores: &Cores, name: &str, configuration: &str, decides: bool) -> Result<Self> {
         let _held = cores.for_server()?;
         let envoy = Envoy::start(configuration).await?;
-        let (port, server) = (envoy.port(), Server::Envoy(envoy));
-        Ok(Self { name: name.to_owned(), port, form: Form::Proxy, is_null: !decides, server })
+        let side = Self::of(name, envoy.port(), Form::Proxy, Server::Envoy(envoy));
+        Ok(if decides { side } else { side.without_decision() })
+    }
+
+    fn of(name: &str, port: u16, form: Form, server: Server) -> Self {
+        Self { name: name.to_owned(), port, form, is_null: false, server, beside: Vec::new() }
+    }
+
+    fn without_decision(self) -> Self {
+        Self { is_null: true, ..self }
+    }
+
+    /// The same, with a server whose processor time is a part of the answers.
+    pub(crate) fn with(mut self, pid: u32) -> Self {
+        self.beside.push(pid);
+        self
     }
 
     pub(crate) fn reading(&self) -> Reading {
         match self.form {
             Form::ExtAuthz => Reading::ExtAuthz,
             Form::Cerbos => Reading::Cerbos,
-            Form::Proxy => Reading::Status,
+            Form::Proxy | Form::Client => Reading::Status,
         }
     }
 
@@ -130,7 +163,11 @@ impl Side {
     }
 
     pub(crate) fn processor_time(&self) -> Result<ProcessorTime> {
-        ProcessorTime::of(self.pid()?)
+        let mut all = ProcessorTime::of(self.pid()?)?;
+        for pid in &self.beside {
+            all.add(&ProcessorTime::of(*pid)?);
+        }
+        Ok(all)
     }
 
     pub(crate) fn memory(&self) -> Result<Memory> {
@@ -157,16 +194,29 @@ impl Side {
         calls.into_iter().map(expect).collect()
     }
 
+    /// The answers to all of these: whether each permits, and its body.
+    pub(crate) async fn answers(&self, calls: &[Call]) -> Result<Vec<(bool, Bytes)>> {
+        load::answers(self.port, self.form.over(), calls, self.reading()).await
+    }
+
     /// Asks everything, and holds every answer against the right one.
     pub(crate) async fn compare(&self, world: &World, matrix: &Matrix) -> Result<usize> {
         let questions = matrix.questions(0..COMPARED);
         let calls = self.form.warm(&world.issuer, matrix, &questions)?;
-        let answers = load::answers(self.port, &calls, self.reading()).await?;
-        for (question, answer) in questions.iter().zip(answers).filter(|_| !self.is_null) {
+        let answers = self.answers(&calls).await?;
+        for (question, (answer, _)) in questions.iter().zip(answers).filter(|_| !self.is_null) {
             ensure!(answer == question.permitted, "{} answers {answer} to {question:?}", self.name);
         }
         Ok(questions.len())
     }
+}
+
+/// A service on the servers' processor.
+pub(crate) async fn service(cores: &Cores, configuration: &str, audit: &str) -> Result<Palisade> {
+    let _held = cores.for_server()?;
+    let palisade = Palisade::start(configuration, audit).await?;
+    palisade.wait_for_readiness(200).await?;
+    Ok(palisade)
 }
 
 /// How many subjects' questions are compared.

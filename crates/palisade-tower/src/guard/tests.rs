@@ -313,6 +313,35 @@ async fn sessions_and_tasks_are_bound_on_their_way_out() {
 }
 
 #[tokio::test]
+async fn who_listens_for_a_task_hears_of_it_by_its_handle_and_of_no_other() {
+    let point = Arc::new(Point::default());
+    let handle = format!("{}.{}.7", "0".repeat(32), "74");
+    let listen = json!({ "jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen",
+        "params": { "notifications": { "taskIds": [handle] } } });
+    let event = |method: &str, params: Value| {
+        format!("data: {}\n\n", json!({ "jsonrpc": "2.0", "method": method, "params": params }))
+    };
+    let acknowledged = json!({ "notifications": { "taskIds": ["7", "8"], "toolsListChanged": true } });
+    let events = event("notifications/subscriptions/acknowledged", acknowledged)
+        + &event("notifications/tasks", json!({ "taskId": "7", "status": "working" }))
+        + &event("notifications/tasks", json!({ "taskId": "8", "status": "working" }))
+        + &event("notifications/tools/list_changed", json!({}));
+    let (answer, _) = ask(&point, Says("text/event-stream", events, Vec::new()), post(&listen)).await;
+    let heard: Vec<Value> = answer
+        .body()
+        .lines()
+        .filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok())
+        .collect();
+    assert_eq!(heard.len(), 3, "{heard:?}");
+    assert_eq!(
+        heard[0]["params"]["notifications"],
+        json!({ "taskIds": ["bound.t.7"], "toolsListChanged": true })
+    );
+    assert_eq!(heard[1]["params"]["taskId"], "bound.t.7");
+    assert_eq!(heard[2]["method"], "notifications/tools/list_changed");
+}
+
+#[tokio::test]
 async fn the_metadata_document_is_told_at_its_path_and_nowhere_else() {
     let point = Arc::new(Point::default());
     let get = |path: &str| Request::get(path.to_owned()).body(Body::full("")).unwrap();

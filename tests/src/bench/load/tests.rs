@@ -27,6 +27,7 @@ fn load(port: u16, pace: Pace) -> Load {
     let call = Call { request, body: Bytes::from_static(b"x"), permitted: None };
     Load {
         port,
+        over: Over::Http2,
         calls: vec![call].into(),
         reading: Reading::Status,
         connections: 1,

@@ -8,7 +8,6 @@ use crate::bench::{
     Run,
     compare::{self, Contender, Runs},
     envoy::{Decider, configuration},
-    latency::{Rounds, micros},
     load::CONNECTIONS,
     matrix::Matrix,
     progress::Progress,
@@ -28,7 +27,7 @@ const PART: f64 = 0.5;
 pub(in crate::bench) async fn run(run: &mut Run) -> Result<()> {
     run.report.heading("envoy: through Envoy, 100 policies, Envoy and what it asks on one processor")?;
     let (world, matrix) = (World::new()?, Matrix::new(100));
-    let (_sink, sink) = sides::own(Role::Sink, "sink").await?;
+    let (_sink, sink) = sides::own(Role::Sink, None).await?;
     let otlp = format!("http://127.0.0.1:{sink}");
     let cores = &run.cores;
     let null = Side::null(cores).await?;
@@ -86,7 +85,7 @@ fn print(
     let mut rows = Vec::new();
     for ((contender, runs), at) in contenders.iter().zip(peaks).zip(level) {
         let (peak, ratio) = (runs.peak(), runs.throughput_ratio(bare));
-        let added = |thousandths| added(at, calm, thousandths);
+        let added = |thousandths| at.latency_added(calm, thousandths);
         table.row([
             contender.name.clone(),
             format!("{:.0}", peak.median),
@@ -107,10 +106,4 @@ fn print(
     table.print()?;
     run.report.keep("envoy", json!({ "rate_per_s": rate, "sides": Value::Array(rows) }));
     Ok(())
-}
-
-/// How many microseconds later, round by round.
-fn added(one: &Runs, other: &Runs, thousandths: usize) -> Rounds {
-    let pairs = one.latencies.iter().zip(&other.latencies);
-    Rounds::of(pairs.map(|(one, other)| micros(one.at(thousandths)) - micros(other.at(thousandths))))
 }

@@ -21,7 +21,7 @@ const CONNECTED: [usize; 4] = [1, 10, 100, 1_000];
 
 /// Measures and prints everything.
 pub(in crate::bench) async fn run(run: &mut Run) -> Result<()> {
-    let (_sink, port) = sides::own(Role::Sink, "sink").await?;
+    let (_sink, port) = sides::own(Role::Sink, None).await?;
     let otlp = format!("http://127.0.0.1:{port}");
     run.report.heading("growth: Palisade, audit written, OTLP on, at its peak")?;
     policies(run, &otlp).await?;

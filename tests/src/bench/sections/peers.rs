@@ -34,7 +34,7 @@ struct Sides {
 }
 
 async fn start(run: &Run, world: &World, matrix: &Matrix) -> Result<Sides> {
-    let (sink, port) = sides::own(Role::Sink, "sink").await?;
+    let (sink, port) = sides::own(Role::Sink, None).await?;
     let otlp = format!("http://127.0.0.1:{port}");
     let full = || Recording::Full { otlp: &otlp };
     let cores = &run.cores;
@@ -83,7 +83,7 @@ pub(in crate::bench) async fn profile(
     length: std::time::Duration,
 ) -> Result<()> {
     let (world, matrix) = (World::new()?, Matrix::new(policies));
-    let (_sink, port) = sides::own(Role::Sink, "sink").await?;
+    let (_sink, port) = sides::own(Role::Sink, None).await?;
     let otlp = format!("http://127.0.0.1:{port}");
     let recording = Recording::Full { otlp: &otlp };
     let side = Side::palisade(&run.cores, "Palisade", &world, (&matrix, 0), recording).await?;

@@ -52,6 +52,7 @@ pub(in crate::bench) async fn run(run: &mut Run) -> Result<()> {
     let pid = palisade.process()?.pid();
     let load = Load {
         port: palisade.decision,
+        over: Form::ExtAuthz.over(),
         calls: Form::ExtAuthz.warm(&world.issuer, &matrix, &matrix.load())?.into(),
         reading: Reading::ExtAuthz,
         connections: CONNECTIONS,

@@ -48,6 +48,7 @@ when { resource.name == "pay" && context.args.number.hasTag("/n") && context.arg
 unless { context has path && context.path like "/v1/orders/7*" };
 @id("lists") permit (principal is User, action in Mcp::Action::"list", resource);
 @id("tasks") permit (principal is User, action == Mcp::Action::"tasks/get", resource is Mcp::Tool) when { resource.name == "list_files" };
+@id("listen") permit (principal is User, action == Mcp::Action::"resources/subscribe", resource) when { resource.uri like "file:///open/*" };
 "#;
 const RESOURCES: [&str; 4] = ["files", "watched", "orders", "keyed"];
 const TOOLS: [&str; 5] = ["list_files", "delete_file", "wipe", "old_tool", "pay"];

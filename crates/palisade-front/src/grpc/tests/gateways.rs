@@ -186,6 +186,46 @@ async fn a_handle_is_bound_to_whom_a_ticket_names_and_to_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_subscription_is_decided_on_with_each_thing_that_it_names() {
+    let fixture = Fixture::new();
+    let alice = token("files", "files:read");
+    let call = rpc("tools/call", json!({ "name": "list_files" }));
+    let ticket = check(&fixture, post(&alice, &[]), &call).await.ticket;
+    let (own, of_other) = (
+        bind(&fixture, &ticket, Handle::Task, "list_files").await,
+        bind(&fixture, &ticket, Handle::Task, "old_tool").await,
+    );
+    let listen = |resources: &[&str], tasks: &[&str]| {
+        let filter =
+            json!({ "toolsListChanged": true, "resourceSubscriptions": resources, "taskIds": tasks });
+        rpc("subscriptions/listen", json!({ "notifications": filter }))
+    };
+    let answer = check(&fixture, post(&alice, &[]), &listen(&["file:///open/a"], &[&own, &own])).await;
+    let body: Value = serde_json::from_slice(&answer.passage.unwrap().body.unwrap()).unwrap();
+    assert_eq!(body["params"]["notifications"]["taskIds"], json!([TASK, TASK]));
+    assert_eq!(body["params"]["notifications"]["resourceSubscriptions"], json!(["file:///open/a"]));
+    // One that is denied is a denial of all: nobody listens for less than they believe.
+    for (resources, tasks, expected) in [
+        (&["file:///open/a", "file:///shut"][..], &[own.as_str()][..], (403, "no_permit")),
+        (&["file:///open/a"], &[own.as_str(), of_other.as_str()], (403, "no_permit")),
+        (&[], &[own.as_str(), TASK], (404, "session_mismatch")),
+    ] {
+        let answer = check(&fixture, post(&alice, &[]), &listen(resources, tasks)).await;
+        assert_eq!(told(&answer), expected, "{resources:?} {tasks:?}");
+    }
+    let bob = signed(&json!({
+        "iss": "https://login.example.com", "sub": "bob", "aud": identifier("files"), "client_id": "app",
+        "jti": "t2", "iat": NOW - 60, "exp": NOW + 600, "scope": "files:read"
+    }));
+    let answer = check(&fixture, post(&bob, &[]), &listen(&[], &[&own])).await;
+    assert_eq!(told(&answer), (404, "session_mismatch"));
+    let records = fixture.recorded().await;
+    let denied = records.iter().find(|record| record.items.len() == 4).unwrap();
+    let targets: Vec<&str> = denied.items.iter().map(|item| item.target.as_str()).collect();
+    assert!(targets.contains(&"Mcp::Tool::\"files/list_files\""), "{targets:?}");
+}
+
+#[tokio::test]
 async fn who_may_not_ask_about_a_resource_is_not_told_what_it_is() {
     let fixture = Fixture::new();
     let describe = |by: &str, resource: &str| {

@@ -1,0 +1,74 @@
+//! Handles are replaced where they are handles, and nowhere else.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::call::{Headers, Named};
+use palisade_model::Surface;
+
+fn handle(tool: &str, id: &str) -> Handle {
+    let (seal, tool, id) = ("0".repeat(palisade_model::SEAL), tool.to_owned(), id.to_owned());
+    Handle { kind: HandleKind::Task, seal, tool, id }
+}
+
+fn call(body: &str) -> HttpCall {
+    HttpCall {
+        surface: Surface::Gateway,
+        named: Named::Segment("files".to_owned()),
+        method: "POST".to_owned(),
+        scheme: "https".to_owned(),
+        host: "files.example.com".to_owned(),
+        target: "/".to_owned(),
+        headers: Headers::default(),
+        body: Body::Whole(body.as_bytes().to_vec()),
+        declared_size: None,
+        source: None,
+        request_id: None,
+        mcp: None,
+        rewrites_path: false,
+        unusable: None,
+    }
+}
+
+fn unbound(body: &str, handles: &[Handle]) -> String {
+    String::from_utf8(unbound_body(&call(body), handles).unwrap()).unwrap()
+}
+
+#[test]
+fn a_handle_is_replaced_in_every_place_of_handles_and_in_no_other() {
+    let (one, two) = (handle("run", "7"), handle("walk", "8"));
+    let (first, second) = (one.text(), two.text());
+    let spelt = first.replace('0', "\\u0030");
+    let body = format!(
+        r#" [ {{"method":"tasks/update","params":{{ "taskId" : "{first}","note":"{first}","taskIds":["{first}"],"inputResponses":{{"taskId":"{first}"}},
+        "_meta":{{"io.modelcontextprotocol/related-task":{{"taskId":"{second}"}},"taskId":"{first}"}} }} }},
+        {{"id":1,"result":{{"taskId":"{first}","_meta":{{"io.modelcontextprotocol/related-task":{{"taskId":"{spelt}"}}}}}}}},
+        {{"method":"subscriptions/listen","params":{{"notifications":{{"taskIds":["{second}","{first}","other"]}}}}}}, 1.0e5 ]"#
+    );
+    let expected = format!(
+        r#" [ {{"method":"tasks/update","params":{{ "taskId" : "7","note":"{first}","taskIds":["{first}"],"inputResponses":{{"taskId":"{first}"}},
+        "_meta":{{"io.modelcontextprotocol/related-task":{{"taskId":"8"}},"taskId":"{first}"}} }} }},
+        {{"id":1,"result":{{"taskId":"{first}","_meta":{{"io.modelcontextprotocol/related-task":{{"taskId":"7"}}}}}}}},
+        {{"method":"subscriptions/listen","params":{{"notifications":{{"taskIds":["8","7","other"]}}}}}}, 1.0e5 ]"#
+    );
+    assert_eq!(unbound(&body, &[one.clone(), two]), expected);
+    // What was not proven stays.
+    let only_one = unbound(&body, &[one]);
+    assert!(only_one.contains(&second) && only_one.contains(r#""taskId" : "7""#), "{only_one}");
+    assert_eq!(unbound_body(&call(&body), &[]), None);
+}
+
+proptest! {
+    #[test]
+    fn nothing_else_of_a_body_is_changed(text in "\\PC{0,20}", number in -1e300_f64..1e300, id in "[!#-\\[\\]-~]{1,20}") {
+        let one = handle("run", &id);
+        let body = |task: &str| json!({ "method": "tasks/get", "id": text, "params": { "taskId": task, "n": number, text.as_str(): [text, one.text()] } });
+        prop_assume!(text != "taskId" && text != "n");
+        let sent = body(&one.text());
+        let got: Value = serde_json::from_str(&unbound(&sent.to_string(), &[one.clone()])).unwrap();
+        prop_assert_eq!(&got, &body(&id));
+        let pretty = unbound(&format!("{sent:#}"), &[one.clone()]);
+        prop_assert_eq!(pretty, format!("{:#}", body(&id)));
+    }
+}
