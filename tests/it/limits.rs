@@ -182,7 +182,7 @@ impl Entries {
         let port = free_port().unwrap();
         let gateway = format!("http://127.0.0.1:{port}/files");
         let keys = format!(
-            ", match: [{{host: 127.0.0.1, path: /files}}, {{service: files}}], rate_limits: {{subject: {{calls: 2}}, client: off}}"
+            ", match: [{{host: \"127.0.0.1:{port}\", path: /files}}, {{service: files}}], rate_limits: {{subject: {{calls: 2}}, client: off}}"
         );
         let sections = format!(
             "gateway: {{address: \"127.0.0.1:{port}\", upstreams: {{files: {{url: \"{}\"}}}}}}\npeps: {{app: {{auth: {{key: {{file: {}}}}}, \
