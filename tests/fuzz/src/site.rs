@@ -125,6 +125,7 @@ fn policies() -> Policies {
         identifier: identifier(name),
         tools: tools.iter().map(|name| Tool { name: (*name).to_owned(), ..Tool::default() }).collect(),
         routes: routes.iter().map(|route| (*route).to_owned()).collect(),
+        graph: None,
     };
     let servers = ["files", "chat", "watched"]
         .map(|name| of_kind(name, Kind::Mcp, &["list_files", "delete_file", "move_file"], &[]));
@@ -165,6 +166,7 @@ fn resource(name: &str, kind: Kind) -> Resource {
         tools: Default::default(),
         rate_limits: Default::default(),
         static_tokens: Default::default(),
+        grammar: Default::default(),
     }
 }
 

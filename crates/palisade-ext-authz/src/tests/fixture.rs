@@ -129,6 +129,7 @@ fn policies() -> Policies {
         identifier: identifier(name),
         tools,
         routes: routes.iter().map(|route| (*route).to_owned()).collect(),
+        graph: None,
     };
     let mcp = |name: &str| resource(name, Kind::Mcp, vec![tool("list_files"), tool("delete_file")], &[]);
     let orders = resource("orders", Kind::Http, Vec::new(), &["/v1/orders/{id}"]);
@@ -182,6 +183,7 @@ pub(super) fn resource(name: &str, kind: Kind) -> Resource {
         observe_until: None,
         rate_limits: Default::default(),
         static_tokens: Default::default(),
+        grammar: Default::default(),
     }
 }
 

@@ -28,6 +28,7 @@ fn resource(kind: Kind) -> Resource {
         observe_until: None,
         rate_limits: Default::default(),
         static_tokens: Default::default(),
+        grammar: Default::default(),
     }
 }
 

@@ -83,6 +83,7 @@ impl Setup {
             observe_until: self.observe_until,
             rate_limits: self.rate_limits,
             static_tokens: Default::default(),
+            grammar: Default::default(),
         }
     }
 
@@ -94,6 +95,7 @@ impl Setup {
             identifier: "https://files.example.com".to_owned(),
             tools: vec![tool("open"), tool("shut"), tool("any")],
             routes: Vec::new(),
+            graph: None,
         };
         let exchange = |exchange: &Arc<crate::Exchange>| palisade_policy::WorldExchange {
             name: exchange.name.clone(),
@@ -160,6 +162,7 @@ fn request(tools: &[&str]) -> AccessRequest {
         target: Target::mcp_tool(&resource, tool),
         arguments: Some(palisade_model::Arguments::default()),
         supplied: palisade_model::Properties::default(),
+        known: Default::default(),
         reply_to: None,
     };
     AccessRequest {
