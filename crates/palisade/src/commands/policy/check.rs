@@ -79,8 +79,12 @@ impl Check {
     }
 
     fn once(&self) -> anyhow::Result<Outcome> {
-        let around = match self.around.read() {
-            Ok(around) => Surroundings { graphs: self.graphs()?, ..around },
+        let mut around = match self.around.read() {
+            Ok(around) => around,
+            Err(error) => return Outcome::refused(error),
+        };
+        around.graphs = match self.graphs() {
+            Ok(graphs) => graphs,
             Err(error) => return Outcome::refused(error),
         };
         self.all_there()?;
