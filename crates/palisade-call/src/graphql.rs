@@ -215,6 +215,3 @@ fn arguments(values: &Map<String, Value>) -> Result<Option<Arguments>, Refusal> 
     let arguments = Arguments::from_json(&Value::Object(values.clone()));
     arguments.map(Some).map_err(|error| Refusal::new(Reason::ArgumentsInvalid, error.to_string()))
 }
-
-#[cfg(test)]
-mod tests;

@@ -105,9 +105,10 @@ impl Wording<'_> {
         };
         let arguments = match (self.action, self.arguments) {
             (_, None) => None,
-            ("field", Some(arguments)) => Some(Arguments::from_json(arguments).map_err(|error| {
-                Refusal::new(Reason::ArgumentsInvalid, error.to_string())
-            })?),
+            ("field", Some(arguments)) => Some(
+                Arguments::from_json(arguments)
+                    .map_err(|error| Refusal::new(Reason::ArgumentsInvalid, error.to_string()))?,
+            ),
             (_, Some(_)) => return Err(malformed("the action has no arguments")),
         };
         Ok(Item {

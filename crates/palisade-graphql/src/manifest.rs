@@ -65,7 +65,8 @@ fn of_apollo(members: &Map<String, Value>) -> Result<Vec<(String, String)>, Mani
     else {
         return Err(ManifestError::Form);
     };
-    let text = |operation: &Value, member: &str| operation.get(member).and_then(Value::as_str).map(str::to_owned);
+    let text =
+        |operation: &Value, member: &str| operation.get(member).and_then(Value::as_str).map(str::to_owned);
     let entry = |operation: &Value| Some((text(operation, "id")?, text(operation, "body")?));
     operations.iter().map(|operation| entry(operation).ok_or(ManifestError::Form)).collect()
 }

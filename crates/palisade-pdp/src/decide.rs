@@ -32,8 +32,8 @@ use tokio::{
 use tracing::Instrument;
 
 use crate::{
-    AskedExchange, Decision, Denial, Directives, Findings, Observed, Permit, Remedy, Reply, Resource, Snapshot, Upstream,
-    UpstreamToken,
+    AskedExchange, Decision, Denial, Directives, Findings, Observed, Permit, Remedy, Reply, Resource,
+    Snapshot, Upstream, UpstreamToken,
     decision::Grant,
     exchange::{Asking, Outcome as Issuing, Step, leaves},
     handles, inner,
@@ -200,7 +200,9 @@ impl Pdp {
         asked: Option<&AskedExchange>,
         patience: Duration,
     ) -> Decision {
-        self.decide_in_span(snapshot, &Asking { request, exchange: asked, directives: None }, patience).await.0
+        self.decide_in_span(snapshot, &Asking { request, exchange: asked, directives: None }, patience)
+            .await
+            .0
     }
 
     async fn decide_in_span(

@@ -128,7 +128,10 @@ impl Pdp {
             None => denied.reason,
         };
         let said_by_policies = is_policy_denial(denied.reason)
-            && judgement.verdicts.iter().all(|verdict| verdict.permits() || is_policy_denial(verdict.reason()))
+            && judgement
+                .verdicts
+                .iter()
+                .all(|verdict| verdict.permits() || is_policy_denial(verdict.reason()))
             && !lacks.iter().any(|lack| lack.why == Lacking::Authentication);
         let observed = question.resource.observe_until.is_some_and(|until| now < until) && said_by_policies;
         Ok(if observed { Outcome::Observe(reason) } else { Outcome::Deny(reason) })
@@ -166,9 +169,8 @@ impl Pdp {
                 Denied { reason, found: self.offer(question, sets, now) }
             }
             Lacking::Names(names) => {
-                let denied = |(item, verdict): &(&Item, &Verdict)| {
-                    names.contains(&item.target) && !verdict.permits()
-                };
+                let denied =
+                    |(item, verdict): &(&Item, &Verdict)| names.contains(&item.target) && !verdict.permits();
                 let mut items = asked.items.iter().zip(&judgement.verdicts).enumerate();
                 let found = items.find_map(|(number, pair)| denied(&pair).then_some((number, pair)));
                 let Some((number, (item, verdict))) = found else {
@@ -194,7 +196,8 @@ impl Pdp {
         let subject = question.principal.subject().entity();
         let held = palisade_policy::with_implied(&authority.scopes, &resource.scopes.implies);
         let missing = sets.iter().map(|set| set - &held).min_by_key(Scopes::len)?;
-        if missing.is_empty() || missing.len() > MOST_MISSING || !self.challenges().may_search(&subject, now) {
+        if missing.is_empty() || missing.len() > MOST_MISSING || !self.challenges().may_search(&subject, now)
+        {
             return None;
         }
         let held = resource.scopes.held_by(&authority.scopes);
@@ -225,9 +228,10 @@ pub(crate) fn fits(asked: &Asked, directives: Option<&Directives<'_>>) -> Result
     let any = asked.items.iter().any(|item| item.action.is_operation());
     match (any, directives) {
         (true, Some(_)) | (false, None) => Ok(()),
-        (true, None) => {
-            Err(Refusal::new(Reason::MethodUnknown, "an operation is decided as the request that it comes by"))
-        }
+        (true, None) => Err(Refusal::new(
+            Reason::MethodUnknown,
+            "an operation is decided as the request that it comes by",
+        )),
         (false, Some(_)) => Err(Refusal::new(Reason::InternalError, "there is no operation")),
     }
 }
@@ -238,7 +242,8 @@ fn reason_of(snapshot: &Snapshot, item: &Item, verdict: &Verdict) -> (Reason, Op
         && verdict.reason() == Reason::NoPermit
         && !snapshot.policies.could_permit(&item.action, &item.target);
     if undecided {
-        let detail = format!("no policy could ever permit `{}`, which the schema names", item.target.entity());
+        let detail =
+            format!("no policy could ever permit `{}`, which the schema names", item.target.entity());
         return (Reason::PolicyError, Some(detail));
     }
     (verdict.reason(), None)

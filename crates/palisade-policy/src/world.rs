@@ -121,9 +121,8 @@ impl World {
             let kind = match type_name.as_str() {
                 "Mcp::Server" | "Mcp::Tool" => Kind::Mcp,
                 "Http::Service" | "Http::Route" => Kind::Http,
-                "Graphql::Graph" | "Graphql::Label" | "Graphql::Type" | "Graphql::Field" | "Graphql::Policy" => {
-                    Kind::Graphql
-                }
+                "Graphql::Graph" | "Graphql::Label" | "Graphql::Type" | "Graphql::Field"
+                | "Graphql::Policy" => Kind::Graphql,
                 _ => continue,
             };
             let Ok(name) = name.parse::<ResourceName>() else { continue };

@@ -38,7 +38,9 @@ impl Builder<'_> {
         let schema = read_schema(&configured.sdl).map_err(|error| self.problem(format!("{at}.sdl: {error}")));
         let documents = match &configured.manifest {
             None => Ok(BTreeMap::new()),
-            Some(path) => read_documents(path).map_err(|error| self.problem(format!("{at}.manifest: {error}"))),
+            Some(path) => {
+                read_documents(path).map_err(|error| self.problem(format!("{at}.manifest: {error}")))
+            }
         };
         match (schema, documents) {
             (Ok(schema), Ok(documents)) => {
@@ -63,7 +65,8 @@ pub fn read_schema(path: &Path) -> Result<Schema, String> {
 /// What policies see of a schema: `@tag` of types and fields are their labels.
 #[must_use]
 pub fn world_graph(schema: &Schema) -> WorldGraph {
-    let labelled = schema.elements().map(|(coordinate, element)| (coordinate.to_string(), element.tags.clone()));
+    let labelled =
+        schema.elements().map(|(coordinate, element)| (coordinate.to_string(), element.tags.clone()));
     let policies: BTreeSet<String> = schema.policies().into_keys().collect();
     WorldGraph { elements: labelled.collect(), policies }
 }

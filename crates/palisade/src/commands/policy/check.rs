@@ -60,7 +60,8 @@ impl Check {
         if self.watch {
             let mut roots: Vec<PathBuf> = self.around.config.iter().cloned().collect();
             roots.extend(self.around.schema.iter().chain(&self.around.entities).cloned());
-            let file = |named: &String| named.split_once('=').map_or(named.clone(), |(_, file)| file.to_owned());
+            let file =
+                |named: &String| named.split_once('=').map_or(named.clone(), |(_, file)| file.to_owned());
             roots.extend(self.schema_sdl.iter().map(|named| PathBuf::from(file(named))));
             // What the configuration names may change with it, so it is read before every check.
             watch::run(

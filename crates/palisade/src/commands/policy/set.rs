@@ -55,13 +55,12 @@ pub(super) struct Set {
 impl Around {
     /// Reads the configuration, where there is one.
     pub(super) fn read(&self) -> anyhow::Result<Surroundings> {
-        let mut around =
-            Surroundings {
-                authored: None,
-                schema: self.schema.clone(),
-                entities: self.entities.clone(),
-                graphs: Vec::new(),
-            };
+        let mut around = Surroundings {
+            authored: None,
+            schema: self.schema.clone(),
+            entities: self.entities.clone(),
+            graphs: Vec::new(),
+        };
         if let Some(file) = &self.config {
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);
             let authored = config::author::authored(&config::load::read(file)?, &clock)?;
@@ -171,7 +170,9 @@ impl Named {
             }),
             (Some(_), _, Some(name)) => return refused(format!("`{name}` is not of kind graphql")),
             (Some(_) | None, _, None) => {
-                return refused("there is not exactly one GraphQL API: write `--schema-sdl NAME=FILE`".to_owned());
+                return refused(
+                    "there is not exactly one GraphQL API: write `--schema-sdl NAME=FILE`".to_owned(),
+                );
             }
         }
         Ok(())
