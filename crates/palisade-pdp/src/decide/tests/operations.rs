@@ -27,6 +27,7 @@ pub(super) fn resource(setup: &Setup) -> Resource {
         name: "api".parse().unwrap(),
         identifier: "https://api.example.com".to_owned(),
         kind: Kind::Graphql,
+        metadata: Metadata { url: "https://api.example.com/metadata".to_owned(), ..Metadata::default() },
         anonymous: BTreeSet::from(["query".to_owned()]),
         ..setup.resource()
     }
