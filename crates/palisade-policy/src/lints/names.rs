@@ -53,7 +53,8 @@ impl Policies {
             Some(Context::empty()),
         );
         let also = self.engine().looked_into(&numbers).chain([target]);
-        let Ok(entities) = self.store().around(Entities::new(), &[], also) else { return false };
+        let none = Entities::new();
+        let Ok(entities) = self.store().around(&none, &[], also) else { return false };
         let evaluator = Evaluator::new(request, &entities, Extensions::all_available());
         self.engine().policies(&numbers).any(|(_, policy)| !is_ruled_out(policy, &evaluator))
     }
