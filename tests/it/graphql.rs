@@ -10,6 +10,7 @@ use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
 const IDENTIFIER: &str = "https://api.example.com/graphql";
+const KEY: &str = "envoy-0123456789abcdef0123456789abcdef";
 const ORDERS: &str = "query Orders { orders(first: 5) { id total } }";
 const EMAIL: &str = "query Mine { me { name: email } }";
 
@@ -72,8 +73,11 @@ impl Api {
         std::fs::copy(set.join("schema.graphql"), folder.path().join("schema.graphql")).unwrap();
         let manifest = json!({ sha256(ORDERS): ORDERS });
         std::fs::write(folder.path().join("documents.json"), manifest.to_string()).unwrap();
+        // Over HTTP Envoy proves itself with the key that its sample sends.
+        std::fs::write(folder.path().join("envoy.key"), KEY).unwrap();
         let configuration = format!(
-            "policies: {{path: {set}}}\nissuers:\n  corp: {{issuer: \"{issuer}\", network: {{private: true}}, claims: {{roles: [groups]}}}}\n\
+            "policies: {{path: {set}}}\npeps:\n  envoy: {{auth: {{key: {{file: {folder}/envoy.key}}}}, surfaces: [http_authz], \
+             resources: [storefront]}}\nissuers:\n  corp: {{issuer: \"{issuer}\", network: {{private: true}}, claims: {{roles: [groups]}}}}\n\
              resources:\n  storefront:\n    identifier: {IDENTIFIER}\n    kind: graphql\n    issuers: [corp]\n    \
              schema: {{sdl: {folder}/schema.graphql, manifest: {folder}/documents.json}}\n    \
              scopes: {{step_up: [\"profile:pii:read\"]}}\n{observe}",
@@ -87,7 +91,8 @@ impl Api {
             EnvoyPorts { decision: palisade.decision, public: palisade.public, upstream: upstream.port };
         let mut fronts = Vec::new();
         for (name, sample) in [("gRPC", EnvoySample::ExtAuthz), ("HTTP", EnvoySample::OverHttp)] {
-            fronts.push((name, Envoy::start(&sample.fill("storefront", ports).unwrap()).await.unwrap()));
+            let text = sample.fill("storefront", ports).unwrap().replace("THE KEY OF peps.envoy", KEY);
+            fronts.push((name, Envoy::start(&text).await.unwrap()));
         }
         Self { provider, upstream, palisade, fronts, folder }
     }
