@@ -53,7 +53,7 @@ fn decision(record: &DecisionRecord) -> LogRecord {
     LogRecord {
         trace_id: hex_bytes(record.trace_id.as_deref(), 16),
         span_id: hex_bytes(record.span_id.as_deref(), 8),
-        attributes: mcp(decision_attributes(record), record).0,
+        attributes: graphql(mcp(decision_attributes(record), record), record).0,
         ..base("palisade.decision", record.time, warn, body)
     }
 }
@@ -134,6 +134,21 @@ fn mcp(attributes: Attributes, record: &DecisionRecord) -> Attributes {
         .and_then(|id| id.split_once('/'))
         .map(|(_resource, tool)| tool);
     attributes.maybe("mcp.method.name", method).maybe("mcp.tool.name", tool).maybe("gen_ai.tool.name", tool)
+}
+
+/// The attributes of a GraphQL operation, by the names of the conventions for GraphQL. Where a part of it was denied, it is among
+/// the items.
+fn graphql(attributes: Attributes, record: &DecisionRecord) -> Attributes {
+    let own = record.action.as_deref().zip(record.target.as_deref());
+    let items = record.items.iter().map(|item| (item.action.as_str(), item.target.as_str()));
+    let operation =
+        own.into_iter().chain(items).find(|(_, target)| target.starts_with("Graphql::Operation::"));
+    let kind = operation.and_then(|(action, _)| entity_id(action));
+    let name = operation.and_then(|(_, target)| entity_id(target)?.split_once('/'));
+    // One without a name goes by its hash.
+    let is_hash = |name: &&str| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let name = name.map(|(_graph, name)| name).filter(|name| !is_hash(name));
+    attributes.maybe("graphql.operation.type", kind).maybe("graphql.operation.name", name)
 }
 
 fn event(record: &EventRecord) -> LogRecord {

@@ -98,6 +98,7 @@ impl<'a> Words<'a> {
             action,
             supplied: entity.properties.clone(),
             target,
+            known: Properties::default(),
             reply_to: None,
         }
     }

@@ -8,13 +8,15 @@ use std::{net::IpAddr, sync::Arc};
 use palisade_mcp::{Reply, Unread};
 use palisade_model::{AccessRequest, Asked, Credential, Reason, Refusal, Surface, TraceId};
 use palisade_pdp::{
-    Caller, ClientIp, Kind, Pep, Peps, RequestFrom, Resource, ResourceFrom, Resources,
+    Caller, ClientIp, Directives, Granted, Kind, Pep, Peps, RequestFrom, Resource, ResourceFrom, Resources,
     location::{self, Location},
 };
 
 use crate::{
     call::{Body, HttpCall, Named},
-    credential, handles, mcp,
+    credential,
+    graphql::{self, Operations},
+    handles, mcp,
     static_token::{self, Came},
 };
 
@@ -67,6 +69,8 @@ pub struct Decoded {
     pub batch: bool,
     /// What the request goes on to in place of its own path and query, where its path held a token.
     pub target: Option<String>,
+    /// The GraphQL operations of the request, where it has any.
+    pub operations: Option<Operations>,
 }
 
 /// Decodes a call.
@@ -96,6 +100,10 @@ pub fn decode(call: &HttpCall, believed: &Believed<'_>) -> Decoded {
         (Some(_), None, Ok(_), Ok(_)) if moved => Err(static_token::elsewhere().into()),
         (Some(resource), None, Ok(_), Ok(location)) => asked(call, believed, resource, location),
     };
+    let (asked, operations) = match asked {
+        Ok(Read { asked, operations }) => (Ok(asked), operations),
+        Err(unread) => (Err(unread), None),
+    };
     let asked = match (&resource, asked) {
         (Some(resource), Ok(asked)) if call.surface == Surface::Gateway => {
             handles::read(call, asked, &resource.name)
@@ -120,10 +128,28 @@ pub fn decode(call: &HttpCall, believed: &Believed<'_>) -> Decoded {
         request_id: request_id(call),
         trace: call.headers.only("traceparent").and_then(TraceId::parse),
     };
-    Decoded { request, resource, replies, batch, target }
+    Decoded { request, resource, replies, batch, target, operations }
+}
+
+/// What was read of a request.
+struct Read {
+    asked: Asked,
+    operations: Option<Operations>,
+}
+
+impl From<Asked> for Read {
+    fn from(asked: Asked) -> Self {
+        Self { asked, operations: None }
+    }
 }
 
 impl Decoded {
+    /// What becomes of the operations of the request, for [`Pdp::decide_whole`](palisade_pdp::Pdp::decide_whole).
+    pub fn directives(&self) -> Option<Box<Directives<'_>>> {
+        let operations = self.operations.as_ref()?;
+        Some(Box::new(|granted: &Granted<'_>| operations.lacks(granted)))
+    }
+
     /// The origin of a CORS preflight that is answered without a decision: of a known resource, by a caller that may
     /// ask about it.
     pub fn preflight<'a>(
@@ -172,7 +198,7 @@ fn asked(
     believed: &Believed<'_>,
     resource: &Resource,
     location: &Location,
-) -> Result<Asked, Unread> {
+) -> Result<Read, Unread> {
     if call.surface == Surface::Gateway && !is_own_origin(call, resource) {
         return Err(Refusal::new(
             Reason::Forbidden,
@@ -185,8 +211,12 @@ fn asked(
         return Err(Refusal::new(Reason::RequestTruncated, "the body did not come whole").into());
     }
     match resource.kind {
-        Kind::Mcp => mcp::asked(call, believed, resource),
-        Kind::Http => Ok(Asked::one(resource.http_item(&call.method, &location.path)?)),
+        Kind::Mcp => Ok(mcp::asked(call, believed, resource)?.into()),
+        Kind::Http => Ok(Asked::one(resource.http_item(&call.method, &location.path)?).into()),
+        Kind::Graphql => {
+            let (asked, operations) = graphql::asked(call, believed, resource)?;
+            Ok(Read { asked, operations: Some(operations) })
+        }
     }
 }
 

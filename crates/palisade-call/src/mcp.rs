@@ -84,7 +84,7 @@ fn post<'a>(call: &'a HttpCall, body: &'a [u8], mirrors: &'a Mirrors<'a>, max_ba
 
 /// GET and DELETE have no body: a server that read one would act on what nobody decided. A transfer coding announces
 /// one that we may just not have been sent.
-fn without_body(call: &HttpCall) -> Result<(), Refusal> {
+pub(crate) fn without_body(call: &HttpCall) -> Result<(), Refusal> {
     let announced = call.headers.has("transfer-encoding") || call.declared_size.is_some_and(|size| size != 0);
     if call.body == Body::Absent && !announced {
         Ok(())

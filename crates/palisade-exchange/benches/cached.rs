@@ -167,6 +167,7 @@ fn request(resource: &str, token: &str) -> Result<AccessRequest, Failure> {
         target: Target::mcp_tool(&resource, "echo"),
         arguments: None,
         supplied: Default::default(),
+        known: Default::default(),
         reply_to: None,
     };
     Ok(AccessRequest {
@@ -272,6 +273,7 @@ fn policies() -> Result<Policies, Failure> {
             identifier: format!("https://{name}.example.com"),
             tools: Vec::new(),
             routes: Vec::new(),
+            graph: None,
         })
     };
     let ledger = WorldExchange {
@@ -308,6 +310,7 @@ fn resource(name: &str, upstream_token: UpstreamToken) -> Result<Resource, Failu
         observe_until: None,
         rate_limits: Default::default(),
         static_tokens: Default::default(),
+        grammar: Default::default(),
         identifier,
     })
 }

@@ -8,6 +8,7 @@ use std::{
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use envoy_types::{
@@ -122,7 +123,9 @@ async fn answer(pdp: &Pdp, caller: &Caller, call: &HttpCall) -> CheckResponse {
     if let Some((resource, origin)) = decoded.preflight(call, &believed) {
         return encode::preflight_response(answer::preflight(resource, origin));
     }
-    let decision = pdp.decide(&snapshot, &decoded.request).await;
+    let directives = decoded.directives();
+    let (decision, _findings) =
+        pdp.decide_whole(&snapshot, &decoded.request, directives.as_deref(), Duration::MAX).await;
     encode::check_response(&decision, call, &decoded)
 }
 

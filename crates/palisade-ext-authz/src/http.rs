@@ -10,7 +10,7 @@
 //! denial; for the others it is a request like any other. 5xx is an error of the service to Envoy: outages are told so, as
 //! people expect it, and `failure_mode_allow` must be false.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -75,7 +75,9 @@ async fn decide(pdp: &Pdp, request: Request) -> Told {
     {
         return answer::preflight(resource, origin).into();
     }
-    match pdp.decide(&snapshot, &decoded.request).await {
+    let directives = decoded.directives();
+    let decided = pdp.decide_whole(&snapshot, &decoded.request, directives.as_deref(), Duration::MAX).await;
+    match decided.0 {
         Decision::Permit(permit) => passed(&Passage::from(&permit), &call, form),
         Decision::Observed(observed) => passed(&Passage::from(&observed), &call, form),
         Decision::Deny(denial) => denial_answer(&denial, &call, &decoded).into(),

@@ -6,6 +6,7 @@ mod ext_proc;
 mod faults;
 mod fixture;
 mod forms;
+mod graphql;
 mod http;
 mod original;
 mod rows;

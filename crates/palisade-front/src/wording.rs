@@ -1,11 +1,12 @@
 //! An action and a target in the words of a resource's protocol, as the item that the wire would ask about.
 //!
-//! Of MCP the message is composed that a client would send, and read as it would be; of HTTP the path takes its route.
+//! Of MCP the message is composed that a client would send, and read as it would be; of HTTP the path takes its route; of
+//! GraphQL the parts of operations are asked about, and no whole one.
 //! So there is no second mapping that could differ from the first. What the protocol would not look at is refused: a
 //! question that says more than is asked would be answered for something else than was meant.
 
 use palisade_mcp::{Mirrors, Post};
-use palisade_model::{Item, Reason, Refusal, Target};
+use palisade_model::{Action, Arguments, Item, Properties, Reason, Refusal, Target};
 use palisade_pdp::{Kind, Resource, location::Location};
 use serde_json::{Value, json};
 
@@ -39,6 +40,7 @@ impl Wording<'_> {
         match resource.kind {
             Kind::Mcp => Ok(Worded { item: self.mcp(resource)?, path: None }),
             Kind::Http => self.http(resource),
+            Kind::Graphql => Ok(Worded { item: self.graphql(resource)?, path: None }),
         }
     }
 
@@ -86,6 +88,37 @@ impl Wording<'_> {
         };
         let asked = palisade_mcp::read(&post, &resource.name).map_err(|unread| unread.refusal)?;
         Ok(asked.items)
+    }
+
+    /// A part of an operation, or introspection. An operation itself is decided as the request that it comes by, with all its parts.
+    fn graphql(&self, resource: &Resource) -> Result<Item, Refusal> {
+        let target = match (self.action, self.target) {
+            ("introspect", None) => Target::graphql_graph(&resource.name),
+            ("field", Some(coordinate)) => Target::graphql_element(&resource.name, coordinate),
+            ("policy", Some(name)) => Target::graphql_policy(&resource.name, name),
+            ("introspect", Some(_)) => return Err(malformed("the action has no target")),
+            ("field" | "policy", None) => return Err(malformed("the action has a target")),
+            _ => {
+                let detail = "of an operation only its fields, its names of `@policy` and introspection can be asked about";
+                return Err(Refusal::new(Reason::MethodUnknown, detail));
+            }
+        };
+        let arguments = match (self.action, self.arguments) {
+            (_, None) => None,
+            ("field", Some(arguments)) => Some(
+                Arguments::from_json(arguments)
+                    .map_err(|error| Refusal::new(Reason::ArgumentsInvalid, error.to_string()))?,
+            ),
+            (_, Some(_)) => return Err(malformed("the action has no arguments")),
+        };
+        Ok(Item {
+            action: Action::graphql(self.action),
+            target,
+            arguments,
+            supplied: Properties::default(),
+            known: Properties::default(),
+            reply_to: None,
+        })
     }
 
     fn http(&self, resource: &Resource) -> Result<Worded, Refusal> {

@@ -18,6 +18,7 @@ mod filter;
 #[cfg(test)]
 mod fixtures;
 mod limits;
+mod manifest;
 mod measure;
 mod request;
 mod requirements;
@@ -30,6 +31,7 @@ pub use decisions::Decisions;
 pub use error::{Limit, OperationError, Place};
 pub use filter::{Denied, Dialect, Filtered, GraphqlError, Mode, Segment};
 pub use limits::Limits;
+pub use manifest::{ManifestError, read_manifest};
 pub use measure::Measure;
 pub use request::{Incoming, Reading, Request, RequestError, Requests, read_request};
 pub use requirements::Requirements;

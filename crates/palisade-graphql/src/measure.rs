@@ -24,7 +24,8 @@ pub struct Measure {
     pub fields: usize,
     /// Aliases.
     pub aliases: usize,
-    pub(crate) selections: usize,
+    /// Selections: fields, spreads and inline fragments.
+    pub selections: usize,
     pub(crate) directives: usize,
     nesting: usize,
 }

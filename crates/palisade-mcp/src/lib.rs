@@ -61,6 +61,7 @@ fn on_server(action: &str, resource: &ResourceName) -> Item {
         target: Target::mcp_server(resource),
         arguments: None,
         supplied: Properties::default(),
+        known: Properties::default(),
         reply_to: None,
     }
 }

@@ -89,6 +89,7 @@ pub(crate) fn item(
         target,
         arguments,
         supplied: Properties::default(),
+        known: Properties::default(),
         reply_to: None,
     })
 }

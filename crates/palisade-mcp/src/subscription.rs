@@ -66,6 +66,7 @@ pub(crate) fn items(params: &Map<String, Value>, resource: &ResourceName) -> Res
             target: Target::mcp_resource(resource, method::usable_uri(uri)?),
             arguments: None,
             supplied: Properties::default(),
+            known: Properties::default(),
             reply_to: None,
         })
     });

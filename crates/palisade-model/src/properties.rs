@@ -32,6 +32,13 @@ impl Properties {
         self.0.is_empty()
     }
 
+    /// The same with others, which take the place of those of the same name.
+    #[must_use]
+    pub fn with(mut self, others: &Self) -> Self {
+        self.0.extend(others.0.iter().map(|(name, value)| (name.clone(), value.clone())));
+        self
+    }
+
     /// Those whose names pass.
     #[must_use]
     pub fn only(&self, passes: impl Fn(&str) -> bool) -> Self {
@@ -53,5 +60,8 @@ mod tests {
         assert_eq!(properties.names().collect::<Vec<_>>(), ["a", "c"]);
         assert_eq!(properties.only(|name| name == "c").iter().collect::<Vec<_>>(), [("c", &json!([true]))]);
         assert!(properties.only(|_| false).is_empty());
+        let Value::Object(members) = json!({ "a": 2 }) else { panic!("an object") };
+        let both = properties.with(&Properties::new(members));
+        assert_eq!(both.iter().collect::<Vec<_>>(), [("a", &json!(2)), ("c", &json!([true]))]);
     }
 }

@@ -135,6 +135,9 @@ pub struct Item {
     pub arguments: Option<Arguments>,
     /// What the caller supplies of the target's attributes.
     pub supplied: Properties,
+    /// What the decoder itself knows of a target that is there for this request alone. It counts whoever calls, and before what
+    /// is supplied.
+    pub known: Properties,
     /// What a protocol's answer needs to be addressed to its request: the raw JSON of a JSON-RPC `id`.
     pub reply_to: Option<String>,
 }
@@ -165,6 +168,24 @@ impl Action {
     #[must_use]
     pub fn http(method: &str) -> Self {
         Self { namespace: "Http".to_owned(), name: method.to_owned() }
+    }
+
+    /// An action of the `Graphql` namespace.
+    #[must_use]
+    pub fn graphql(name: &str) -> Self {
+        Self { namespace: "Graphql".to_owned(), name: name.to_owned() }
+    }
+
+    /// Whether it is a whole GraphQL operation.
+    #[must_use]
+    pub fn is_operation(&self) -> bool {
+        self.namespace == "Graphql" && matches!(self.name.as_str(), "query" | "mutation" | "subscription")
+    }
+
+    /// Whether it is a part of a GraphQL operation, which is never done by itself: a field, or a name of `@policy`.
+    #[must_use]
+    pub fn is_part_of_operation(&self) -> bool {
+        self.namespace == "Graphql" && matches!(self.name.as_str(), "field" | "policy")
     }
 
     /// Reads `Ns::Action::"name"`, the form that [`Action::entity`] writes for names without quotes and backslashes.
@@ -228,6 +249,31 @@ impl Target {
     #[must_use]
     pub fn http_route(resource: &ResourceName, template: &str) -> Self {
         Self { type_name: "Http::Route".to_owned(), id: format!("{resource}{template}") }
+    }
+
+    /// The graph of a resource.
+    #[must_use]
+    pub fn graphql_graph(resource: &ResourceName) -> Self {
+        Self { type_name: "Graphql::Graph".to_owned(), id: resource.as_str().to_owned() }
+    }
+
+    /// An operation on a graph, by its name or, without one, the hash of its document.
+    #[must_use]
+    pub fn graphql_operation(resource: &ResourceName, name: &str) -> Self {
+        Self { type_name: "Graphql::Operation".to_owned(), id: format!("{resource}/{name}") }
+    }
+
+    /// A type or a field of a graph by its coordinate: `Type`, `Type.field`.
+    #[must_use]
+    pub fn graphql_element(resource: &ResourceName, coordinate: &str) -> Self {
+        let type_name = if coordinate.contains('.') { "Graphql::Field" } else { "Graphql::Type" };
+        Self { type_name: type_name.to_owned(), id: format!("{resource}/{coordinate}") }
+    }
+
+    /// A name of the `@policy` directive.
+    #[must_use]
+    pub fn graphql_policy(resource: &ResourceName, name: &str) -> Self {
+        Self { type_name: "Graphql::Policy".to_owned(), id: format!("{resource}/{name}") }
     }
 
     /// What tokens are exchanged for.

@@ -32,13 +32,14 @@ use tokio::{
 use tracing::Instrument;
 
 use crate::{
-    AskedExchange, Decision, Denial, Findings, Observed, Permit, Remedy, Reply, Resource, Snapshot, Upstream,
-    UpstreamToken,
+    AskedExchange, Decision, Denial, Directives, Findings, Observed, Permit, Remedy, Reply, Resource,
+    Snapshot, Upstream, UpstreamToken,
     decision::Grant,
     exchange::{Asking, Outcome as Issuing, Step, leaves},
     handles, inner,
     limits::{Gauge, Reached},
     metrics::Metrics,
+    operation,
     principal::{self, Principal},
     question::{Question, about, believed, circumstances, fits_catalogue, permitted_resource, readable},
     record,
@@ -109,6 +110,8 @@ pub(crate) struct Judgement {
     pub(crate) exchange_record: Option<Box<ExchangeRecord>>,
     /// The limit that it is denied for.
     pub(crate) reached: Option<Reached>,
+    /// What is to be recorded of an operation.
+    pub(crate) operation: Option<operation::Account>,
     /// Whether the steps came to their end before the deadline.
     pub(crate) in_time: bool,
 }
@@ -174,7 +177,18 @@ impl Pdp {
         request: &AccessRequest,
         patience: Duration,
     ) -> (Decision, Findings) {
-        self.decide_in_span(snapshot, &Asking { request, exchange: None }, patience).await
+        self.decide_in_span(snapshot, &Asking { request, exchange: None, directives: None }, patience).await
+    }
+
+    /// The same for a request that may be an operation: with what its reader says of it, where it is one.
+    pub async fn decide_whole(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        request: &AccessRequest,
+        directives: Option<&Directives<'_>>,
+        patience: Duration,
+    ) -> (Decision, Findings) {
+        self.decide_in_span(snapshot, &Asking { request, exchange: None, directives }, patience).await
     }
 
     /// Decides whether a token may be exchanged, and exchanges it: a permit of this holds the token. Where the request for
@@ -186,7 +200,9 @@ impl Pdp {
         asked: Option<&AskedExchange>,
         patience: Duration,
     ) -> Decision {
-        self.decide_in_span(snapshot, &Asking { request, exchange: asked }, patience).await.0
+        self.decide_in_span(snapshot, &Asking { request, exchange: asked, directives: None }, patience)
+            .await
+            .0
     }
 
     async fn decide_in_span(
@@ -310,7 +326,10 @@ impl Pdp {
         judgement.principal = Some(principal.clone());
         gauge.draw(&principal).await.map_err(|reached| judgement.reach(reached))?;
         handles::are_of(snapshot, &self.audit, request, &principal.subject().entity())?;
-        let asked = believed(snapshot, request, readable(request, snapshot.limits.batch)?);
+        let directives = asking.directives;
+        let most = directives.map_or(snapshot.limits.batch, |_| operation::MOST_PARTS);
+        let asked = believed(snapshot, request, readable(request, most)?);
+        operation::fits(&asked, directives)?;
         fits_catalogue(snapshot, &asked)?;
         let circumstances = circumstances(request, now);
         let asking = snapshot.policies.ask(&asker.subject, &circumstances);
@@ -318,10 +337,13 @@ impl Pdp {
 
         // Of an exchange that is all that is asked for, the policies are asked below.
         let alone = wanted.as_ref().is_some_and(|wanted| wanted.alone);
-        let outcome = if alone {
-            Outcome::Permit
-        } else {
-            self.judge_items(snapshot, &question, &asked, now, deadline, judgement)?
+        let outcome = match directives {
+            _ if alone => Outcome::Permit,
+            None => self.judge_items(snapshot, &question, &asked, now, deadline, judgement)?,
+            Some(directives) => {
+                let whole = (&*asked, directives);
+                self.judge_operation(snapshot, &question, whole, now, deadline, judgement).await?
+            }
         };
         if let (Some(wanted), Outcome::Permit | Outcome::Observe(_)) = (&wanted, outcome) {
             let (question, waiting) = (&question, &self.waiting);
@@ -372,8 +394,12 @@ impl Pdp {
         Ok(if observed { Outcome::Observe(reason) } else { Outcome::Deny(reason) })
     }
 
+    pub(crate) fn challenges(&self) -> &Challenges {
+        &self.challenges
+    }
+
     /// What would turn the denial of a known target into a permit, for a proven subject.
-    fn find_remedy(
+    pub(crate) fn find_remedy(
         &self,
         snapshot: &Snapshot,
         question: &Question<'_>,
@@ -524,8 +550,14 @@ fn decision(
         (Outcome::Deny(reason), _) => deny(reason),
         (Outcome::Permit | Outcome::Observe(_), None) => deny(Reason::AuditUnavailable),
         (Outcome::Permit, Some(receipt)) => {
-            // INVARIANT: a permit has at least one verdict, and every verdict permits.
-            let sound = !judgement.verdicts.is_empty() && judgement.verdicts.iter().all(Verdict::permits);
+            // INVARIANT: a permit has at least one verdict, and every verdict permits, or is one that an operation can do without.
+            let verdicts = judgement.verdicts.as_slice();
+            let granted = match (&judgement.operation, &request.asked) {
+                (None, _) => verdicts.iter().all(Verdict::permits),
+                (Some(account), Ok(asked)) => operation::is_sound(account, asked, verdicts),
+                (Some(_), Err(_)) => false,
+            };
+            let sound = !verdicts.is_empty() && granted;
             if sound {
                 Decision::Permit(Permit { grant: grant(receipt) })
             } else {
@@ -572,7 +604,11 @@ fn denial(id: DecisionId, reason: Reason, request: &AccessRequest, judgement: &J
             None => failure.and_then(|failure| failure.retry_after),
         },
         policy_code: judgement.verdicts.iter().find_map(|verdict| verdict.policy_code().map(str::to_owned)),
-        replies: asked.map(|asked| asked.items.iter().map(reply).collect()).unwrap_or_default(),
+        replies: asked
+            .map(|asked| {
+                asked.items.iter().filter(|item| !item.action.is_part_of_operation()).map(reply).collect()
+            })
+            .unwrap_or_default(),
         batch: asked.is_some_and(|asked| asked.batch),
     }
 }
@@ -580,19 +616,19 @@ fn denial(id: DecisionId, reason: Reason, request: &AccessRequest, judgement: &J
 /// How many requests for tokens of our own are under way at once.
 const MOST_ISSUING: usize = 64;
 
-const fn is_policy_denial(reason: Reason) -> bool {
+pub(crate) const fn is_policy_denial(reason: Reason) -> bool {
     matches!(reason, Reason::NoPermit | Reason::Forbidden | Reason::PolicyError)
 }
 
 /// A remedy that flips the decision.
-struct Found {
-    reason: Reason,
-    remedy: Remedy,
-    missing: Scopes,
+pub(crate) struct Found {
+    pub(crate) reason: Reason,
+    pub(crate) remedy: Remedy,
+    pub(crate) missing: Scopes,
 }
 
 impl Found {
-    fn apply(self, judgement: &mut Judgement) -> Reason {
+    pub(crate) fn apply(self, judgement: &mut Judgement) -> Reason {
         judgement.remedy = self.remedy;
         judgement.missing_scopes = self.missing;
         self.reason
@@ -616,6 +652,7 @@ impl Judgement {
             exchange: None,
             exchange_record: None,
             reached: None,
+            operation: None,
             in_time: false,
         }
     }

@@ -106,6 +106,7 @@ fn inside(resource: &Resource, item: &Item) -> Result<Option<Item>, Refusal> {
         target: Target::mcp_tool(&resource.name, name),
         arguments: Some(arguments),
         supplied: Properties::default(),
+        known: Properties::default(),
         reply_to: item.reply_to.clone(),
     }))
 }

@@ -16,12 +16,14 @@ pub mod decide;
 mod decision;
 mod exchange;
 mod findings;
+mod grammar;
 mod handles;
 mod inner;
 mod limits;
 mod list;
 pub mod location;
 mod metrics;
+mod operation;
 mod peps;
 mod principal;
 mod question;
@@ -46,9 +48,11 @@ pub use exchange::{
     Fingerprint, Issued, Order,
 };
 pub use findings::{Finding, Findings, ItemOutcome};
+pub use grammar::Grammar;
 pub use handles::HandleKeys;
 pub use limits::{RateLimits, Rates};
 pub use list::{ListMode, ListRequest, Listed, MOST_ENTRIES};
+pub use operation::{Directives, Granted, Lack, Lacking, MOST_PARTS};
 pub use palisade_limits::{Block, Budget, SharedCounts};
 pub use palisade_policy::Kind;
 pub use peps::{Caller, ClientIp, Pep, PepAuth, Peps, RequestFrom, ResourceFrom, TokenClient};

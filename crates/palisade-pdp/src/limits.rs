@@ -156,8 +156,10 @@ impl Gauge<'_> {
     /// How many calls and how many reads are asked for. What cannot be read counts, too.
     fn asked(&self) -> (u32, u32) {
         let Ok(asked) = &self.request.asked else { return (0, 1) };
-        let all = u32::try_from(asked.items.len().max(1)).unwrap_or(u32::MAX);
-        let calls = asked.items.iter().filter(|item| is_call(&item.action)).count();
+        // An operation is one thing that is asked for, however many fields it has.
+        let whole = || asked.items.iter().filter(|item| !item.action.is_part_of_operation());
+        let all = u32::try_from(whole().count().max(1)).unwrap_or(u32::MAX);
+        let calls = whole().filter(|item| is_call(&item.action)).count();
         let calls = u32::try_from(calls).unwrap_or(u32::MAX);
         (calls, all.saturating_sub(calls))
     }
@@ -210,6 +212,7 @@ fn is_call(action: &Action) -> bool {
     match action.namespace.as_str() {
         "Mcp" => action.name == "tools/call",
         "Http" => !matches!(action.name.as_str(), "GET" | "HEAD" | "OPTIONS"),
+        "Graphql" => matches!(action.name.as_str(), "mutation" | "subscription"),
         _ => true,
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use palisade_model::{
-    AccessRequest, Authority, Credential, RawToken, Reason, Refusal, Subject, SubjectKind, Timestamp,
+    AccessRequest, Authority, Credential, Item, RawToken, Reason, Refusal, Subject, SubjectKind, Timestamp,
 };
 use palisade_token::{Expectation, VerifiedToken};
 
@@ -148,10 +148,13 @@ pub(crate) async fn verify(
     verified.map_err(|error| Refusal::new(error.reason, error.detail))
 }
 
-/// Whether every item asked for is a method that the resource lets reach policy without a token.
+/// Whether every item asked for is a method that the resource lets reach policy without a token. The parts of an operation come
+/// with it.
 fn may_be_anonymous(resource: &Resource, request: &AccessRequest) -> bool {
+    let listed = |item: &Item| resource.anonymous.contains(&item.action.name);
     request.asked.as_ref().is_ok_and(|asked| {
-        !asked.items.is_empty()
-            && asked.items.iter().all(|item| resource.anonymous.contains(&item.action.name))
+        let is_operation = asked.items.first().is_some_and(|first| first.action.is_operation());
+        let is_part = |item: &Item| is_operation && item.action.is_part_of_operation();
+        !asked.items.is_empty() && asked.items.iter().all(|item| listed(item) || is_part(item))
     })
 }

@@ -29,15 +29,18 @@ pub(crate) fn about<'a>(item: &'a Item, resource: &'a Resource) -> About<'a> {
     }
 }
 
-/// What is asked, with no more of the targets' attributes than the caller may supply.
+/// What is asked, with no more of the targets' attributes than the caller may supply, and all that the decoder knows.
 pub(crate) fn believed<'a>(snapshot: &Snapshot, request: &AccessRequest, asked: &'a Asked) -> Cow<'a, Asked> {
-    if asked.items.iter().all(|item| item.supplied.is_empty()) {
+    if asked.items.iter().all(|item| item.supplied.is_empty() && item.known.is_empty()) {
         return Cow::Borrowed(asked);
     }
     let pep = request.pep.as_ref().and_then(|name| snapshot.peps.by_name(name));
     let mut believed = asked.clone();
     for item in &mut believed.items {
-        item.supplied = item.supplied.only(|name| pep.is_some_and(|pep| pep.supplies.contains(name)));
+        // INVARIANT: what an operation comes to nobody says but who has read it.
+        let may =
+            |name: &str| pep.is_some_and(|pep| pep.supplies.contains(name)) && !item.action.is_operation();
+        item.supplied = item.supplied.only(may).with(&item.known);
     }
     Cow::Owned(believed)
 }

@@ -160,14 +160,19 @@ pub(crate) fn add_request(record: &mut DecisionRecord, request: &AccessRequest) 
 /// What was asked: of a batch, the item that decided stands in the record's own fields.
 fn add_asked(record: &mut DecisionRecord, asked: &Asked, judgement: &Judgement, audit: &AuditLog) {
     let verdicts = judgement.verdicts.as_slice();
-    let deciding = verdicts.iter().position(|verdict| !verdict.permits()).unwrap_or(0);
+    let operation = judgement.operation.as_ref();
+    let first_denied = || verdicts.iter().position(|verdict| !verdict.permits()).unwrap_or(0);
+    let deciding = operation.map_or_else(first_denied, |operation| operation.deciding);
     let Some(item) = judgement.denied_inside.as_ref().or_else(|| asked.items.get(deciding)) else { return };
-    record.action = Some(item.action.entity());
-    record.target = Some(item.target.entity());
+    let part = operation.and_then(|operation| operation.part.as_ref());
+    let (action, target) = part.map_or((&item.action, &item.target), |(action, target)| (action, target));
+    record.action = Some(action.entity());
+    record.target = Some(target.entity());
     record.path = item.target.http_template().map(str::to_owned);
     let digest = item.arguments.as_ref().filter(|arguments| !arguments.paths.is_empty());
     record.input_digest = digest.map(|arguments| audit.input_digest(&arguments.digest));
-    if let Some(verdict) = verdicts.get(deciding) {
+    // What a directive denies, no policy has decided.
+    if let Some(verdict) = verdicts.get(deciding).filter(|_| part.is_none()) {
         record.policy_code = verdict.policy_code().map(str::to_owned);
         record.determining_policies = verdict.determining().iter().map(policy_ref).collect();
         record.policy_errors = verdict.errors().iter().map(failure).collect();
@@ -179,7 +184,11 @@ fn add_asked(record: &mut DecisionRecord, asked: &Asked, judgement: &Judgement, 
         let candidates: usize = verdicts.iter().map(Verdict::candidates).sum();
         record.candidates = u64::try_from(candidates).ok();
     }
-    if asked.batch || asked.items.len() > 1 || !judgement.inner.is_empty() {
+    if let Some(operation) = operation {
+        let told = operation.told(asked);
+        record.detail = Some(record.detail.take().map_or(told.clone(), |detail| format!("{told}; {detail}")));
+        record.items.clone_from(&operation.items);
+    } else if asked.batch || asked.items.len() > 1 || !judgement.inner.is_empty() {
         let items = asked.items.iter().zip(verdicts).map(|(item, verdict)| item_record(item, verdict));
         record.items = items.chain(judgement.inner.iter().cloned()).collect();
     }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::{ListMode, RateLimits, StaticTokens, routes::Routes};
+use crate::{Grammar, ListMode, RateLimits, StaticTokens, routes::Routes};
 
 /// One protected resource.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub struct Resource {
     pub tools: ToolForms,
     /// The route templates of an HTTP service.
     pub routes: Routes,
-    /// MCP methods that may reach policy without a token.
+    /// The names of actions that may reach policy without a token; of an operation, the operation's own and introspection.
     pub anonymous: BTreeSet<String>,
     /// Whether denials look for scopes that would turn them into permits.
     pub step_up: bool,
@@ -63,6 +63,8 @@ pub struct Resource {
     pub rate_limits: RateLimits,
     /// Secrets that it takes in place of tokens.
     pub static_tokens: StaticTokens,
+    /// What its requests are read with, where that is more than its name.
+    pub grammar: Grammar,
 }
 
 /// Everything an RFC 9728 document says, and where it is.
@@ -125,6 +127,7 @@ impl Resource {
             target: Target::http_route(&self.name, &route.template),
             arguments: Some(route.arguments),
             supplied: Properties::default(),
+            known: Properties::default(),
             reply_to: None,
         })
     }

@@ -111,6 +111,7 @@ impl Bench {
                 identifier: "https://mcp.example.com/files".to_owned(),
                 tools: tools.collect(),
                 routes: Vec::new(),
+                graph: None,
             }],
             ..World::default()
         };

@@ -81,6 +81,7 @@ fn world(tools: usize, typed: usize) -> Result<World, Box<dyn Error>> {
         identifier: "https://mcp.example.com/files".to_owned(),
         tools,
         routes: Vec::new(),
+        graph: None,
     };
     Ok(World { resources: vec![resource], ..World::default() })
 }

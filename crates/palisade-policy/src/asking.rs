@@ -403,6 +403,10 @@ fn target(about: &About<'_>, vocabulary: &Vocabulary, store: &Store) -> Result<A
         None if !is_of_protocol(&target.type_name) => {
             return supplied::entity(uid, None, supplied.unwrap_or(&none), vocabulary);
         }
+        None if target.type_name == OPERATION => {
+            let bare = operation(about, uid, vocabulary, store)?;
+            return supplied::entity(bare.uid().clone(), Some(&bare), supplied.unwrap_or(&none), vocabulary);
+        }
         None => from_id(about, uid, vocabulary, store)?,
     };
     match supplied {
@@ -425,6 +429,26 @@ fn itself(
     let agree = supplied.all(|name| target.get(name).is_none_or(|value| subject.get(name) == Some(value)));
     let twofold = || RequestError::Twofold(about.target.type_name.clone());
     agree.then(|| Arc::clone(subject)).ok_or_else(twofold)
+}
+
+/// A GraphQL operation, which is there for its request alone. What it comes to is supplied by who has read it.
+const OPERATION: &str = "Graphql::Operation";
+
+/// An operation in its graph, without what it comes to.
+fn operation(
+    about: &About<'_>,
+    uid: EntityUID,
+    vocabulary: &Vocabulary,
+    store: &Store,
+) -> Result<Arc<Entity>, RequestError> {
+    let About { target, resource, .. } = about;
+    let unknown = || RequestError::Target { target: target.entity(), resource: resource.to_string() };
+    let graph = vocabulary.uid("Graphql::Graph", resource.as_str())?;
+    let graph: &EntityUID = graph.as_ref();
+    let stored = store.get(graph).ok_or_else(unknown)?;
+    let attributes = Record::from([(SmolStr::new_static("graph"), values::reference(graph))]);
+    let ancestors: HashSet<EntityUID> = stored.ancestors().chain([graph]).cloned().collect();
+    Ok(values::entity(uid, attributes, ancestors, Record::new()))
 }
 
 /// A target that nothing lists, for kinds of things no configuration can list in full, made from its id.

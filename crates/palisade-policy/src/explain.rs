@@ -93,7 +93,7 @@ fn failed(policy: &Policy, evaluator: &Evaluator<'_>) -> Vec<String> {
 }
 
 /// The parts of a condition that all have to hold.
-fn conjuncts<'e>(condition: &'e Expr, found: &mut Vec<&'e Expr>) {
+pub(crate) fn conjuncts<'e>(condition: &'e Expr, found: &mut Vec<&'e Expr>) {
     let mut next = vec![condition];
     while let Some(part) = next.pop() {
         if let ExprKind::And { left, right } = part.expr_kind() {

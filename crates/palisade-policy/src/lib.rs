@@ -61,4 +61,4 @@ pub use testing::{CaseResult, Coverage, Deployment, Persona, TestBed, TestReport
 pub use typed::{InputType, with_types};
 pub use verdict::{Effect, PolicyFailure, PolicyInfo, PolicyRef, Verdict, WhatIf};
 pub use vocabulary::VOCABULARY;
-pub use world::{Kind, Tool, World, WorldExchange, WorldResource};
+pub use world::{Kind, Tool, World, WorldExchange, WorldGraph, WorldResource};

@@ -273,6 +273,7 @@ mod tests {
                     identifier: format!("https://mcp.example.com/{name}"),
                     tools: Vec::new(),
                     routes: Vec::new(),
+                    graph: None,
                 });
             }
         }

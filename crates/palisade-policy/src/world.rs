@@ -1,8 +1,10 @@
-//! The resources of the configuration, as far as policies see them: servers with the tools of their catalogue, and
-//! services with their routes.
+//! The resources of the configuration, as far as policies see them: servers with the tools of their catalogue, services
+//! with their routes, and graphs with the types and fields of their schema.
 //!
 //! Whoever reads the configuration fills a [`World`]; loading turns it into entities and, for typed tools, into a part
 //! of the schema. Nothing here looks at a policy.
+
+mod graph;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{Diagnostic, InputType, SourceFile, Sources};
+
+pub use graph::WorldGraph;
 
 /// The resources of the configuration.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -41,6 +45,8 @@ pub enum Kind {
     Mcp,
     /// An HTTP service.
     Http,
+    /// A GraphQL API.
+    Graphql,
 }
 
 /// One protected resource.
@@ -52,10 +58,12 @@ pub struct WorldResource {
     pub kind: Kind,
     /// The RFC 8707 identifier.
     pub identifier: String,
-    /// The tools of its catalogue; empty for an HTTP service.
+    /// The tools of its catalogue; empty for anything but an MCP server.
     pub tools: Vec<Tool>,
-    /// The templates of its routes, each with a leading slash; empty for an MCP server.
+    /// The templates of its routes, each with a leading slash; empty for anything but an HTTP service.
     pub routes: Vec<String>,
+    /// What its schema has, of a GraphQL API whose schema is known.
+    pub graph: Option<WorldGraph>,
 }
 
 /// One tool of a catalogue.
@@ -98,7 +106,7 @@ impl Tool {
 }
 
 impl World {
-    /// The servers, tools, services and routes that entity files add to: what a check assumes that is given no
+    /// The servers, tools, services, routes and graphs that entity files add to: what a check assumes that is given no
     /// configuration. Files that cannot be read add nothing; loading them says why.
     #[must_use]
     pub fn assumed_by(sources: &Sources) -> Self {
@@ -113,6 +121,8 @@ impl World {
             let kind = match type_name.as_str() {
                 "Mcp::Server" | "Mcp::Tool" => Kind::Mcp,
                 "Http::Service" | "Http::Route" => Kind::Http,
+                "Graphql::Graph" | "Graphql::Label" | "Graphql::Type" | "Graphql::Field"
+                | "Graphql::Policy" => Kind::Graphql,
                 _ => continue,
             };
             let Ok(name) = name.parse::<ResourceName>() else { continue };
@@ -122,13 +132,22 @@ impl World {
                 identifier: String::new(),
                 tools: Vec::new(),
                 routes: Vec::new(),
+                graph: None,
             });
             match (kind, rest.strip_prefix('/')) {
                 (Kind::Mcp, Some(tool)) => {
                     resource.tools.push(Tool { name: tool.to_owned(), ..Tool::default() });
                 }
                 (Kind::Http, Some(_)) => resource.routes.push(rest.to_owned()),
-                (Kind::Mcp | Kind::Http, None) => {}
+                (Kind::Graphql, Some(name)) => {
+                    let graph = resource.graph.get_or_insert_default();
+                    match type_name.as_str() {
+                        "Graphql::Policy" => drop(graph.policies.insert(name.to_owned())),
+                        "Graphql::Label" => {}
+                        _ => drop(graph.elements.entry(name.to_owned()).or_default()),
+                    }
+                }
+                (Kind::Mcp | Kind::Http | Kind::Graphql, None) => {}
             }
         }
         Self { resources: resources.into_values().collect(), exchanges: Vec::new() }
@@ -190,6 +209,12 @@ impl WorldResource {
                     })
                 }));
                 entities
+            }
+            Kind::Graphql => {
+                let uid = json!({ "type": "Graphql::Graph", "id": name });
+                let itself = json!({ "uid": uid, "attrs": { "identifier": self.identifier }, "parents": [] });
+                let parts = self.graph.iter().flat_map(|graph| graph.entities(name));
+                std::iter::once(itself).chain(parts).collect()
             }
         }
     }

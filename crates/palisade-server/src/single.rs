@@ -178,6 +178,7 @@ fn access_request(question: &SingleQuestion, resource: &Resource, pep: Option<Pe
         target: Target::audience(name),
         arguments: None,
         supplied: Default::default(),
+        known: Default::default(),
         reply_to: None,
     });
     let wording = Wording {

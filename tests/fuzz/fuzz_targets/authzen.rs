@@ -125,6 +125,7 @@ fn setup() -> Setup {
             identifier: "https://records.test".to_owned(),
             tools: Vec::new(),
             routes: Vec::new(),
+            graph: None,
         }],
         ..World::default()
     };
@@ -170,6 +171,7 @@ fn resource() -> Resource {
         tools: Default::default(),
         rate_limits: Default::default(),
         static_tokens: Default::default(),
+        grammar: Default::default(),
     }
 }
 

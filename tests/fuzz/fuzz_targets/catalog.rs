@@ -51,6 +51,7 @@ fn call(tools: Vec<Tool>, arguments: &Value) {
         identifier: "https://mcp.example.com/files".to_owned(),
         tools,
         routes: Vec::new(),
+        graph: None,
     };
     let world = World { resources: vec![resource], ..World::default() };
     let policy = "@id(\"p\") permit (principal, action in Mcp::Action::\"tools/call\", resource);";

@@ -7,13 +7,15 @@ use std::{
 };
 
 use palisade_audit::{AuditLog, AuditSettings, Durability, OnFull};
+use palisade_call::Graph;
+use palisade_graphql::Schema;
 use palisade_model::{Audience, Clock, Issuer, PolicyRevision, SystemClock};
 use palisade_pdp::{
-    Askers, Caller, ClientIp, DenialForm, Kind, Limits, Metadata, Pdp, PdpSettings, Pep, PepAuth, Peps,
+    Askers, Caller, ClientIp, DenialForm, Grammar, Kind, Limits, Metadata, Pdp, PdpSettings, Pep, PepAuth, Peps,
     Place, RequestFrom, Resource, ResourceFrom, Resources, Routes, ScopeSettings, Snapshot, StaticTokens,
     UpstreamToken,
 };
-use palisade_policy::{OnError, Policies, SourceFile, Sources, Tool, World, WorldResource};
+use palisade_policy::{OnError, Policies, SourceFile, Sources, Tool, World, WorldGraph, WorldResource};
 use palisade_token::{IssuerSettings, KeySource, Verifier, install_crypto_provider};
 use serde_json::json;
 use tempfile::TempDir;
@@ -45,7 +47,28 @@ when { context.args.text.hasTag("/to") && context.args.text.getTag("/to") like "
   && context.scopes.contains("files:admin") };
 @id("orders") permit (principal, action in Http::Action::"read", resource == Http::Route::"orders/v1/orders/{id}")
 when { context.scopes.contains("orders:read") };
+@id("operations") permit (principal, action in Graphql::Action::"execute", resource in Graphql::Graph::"graph");
+@id("fields") permit (principal, action in Graphql::Action::"field", resource in Graphql::Graph::"graph");
+@id("schema") permit (principal, action in Graphql::Action::"introspect", resource == Graphql::Graph::"graph");
+@id("name") permit (principal, action in Graphql::Action::"policy", resource == Graphql::Policy::"graph/known")
+when { context.scopes.contains("files:admin") };
 @id("never") forbid (principal, action in Mcp::Action::"prompts/get", resource);
+"#;
+
+/// The policies permit all of it but `known`; its directives let nobody have any.
+const SDL: &str = r#"
+type Query @requiresScopes(scopes: [["files:read", "files:admin"], ["nobody"]]) {
+  item(id: ID!, deep: Filter): Item
+  items(first: Int = 10): [Item!]! @policy(policies: [["known"], ["unknown", "known"]])
+  node: Node
+  found: [Found]
+}
+type Mutation @policy(policies: [["known"]]) { change(id: ID!): Item @authenticated }
+type Subscription @requiresScopes(scopes: [["nobody"]]) { changes: Item }
+interface Node { id: ID! }
+type Item implements Node { id: ID! name: String @tag(name: "pii") items: [Item!] node: Node }
+union Found = Item
+input Filter { text: String = "all", deep: Filter }
 "#;
 
 /// A decision point that permits nothing, and tokens that are good.
@@ -107,7 +130,7 @@ pub fn picked(byte: u8) -> (Caller, &'static str) {
 
 /// Good for every resource but `watched`, where what policies deny is let by.
 fn token(key: &Signer, subject: usize, now: i64) -> String {
-    let audience: Vec<String> = ["files", "chat", "orders"].map(identifier).into();
+    let audience: Vec<String> = ["files", "chat", "orders", "graph"].map(identifier).into();
     let header = json!({ "alg": "EdDSA", "typ": "at+jwt", "kid": "e" });
     let claims = json!({ "iss": ISSUER, "sub": format!("user-{subject}"), "aud": audience, "client_id": "app",
         "jti": format!("t{subject}"), "iat": now, "exp": now + 86_400, "scope": "files:read" });
@@ -125,11 +148,16 @@ fn policies() -> Policies {
         identifier: identifier(name),
         tools: tools.iter().map(|name| Tool { name: (*name).to_owned(), ..Tool::default() }).collect(),
         routes: routes.iter().map(|route| (*route).to_owned()).collect(),
+        graph: None,
     };
     let servers = ["files", "chat", "watched"]
         .map(|name| of_kind(name, Kind::Mcp, &["list_files", "delete_file", "move_file"], &[]));
     let orders = of_kind("orders", Kind::Http, &[], &["/v1/orders/{id}"]);
-    let world = World { resources: servers.into_iter().chain([orders]).collect(), ..World::default() };
+    let schema = Schema::load(SDL).expect("a schema");
+    let elements = schema.elements().map(|(at, element)| (at.to_string(), element.tags.clone())).collect();
+    let graph = WorldGraph { elements, policies: schema.policies().into_keys().collect() };
+    let graph = WorldResource { graph: Some(graph), ..of_kind("graph", Kind::Graphql, &[], &[]) };
+    let world = World { resources: servers.into_iter().chain([orders, graph]).collect(), ..World::default() };
     let sources = Sources { policies: vec![SourceFile::new("fuzz.cedar", POLICIES)], ..Sources::default() };
     Policies::load(&sources, &world, OnError::Forbid).expect("policies")
 }
@@ -165,13 +193,14 @@ fn resource(name: &str, kind: Kind) -> Resource {
         tools: Default::default(),
         rate_limits: Default::default(),
         static_tokens: Default::default(),
+        grammar: Default::default(),
     }
 }
 
 fn resources() -> Resources {
     let at = |name: &str, path: &str| Place::At { host: format!("{name}.test"), path: path.to_owned() };
     let place = |name: &str, path: &str| match name {
-        "orders" => vec![at(name, path)],
+        "orders" | "graph" => vec![at(name, path)],
         server => vec![at(name, path), Place::Service(format!("{server}-srv"))],
     };
     Resources::new([
@@ -188,8 +217,23 @@ fn resources() -> Resources {
             place("watched", "/mcp"),
         ),
         (resource("orders", Kind::Http), place("orders", "/")),
+        (
+            Resource {
+                anonymous: ["query", "mutation", "introspect"].map(str::to_owned).into(),
+                grammar: Grammar::new(graph()),
+                ..resource("graph", Kind::Graphql)
+            },
+            place("graph", "/mcp"),
+        ),
     ])
     .expect("resources")
+}
+
+fn graph() -> Graph {
+    let document = "query Known { items { id } }";
+    let hash = "0fb16ea6c710b5334721bd344520a539b6e919bb0eafa58309546d8a69100fb6";
+    let documents = [(hash.to_owned(), document.to_owned())].into();
+    Graph { schema: Schema::load(SDL).expect("a schema"), documents }
 }
 
 fn peps() -> Peps {

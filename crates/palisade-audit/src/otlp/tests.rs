@@ -3,7 +3,7 @@ use palisade_model::{DecisionId, PolicyRevision, Reason};
 use super::*;
 use crate::{
     event::{Event, Listed},
-    record::PolicyRef,
+    record::{ItemRecord, PolicyRef},
 };
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
@@ -69,6 +69,28 @@ fn a_denial_is_a_warning_with_its_trace_and_standard_attributes() {
         ("palisade.detail", None),
     ] {
         assert_eq!(attribute(&record, key).as_deref(), expected, "{key}");
+    }
+}
+
+#[test]
+fn an_operation_is_named_also_where_a_part_of_it_was_denied() {
+    let mut record = denial();
+    record.action = Some("Graphql::Action::\"field\"".to_owned());
+    record.target = Some("Graphql::Field::\"shop/Customer.email\"".to_owned());
+    let item = |target: &str| ItemRecord {
+        principal: None,
+        action: "Graphql::Action::\"mutation\"".to_owned(),
+        target: format!("Graphql::Operation::\"shop/{target}\""),
+        decision: Outcome::Permit,
+        reason: Reason::Permitted,
+        determining_policies: Vec::new(),
+    };
+    for (target, name) in [("Checkout", Some("Checkout")), (&"0a".repeat(32), None)] {
+        record.items = vec![item(target)];
+        let told = log_record(&Record::Decision(Box::new(record.clone()))).unwrap();
+        assert_eq!(attribute(&told, "graphql.operation.type").as_deref(), Some("mutation"));
+        assert_eq!(attribute(&told, "graphql.operation.name").as_deref(), name);
+        assert_eq!(attribute(&told, "mcp.method.name"), None);
     }
 }
 

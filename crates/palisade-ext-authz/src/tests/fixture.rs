@@ -129,6 +129,7 @@ fn policies() -> Policies {
         identifier: identifier(name),
         tools,
         routes: routes.iter().map(|route| (*route).to_owned()).collect(),
+        graph: None,
     };
     let mcp = |name: &str| resource(name, Kind::Mcp, vec![tool("list_files"), tool("delete_file")], &[]);
     let orders = resource("orders", Kind::Http, Vec::new(), &["/v1/orders/{id}"]);
@@ -141,10 +142,17 @@ fn policies() -> Policies {
             mcp("keyed"),
             mcp("lax"),
             orders,
+            super::graphql::in_world("storefront"),
+            super::graphql::in_world("trial"),
         ],
         exchanges: vec![super::exchange::in_world()],
     };
-    let sources = Sources { policies: vec![SourceFile::new("p.cedar", POLICIES)], ..Sources::default() };
+    let files = [
+        SourceFile::new("p.cedar", POLICIES),
+        SourceFile::new("fields.cedar", super::graphql::POLICIES),
+        SourceFile::new("trial.cedar", super::graphql::TRIAL),
+    ];
+    let sources = Sources { policies: files.into(), ..Sources::default() };
     Policies::load(&sources, &world, OnError::Forbid).unwrap()
 }
 
@@ -182,6 +190,7 @@ pub(super) fn resource(name: &str, kind: Kind) -> Resource {
         observe_until: None,
         rate_limits: Default::default(),
         static_tokens: Default::default(),
+        grammar: Default::default(),
     }
 }
 
@@ -220,6 +229,14 @@ pub(super) fn resources() -> Resources {
             Vec::new(),
         ),
         (resource("orders", Kind::Http), place("orders", "/")),
+        (super::graphql::resource("storefront"), place("storefront", "/graphql")),
+        (
+            Resource {
+                observe_until: Some(Timestamp::from_unix_seconds(NOW + 60)),
+                ..super::graphql::resource("trial")
+            },
+            Vec::new(),
+        ),
     ])
     .unwrap()
 }

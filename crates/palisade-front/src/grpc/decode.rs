@@ -54,6 +54,7 @@ pub(super) fn exchange(name: &str, scopes: &[String]) -> (Option<AskedExchange>,
         target: Target::audience(&name),
         arguments: None,
         supplied: Default::default(),
+        known: Default::default(),
         reply_to: None,
     };
     let scopes = (!scopes.is_empty()).then_some(scopes);

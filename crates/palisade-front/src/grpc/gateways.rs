@@ -102,7 +102,9 @@ async fn check(pdp: &Pdp, call: &Call, asked: CheckRequest) -> CheckResponse {
     }
     let request = AccessRequest { request_id: call.request_id.clone(), ..decoded.request.clone() };
     let request = AccessRequest { trace: request.trace.or(call.trace), ..request };
-    let (decision, _findings) = pdp.decide_and_explain(&snapshot, &request, call.patience).await;
+    let directives = decoded.directives();
+    let (decision, _findings) =
+        pdp.decide_whole(&snapshot, &request, directives.as_deref(), call.patience).await;
     let mut response = CheckResponse {
         decision_id: decision.id().to_string(),
         outcome: encode::outcome(&decision).into(),

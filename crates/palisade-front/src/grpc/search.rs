@@ -135,6 +135,7 @@ fn item(
     let own = |name: &str| match resource.map(|resource| resource.kind) {
         Some(Kind::Mcp) => Action::mcp(name),
         Some(Kind::Http) => Action::http(name),
+        Some(Kind::Graphql) => Action::graphql(name),
         None => Action { namespace: String::new(), name: name.to_owned() },
     };
     let named = snapshot.policies.action_named(&asked.action, &target.r#type);
@@ -147,6 +148,7 @@ fn item(
         supplied: properties(&target)?,
         target: Target { type_name: target.r#type, id: target.id },
         arguments,
+        known: Properties::default(),
         reply_to: None,
     })
 }

@@ -28,6 +28,7 @@ fn resource(kind: Kind) -> Resource {
         observe_until: None,
         rate_limits: Default::default(),
         static_tokens: Default::default(),
+        grammar: Default::default(),
     }
 }
 
@@ -83,6 +84,31 @@ fn a_path_takes_its_route_and_leaves_its_query() {
     assert_eq!(worded.item.target.id, "files/v1/orders/{id}");
     assert_eq!(worded.item.arguments.unwrap().text["/id"], "8");
     assert_eq!(worded.path.as_deref(), Some("/v1/orders/8"));
+}
+
+/// An operation by itself would be decided without what hangs on it.
+#[test]
+fn of_an_operation_the_parts_can_be_asked_about_and_no_whole_one() {
+    let arguments = json!({ "first": 5 });
+    let field = read(Kind::Graphql, "field", Some("Query.orders"), Some(&arguments)).unwrap().item;
+    assert_eq!(
+        (field.target.type_name.as_str(), field.target.id.as_str()),
+        ("Graphql::Field", "files/Query.orders")
+    );
+    assert_eq!(field.arguments.unwrap().number["/first"], 5);
+    let ids = |action, target| read(Kind::Graphql, action, target, None).map(|worded| worded.item.target.id);
+    assert_eq!(ids("policy", Some("own_card")).as_deref(), Ok("files/own_card"));
+    assert_eq!(ids("introspect", None).as_deref(), Ok("files"));
+    for (action, target, arguments, reason) in [
+        ("query", Some("Orders"), None, Reason::MethodUnknown),
+        ("mutation", None, None, Reason::MethodUnknown),
+        ("GET", Some("/"), None, Reason::MethodUnknown),
+        ("field", None, None, Reason::RequestMalformed),
+        ("introspect", Some("files"), None, Reason::RequestMalformed),
+        ("policy", Some("own_card"), Some(&arguments), Reason::RequestMalformed),
+    ] {
+        assert_eq!(read(Kind::Graphql, action, target, arguments).err(), Some(reason), "{action}");
+    }
 }
 
 #[test]

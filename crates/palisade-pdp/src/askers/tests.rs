@@ -36,6 +36,7 @@ fn resource(implies: &[(&str, &str)]) -> Arc<Resource> {
         observe_until: None,
         rate_limits: Default::default(),
         static_tokens: Default::default(),
+        grammar: Default::default(),
     })
 }
 

@@ -19,12 +19,18 @@ use crate::{
 };
 
 mod limits;
+mod operations;
 
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_700_000_000);
 const POLICIES: &str = r#"
 @id("open") permit (principal, action in Mcp::Action::"tools/call", resource == Mcp::Tool::"files/open");
 @id("any") permit (principal, action in Mcp::Action::"tools/call", resource == Mcp::Tool::"files/any");
 @id("exchange") permit (principal, action == OAuth::Action::"exchange", resource);
+@id("operate") permit (principal, action in Graphql::Action::"execute", resource in Graphql::Graph::"api")
+when { resource.depth <= 3 };
+@id("field") permit (principal, action in Graphql::Action::"field", resource == Graphql::Field::"api/Query.a");
+@id("name") permit (principal, action in Graphql::Action::"policy", resource == Graphql::Policy::"api/yes");
+@id("some") permit (principal is User, action in Graphql::Action::"policy", resource == Graphql::Policy::"api/no");
 @id("never") forbid (principal, action in Mcp::Action::"tools/call", resource == Mcp::Tool::"files/shut");
 "#;
 
@@ -83,6 +89,7 @@ impl Setup {
             observe_until: self.observe_until,
             rate_limits: self.rate_limits,
             static_tokens: Default::default(),
+            grammar: Default::default(),
         }
     }
 
@@ -94,6 +101,7 @@ impl Setup {
             identifier: "https://files.example.com".to_owned(),
             tools: vec![tool("open"), tool("shut"), tool("any")],
             routes: Vec::new(),
+            graph: None,
         };
         let exchange = |exchange: &Arc<crate::Exchange>| palisade_policy::WorldExchange {
             name: exchange.name.clone(),
@@ -101,7 +109,7 @@ impl Setup {
             resources: BTreeSet::new(),
         };
         let exchanges = self.exchanges.values().map(exchange).collect();
-        let world = World { resources: vec![world], exchanges };
+        let world = World { resources: vec![world, operations::in_world()], exchanges };
         let load = |text: &str| {
             let sources = Sources { policies: vec![SourceFile::new("p.cedar", text)], ..Sources::default() };
             Policies::load(&sources, &world, OnError::Forbid).unwrap()
@@ -123,7 +131,8 @@ impl Setup {
                 source: "test".to_owned(),
                 policies: Arc::new(load(POLICIES)),
                 shadow: self.shadow.map(|text| Arc::new(load(text))),
-                resources: Resources::new([(resource, Vec::new())]).unwrap(),
+                resources: Resources::new([(resource, Vec::new()), (operations::resource(self), Vec::new())])
+                    .unwrap(),
                 peps: Peps::new([(self.local.clone(), PepAuth::Loopback)]),
                 verifier: Arc::new(Verifier::new(vec![issuer], 16 * 1024, Arc::clone(&clock)).unwrap()),
                 limits: self.limits,
@@ -160,6 +169,7 @@ fn request(tools: &[&str]) -> AccessRequest {
         target: Target::mcp_tool(&resource, tool),
         arguments: Some(palisade_model::Arguments::default()),
         supplied: palisade_model::Properties::default(),
+        known: Default::default(),
         reply_to: None,
     };
     AccessRequest {

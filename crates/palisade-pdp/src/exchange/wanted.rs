@@ -6,12 +6,14 @@ use std::{sync::Arc, time::Duration};
 use palisade_model::{AccessRequest, Credential, ExchangeName, Reason, Refusal, Scopes, Surface};
 
 use super::Exchange;
-use crate::{Resource, Snapshot, UpstreamToken};
+use crate::{Directives, Resource, Snapshot, UpstreamToken};
 
 /// What is asked: about a call, or for an exchange.
 pub(crate) struct Asking<'a> {
     pub(crate) request: &'a AccessRequest,
     pub(crate) exchange: Option<&'a AskedExchange>,
+    /// What becomes of an operation, from what is said of its items.
+    pub(crate) directives: Option<&'a Directives<'a>>,
 }
 
 impl Asking<'_> {

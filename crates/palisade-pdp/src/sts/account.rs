@@ -23,6 +23,7 @@ pub(super) fn access_request(sts: Option<&Sts>, request: &TokenRequest) -> Acces
             target: Target::audience(&target.name),
             arguments: None,
             supplied: Properties::default(),
+            known: Properties::default(),
             reply_to: None,
         })
     };

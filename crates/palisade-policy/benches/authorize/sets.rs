@@ -167,6 +167,7 @@ pub(crate) fn world() -> Result<World, Failure> {
             identifier: format!("https://{}.example.com", server(first)),
             tools,
             routes: Vec::new(),
+            graph: None,
         })
     };
     Ok(World { resources: (0..SERVERS).map(server).collect::<Result<_, _>>()?, ..World::default() })

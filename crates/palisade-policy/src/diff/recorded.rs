@@ -86,6 +86,9 @@ impl Inquiry {
         if action == Action::exchange().entity() {
             return Err(NotRebuilt::Unrecorded("the terms of an exchange"));
         }
+        if target.starts_with("Graphql::Operation::") {
+            return Err(NotRebuilt::Unrecorded("what an operation comes to"));
+        }
         let (type_name, name) = entity(action)?;
         let namespace = type_name.strip_suffix("Action").ok_or(NotRebuilt::Unreadable)?;
         let (target_type, id) = entity(target)?;
@@ -249,6 +252,10 @@ mod tests {
                 NotRebuilt::Unrecorded("the terms of an exchange"),
             ),
             (Recorded { resource: None, ..whole }, NotRebuilt::NoQuestion),
+            (
+                Recorded { target: Some("Graphql::Operation::\"demo/Q\""), ..whole },
+                NotRebuilt::Unrecorded("what an operation comes to"),
+            ),
             (Recorded { target: Some("Mcp::Tool::\"demo/lo\u{2026}"), ..whole }, NotRebuilt::Unreadable),
             (Recorded { principal: Some("Robot::\"x\""), ..whole }, NotRebuilt::Unreadable),
             (Recorded { principal: Some("User::\"a\"b\""), ..whole }, NotRebuilt::Unreadable),

@@ -7,6 +7,7 @@
 mod arguments;
 mod conditions;
 mod failing;
+mod names;
 mod reach;
 mod scopes;
 mod shadow;
@@ -54,11 +55,13 @@ pub enum Lint {
     UnguardedPrefix,
     /// A policy that has to be looked at for every request.
     Unindexed,
+    /// A name of `@policy` in a GraphQL schema that no policy could ever permit.
+    UndecidedName,
 }
 
 impl Lint {
     /// Every lint.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::MissingId,
         Self::NoRequest,
         Self::NeverHolds,
@@ -74,6 +77,7 @@ impl Lint {
         Self::AbsentArgument,
         Self::UnguardedPrefix,
         Self::Unindexed,
+        Self::UndecidedName,
     ];
 
     /// The name.
@@ -95,6 +99,7 @@ impl Lint {
             Self::AbsentArgument => "absent-argument",
             Self::UnguardedPrefix => "unguarded-prefix",
             Self::Unindexed => "unindexed",
+            Self::UndecidedName => "undecided-name",
         }
     }
 }
@@ -137,6 +142,7 @@ pub fn lint(policies: &Policies, sources: &Sources, deployment: &Deployment) -> 
     found.extend(arguments::lint(&statements, &reach));
     found.extend(scopes::lint(&statements, deployment));
     found.extend(shadow::lint(&statements, &reach));
+    found.extend(names::lint(policies, &deployment.world));
     found.sort_by(|left, right| {
         (&left.file, left.line, left.column, left.lint).cmp(&(
             &right.file,

@@ -12,14 +12,25 @@ use super::statement::{Actions, Bound, Statement, Uid};
 use crate::{Deployment, Kind, Policies, Sources, world::read_json};
 
 /// The types whose entities a deployment lists in full.
-const LISTED: [&str; 5] = ["Mcp::Server", "Mcp::ToolGroup", "Mcp::Tool", "Http::Service", "Http::Route"];
+const LISTED: [&str; 10] = [
+    "Mcp::Server",
+    "Mcp::ToolGroup",
+    "Mcp::Tool",
+    "Http::Service",
+    "Http::Route",
+    "Graphql::Graph",
+    "Graphql::Label",
+    "Graphql::Type",
+    "Graphql::Field",
+    "Graphql::Policy",
+];
 
 #[derive(Debug)]
 pub(super) struct Reach {
     parents: HashMap<Uid, Vec<Uid>>,
     /// What every action is in.
     actions: HashMap<Uid, HashSet<Uid>>,
-    /// The resources with a catalogue or with routes.
+    /// The resources with a catalogue, with routes or with a schema.
     catalogued: BTreeSet<String>,
     complete: bool,
 }
@@ -60,6 +71,16 @@ impl Reach {
                         reach.catalogued.insert(name.to_owned());
                     }
                 }
+                Kind::Graphql => {
+                    reach.add(Uid::new("Graphql::Graph", name), []);
+                    if let Some(graph) = &resource.graph {
+                        for ((type_name, id), above) in graph.ids(name) {
+                            let above = above.into_iter().map(|(type_name, id)| Uid::new(type_name, id));
+                            reach.add(Uid::new(type_name, id), above);
+                        }
+                        reach.catalogued.insert(name.to_owned());
+                    }
+                }
             }
         }
         for file in &sources.entities {
@@ -88,7 +109,7 @@ impl Reach {
     /// Whether the resource that the entity belongs to is there.
     pub(super) fn knows_resource(&self, uid: &Uid) -> bool {
         let name = uid.id.split('/').next().unwrap_or_default();
-        ["Mcp::Server", "Http::Service"]
+        ["Mcp::Server", "Http::Service", "Graphql::Graph"]
             .into_iter()
             .any(|type_name| self.parents.contains_key(&Uid::new(type_name, name)))
     }

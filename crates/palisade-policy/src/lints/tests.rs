@@ -16,6 +16,7 @@ fn deployment() -> Deployment {
         identifier: "https://mcp.example.com/demo".to_owned(),
         tools: vec![tool("read", &[]), tool("write", &["change"])],
         routes: Vec::new(),
+        graph: None,
     };
     let orders = WorldResource {
         name: "orders".parse().unwrap(),
@@ -23,6 +24,7 @@ fn deployment() -> Deployment {
         identifier: "https://api.example.com/orders".to_owned(),
         tools: Vec::new(),
         routes: vec!["/v1/orders/{id}".to_owned()],
+        graph: None,
     };
     let scopes = ["files:read", "files:write"].map(|scope| scope.parse().unwrap());
     let settings = ResourceSettings { scopes: scopes.into(), ..ResourceSettings::default() };

@@ -18,12 +18,24 @@ use palisade_model::{Action, Circumstances, ResourceName, SubjectKind, Surface, 
 use serde::Serialize;
 
 use crate::{
-    Deployment, Inquiry, Kind, Outcome, Persona, Policies, ResourceSettings, TestBed, World,
+    Deployment, Inquiry, Kind, Outcome, Persona, Policies, ResourceSettings, TestBed, World, WorldGraph,
     vocabulary::is_own,
 };
 
 /// The actions that a matrix has columns for. The others follow these in most sets; a difference of two sets asks all.
-const SHOWN: [&str; 8] = ["initialize", "tools/list", "tools/call", "GET", "POST", "PUT", "PATCH", "DELETE"];
+const SHOWN: [&str; 11] = [
+    "initialize",
+    "tools/list",
+    "tools/call",
+    "GET",
+    "POST",
+    "PUT",
+    "PATCH",
+    "DELETE",
+    "introspect",
+    "field",
+    "policy",
+];
 
 /// Who may what, a table a resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -266,6 +278,7 @@ pub(crate) fn questions(policies: &Policies, world: &World, name: &ResourceName)
                 .chain(resource.tools.iter().map(|tool| Target::mcp_tool(name, &tool.name)))
                 .collect(),
             Kind::Http => resource.routes.iter().map(|template| Target::http_route(name, template)).collect(),
+            Kind::Graphql => of_graph(resource.graph.as_ref(), name),
         };
         for target in targets {
             let actions = policies.vocabulary().actions_on(&target.type_name);
@@ -283,6 +296,16 @@ pub(crate) fn questions(policies: &Policies, world: &World, name: &ResourceName)
         }
     }
     found
+}
+
+/// The graph itself, its fields and the names of `@policy`. Operations are not known before they come.
+fn of_graph(graph: Option<&WorldGraph>, name: &ResourceName) -> Vec<Target> {
+    let fields = graph.into_iter().flat_map(|graph| graph.fields());
+    let policies = graph.into_iter().flat_map(|graph| &graph.policies);
+    std::iter::once(Target::graphql_graph(name))
+        .chain(fields.map(|coordinate| Target::graphql_element(name, coordinate)))
+        .chain(policies.map(|policy| Target::graphql_policy(name, policy)))
+        .collect()
 }
 
 /// The question that a persona asks.
@@ -324,6 +347,8 @@ fn column(resource: &ResourceName, action: &Action, target: &Target) -> Column {
     let name = match (within, action.name.as_str()) {
         ("", method) => method.to_owned(),
         (tool, "tools/call") => tool_head(tool.strip_prefix('/').unwrap_or(tool)),
+        (field, "field") => field.strip_prefix('/').unwrap_or(field).to_owned(),
+        (policy, "policy") => format!("policy {}", policy.strip_prefix('/').unwrap_or(policy)),
         (template, method) => format!("{method} {template}"),
     };
     Column { name, action: action.entity(), target: target.entity() }

@@ -120,6 +120,7 @@ pub(crate) fn world() -> World {
                     tool("delete"),
                 ],
                 routes: Vec::new(),
+                graph: None,
             },
             WorldResource {
                 name: "orders".parse().unwrap(),
@@ -127,6 +128,7 @@ pub(crate) fn world() -> World {
                 identifier: "https://orders.example.com".to_owned(),
                 tools: Vec::new(),
                 routes: vec!["/v1/orders/{id}".to_owned()],
+                graph: None,
             },
         ],
         exchanges: vec![WorldExchange {

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use palisade_model::{Action, Arguments, Circumstances, Properties, ResourceName, Surface, Target};
 
+use serde_json::Value;
+
 use super::file::{Age, Case, TestFile, TestResource};
 use crate::{Inquiry, Kind, Outcome, Policies, Verdict};
 
@@ -40,7 +42,7 @@ impl Case {
             target,
             resource: name.clone(),
             arguments,
-            supplied: Properties::new(self.properties.clone()),
+            supplied: self.supplied(resource.kind),
             circumstances: Circumstances {
                 now: self.at.0,
                 ip: self.ip,
@@ -56,6 +58,19 @@ impl Case {
             failure: self.compare(&outcome, &verdict),
             determined: verdict.determining().iter().map(|policy| policy.id.clone()).collect(),
         })
+    }
+
+    /// What is known of the target; of an operation as little as there can be, but for what the case says.
+    fn supplied(&self, kind: Kind) -> Properties {
+        let mut members = self.properties.clone();
+        if kind == Kind::Graphql && matches!(self.action.as_str(), "query" | "mutation" | "subscription") {
+            let name = self.target.iter().map(|name| ("name", Value::from(name.as_str())));
+            let least = [("allowlisted", false.into()), ("depth", 1.into()), ("fields", 1.into())];
+            for (member, value) in least.into_iter().chain(name) {
+                members.entry(member).or_insert(value);
+            }
+        }
+        Properties::new(members)
     }
 
     fn resource<'a>(&self, tests: &'a TestFile) -> Result<(&'a ResourceName, &'a TestResource), String> {
@@ -80,6 +95,7 @@ impl Case {
             }
             (None, Kind::Mcp) => Action::mcp(&self.action),
             (None, Kind::Http) => Action::http(&self.action),
+            (None, Kind::Graphql) => Action::graphql(&self.action),
         }
     }
 
@@ -94,16 +110,20 @@ impl Case {
         let whole = match kind {
             Kind::Mcp => Target::mcp_server(resource),
             Kind::Http => Target { type_name: "Http::Service".to_owned(), id: resource.to_string() },
+            Kind::Graphql => Target::graphql_graph(resource),
         };
         let Some(name) = &self.target else { return Ok(whole) };
         if let Some((type_name, id)) = name.strip_suffix('"').and_then(|text| text.split_once("::\"")) {
             return Ok(Target { type_name: type_name.to_owned(), id: id.to_owned() });
         }
+        if kind == Kind::Graphql && action.name == "field" {
+            return Ok(Target::graphql_element(resource, name));
+        }
         let act = policies.vocabulary().action(action);
         let mut types =
             act.into_iter().flat_map(|act| &act.resources).filter(|name| **name != whole.type_name);
         let id = match kind {
-            Kind::Mcp => format!("{resource}/{name}"),
+            Kind::Mcp | Kind::Graphql => format!("{resource}/{name}"),
             Kind::Http => format!("{resource}{name}"),
         };
         match (types.next(), types.next()) {

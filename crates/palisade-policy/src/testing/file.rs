@@ -14,7 +14,7 @@ use serde_saphyr::Spanned;
 use super::principal::{TestPrincipal, TestToken};
 use super::time;
 use crate::{
-    Decided, Diagnostic, Kind, OnError, ResourceSettings, SourceFile, Tool, World, WorldResource,
+    Decided, Diagnostic, Kind, OnError, ResourceSettings, SourceFile, Tool, World, WorldGraph, WorldResource,
     diagnostic::nearest, read_catalog, with_types,
 };
 
@@ -52,6 +52,9 @@ pub(super) struct TestResource {
     pub(super) typed: Vec<String>,
     #[serde(default)]
     pub(super) routes: Vec<String>,
+    /// The types and fields of its schema with their labels, and its names of `@policy`; kind graphql.
+    #[serde(default)]
+    pub(super) graph: Option<WorldGraph>,
     #[serde(default)]
     pub(super) scopes: TestScopes,
     #[serde(default)]
@@ -200,6 +203,11 @@ impl TestFile {
                 problems.push(Diagnostic::error(&file.path, message).help("list its `routes`"));
                 continue;
             }
+            if resource.kind != Kind::Graphql && resource.graph.is_some() {
+                let message = format!("the resource `{name}` is not of kind graphql and has no `graph`");
+                problems.push(Diagnostic::error(&file.path, message).help("remove it"));
+                continue;
+            }
             match resource.tools(folder, file) {
                 Ok(tools) => world.resources.push(WorldResource {
                     name: name.clone(),
@@ -207,6 +215,7 @@ impl TestFile {
                     identifier: resource.identifier.clone(),
                     tools,
                     routes: resource.routes.clone(),
+                    graph: resource.graph.clone(),
                 }),
                 Err(found) => problems.extend(found),
             }

@@ -185,7 +185,7 @@ fn what_the_guide_shows_is_right() {
     };
     let policies = Policies::load(&sources, &World::default(), crate::OnError::Forbid).unwrap();
     assert_eq!(policies.warnings(), []);
-    assert_eq!(policies.policy_ids().count(), 3);
+    assert_eq!(policies.policy_ids().count(), 4);
     // The samples of a test file are parts of one.
     let tests = TestFile::read(&SourceFile::new("README.md", blocks("yaml").join("\n"))).unwrap();
     assert!(!tests.cases.is_empty() && !tests.matrix.personas.is_empty());
@@ -198,7 +198,7 @@ fn what_the_guide_shows_is_right() {
 fn the_ready_made_sets_are_laid_out_and_give_no_warning() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../policies");
     let sources = read_tree(&root, &[], &[]).unwrap();
-    assert_eq!(sources.policies.len(), 7);
+    assert_eq!(sources.policies.len(), 8);
     for file in &sources.policies {
         assert!(crate::format(file).unwrap() == file.text, "`policy fmt` would change {}", file.path);
     }

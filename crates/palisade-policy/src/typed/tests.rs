@@ -26,6 +26,7 @@ fn world(tools: Vec<Tool>) -> World {
             identifier: "https://mcp.example.com/demo".to_owned(),
             tools,
             routes: Vec::new(),
+            graph: None,
         }],
         ..World::default()
     }

@@ -98,6 +98,7 @@ pub fn snapshot(
     };
     let mut warnings = super::warnings::of(&loaded.config);
     warnings.extend(policies.warnings().iter().map(ToString::to_string));
+    warnings.extend(super::graphql::warnings(&policies, &world));
     warnings.extend(shadow_warnings);
     let source = match embedded.sources {
         Some(_) => "embedded".to_owned(),
@@ -172,6 +173,8 @@ pub fn roots(loaded: &Loaded) -> Vec<PathBuf> {
     roots.extend(resources_with_secrets(config));
     let resources = config.resources.values().chain(std::iter::once(&config.defaults));
     roots.extend(resources.flat_map(super::static_tokens::files));
+    let resources = config.resources.values().chain(std::iter::once(&config.defaults));
+    roots.extend(resources.flat_map(super::graphql::files));
     let of_issuers =
         config.issuers.values().flat_map(|issuer| issuer.network.ca.iter().chain(&issuer.revocations));
     roots.extend(of_issuers.map(|file| file.file.clone()));

@@ -232,6 +232,7 @@ fn resolve_exchanges(exchanges: &mut BTreeMap<ExchangeName, Exchange>, base: &Pa
 
 fn resolve_resource(resource: &mut Resource, base: &Path) {
     super::static_tokens::files_mut(resource).for_each(|path| resolve(path, base));
+    super::graphql::files_mut(resource).for_each(|path| resolve(path, base));
     if let Some(catalog) = resource.tools.as_mut().and_then(|tools| tools.catalog.as_mut()) {
         resolve(catalog, base);
     }

@@ -9,6 +9,7 @@ mod callers;
 mod exchange_cache;
 mod exchanges;
 pub(crate) mod gateway;
+pub mod graphql;
 mod handles;
 mod issuers;
 pub mod load;

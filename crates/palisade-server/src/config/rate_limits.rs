@@ -18,7 +18,7 @@ const MOST: u32 = 1_000_000;
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Builder<'_> {
-    /// What a resource limits. An MCP server is limited unless it says otherwise, an HTTP service where it says so.
+    /// What a resource limits. An MCP server is limited unless it says otherwise, anything else where it says so.
     pub(super) fn rate_limits(
         &mut self,
         name: &ResourceName,
@@ -26,9 +26,10 @@ impl Builder<'_> {
         kind: Kind,
     ) -> RateLimits {
         let limits = match (own, kind) {
-            (Some(OrOff::On(limits)), Kind::Mcp | Kind::Http) => limits.clone(),
+            (Some(OrOff::On(limits)), Kind::Mcp | Kind::Http | Kind::Graphql) => limits.clone(),
             (None, Kind::Mcp) => types::RateLimits::default(),
-            (Some(OrOff::Off), Kind::Mcp | Kind::Http) | (None, Kind::Http) => return RateLimits::default(),
+            (Some(OrOff::Off), Kind::Mcp | Kind::Http | Kind::Graphql)
+            | (None, Kind::Http | Kind::Graphql) => return RateLimits::default(),
         };
         let at = |key: &str| format!("resources.{name}.rate_limits.{key}");
         let rates = |rates: types::Rates| Rates { calls: rates.calls, reads: rates.reads };

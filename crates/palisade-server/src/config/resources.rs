@@ -6,7 +6,7 @@ use axum::http::HeaderName;
 
 use palisade_model::{Audience, IssuerName, Mirrored, ResourceName, Timestamp, ToolForms};
 use palisade_pdp::{
-    DenialForm, Kind, Metadata, Place, Resource, Resources, Routes, ScopeSettings, StaticHeader,
+    DenialForm, Grammar, Kind, Metadata, Place, Resource, Resources, Routes, ScopeSettings, StaticHeader,
     UpstreamToken, location,
 };
 use palisade_policy::{SourceFile, Tool, World, WorldResource};
@@ -40,12 +40,15 @@ impl Builder<'_> {
             let Some((mut resource, places)) = self.resource(&name, &merged) else { continue };
             let tools = self.tools(&name, &merged, resource.kind);
             resource.tools = self.tool_forms(&name, &merged, &tools);
+            let (grammar, graph) = self.graph(&name, &merged, resource.kind);
+            resource.grammar = grammar;
             world.push(WorldResource {
                 name: name.clone(),
                 kind: resource.kind,
                 identifier: resource.identifier.clone(),
                 tools,
                 routes: merged.routes.clone().unwrap_or_default(),
+                graph,
             });
             if self.problems.len() == before {
                 all.push((resource, places));
@@ -120,6 +123,7 @@ impl Builder<'_> {
             observe_until,
             rate_limits: self.rate_limits(name, own.rate_limits.as_ref(), kind),
             static_tokens: self.static_tokens(name, own.static_tokens.as_ref(), kind, &audiences),
+            grammar: Grammar::default(),
             audiences,
             identifier,
             kind,
@@ -403,6 +407,7 @@ pub(super) fn with_defaults(own: &types::Resource, defaults: &types::Resource) -
         places: own.places,
         routes: own.routes.or(defaults.routes),
         tools: own.tools.or(defaults.tools),
+        schema: own.schema.or(defaults.schema),
         anonymous: own.anonymous.or(defaults.anonymous),
         list: own.list.or(defaults.list),
         step_up: own.step_up.or(defaults.step_up),

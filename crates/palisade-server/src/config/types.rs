@@ -441,7 +441,10 @@ pub struct Resource {
     pub routes: Option<Vec<String>>,
     /// Its tools; kind mcp.
     pub tools: Option<Tools>,
-    /// MCP methods, or HTTP methods for kind http, that may reach policy without a token.
+    /// Its schema; kind graphql.
+    pub schema: Option<GraphSchema>,
+    /// MCP methods, or HTTP methods for kind http, that may reach policy without a token; for kind graphql `query`, `mutation`,
+    /// `subscription` and `introspect`.
     pub anonymous: Option<Vec<String>>,
     /// What lists show: `reachable` (permitted, or after a step-up) or `permitted`; kind mcp.
     pub list: Option<ListMode>,
@@ -678,6 +681,18 @@ pub struct Place {
     pub path: Option<String>,
     /// Instead of both: the name that agentgateway has for the server.
     pub service: Option<String>,
+}
+
+/// The schema of a GraphQL API.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GraphSchema {
+    /// The supergraph, or a plain schema, as a file.
+    pub sdl: PathBuf,
+    /// The documents that clients may name by their hashes, and that policies see as `allowlisted`: an object of documents by their
+    /// SHA-256, or the manifest that Apollo's tools write.
+    #[serde(default)]
+    pub manifest: Option<PathBuf>,
 }
 
 /// The tools of an MCP server.

@@ -220,6 +220,7 @@ fn policies() -> Policies {
         identifier: identifier(name),
         tools: if kind(name) == Kind::Mcp { tools() } else { Vec::new() },
         routes: if kind(name) == Kind::Http { vec!["/v1/orders/{id}".to_owned()] } else { Vec::new() },
+        graph: None,
     });
     let sources = Sources { policies: vec![SourceFile::new("p.cedar", POLICIES)], ..Sources::default() };
     Policies::load(&sources, &World { resources: world.to_vec(), ..World::default() }, OnError::Forbid)
@@ -254,6 +255,7 @@ pub(crate) fn resource(name: &str) -> Resource {
         observe_until: (name == "watched").then(|| Timestamp::from_unix_seconds(NOW + 60)),
         rate_limits: Default::default(),
         static_tokens: Default::default(),
+        grammar: Default::default(),
     }
 }
 

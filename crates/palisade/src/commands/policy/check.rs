@@ -1,14 +1,15 @@
 //! `palisade policy check`: parse, strict validation, lints; once, or after every change.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
 use palisade_policy::{Diagnostic, Lint, Severity, lint};
+use palisade_server::config;
 use serde::Serialize;
 
 use super::{
-    set::{Around, Place, Surroundings, sets},
+    set::{Around, Named, Place, Surroundings, sets},
     watch,
 };
 use crate::{
@@ -20,13 +21,17 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  palisade policy check policies/five-tools\n  palisade policy check --config palisade.yaml --deny-warnings\n  \
-    palisade policy check policies --watch"
+    palisade policy check policies --watch\n  palisade policy check policies/graphql-api --schema-sdl shop=supergraph.graphql"
 )]
 pub(super) struct Check {
     /// The folder with `*.cedar`, `*.cedarschema` and entity files; default: that of the configuration, or `policies`.
     folder: Option<PathBuf>,
     #[command(flatten)]
     around: Around,
+    /// The schema of a GraphQL API instead of what is configured: its SDL, as `NAME=FILE` where there are several or none is
+    /// configured.
+    #[arg(long, value_name = "FILE")]
+    schema_sdl: Vec<String>,
     /// Warnings fail, too.
     #[arg(long)]
     deny_warnings: bool,
@@ -55,6 +60,9 @@ impl Check {
         if self.watch {
             let mut roots: Vec<PathBuf> = self.around.config.iter().cloned().collect();
             roots.extend(self.around.schema.iter().chain(&self.around.entities).cloned());
+            let file =
+                |named: &String| named.split_once('=').map_or(named.clone(), |(_, file)| file.to_owned());
+            roots.extend(self.schema_sdl.iter().map(|named| PathBuf::from(file(named))));
             // What the configuration names may change with it, so it is read before every check.
             watch::run(
                 || {
@@ -72,8 +80,12 @@ impl Check {
     }
 
     fn once(&self) -> anyhow::Result<Outcome> {
-        let around = match self.around.read() {
+        let mut around = match self.around.read() {
             Ok(around) => around,
+            Err(error) => return Outcome::refused(error),
+        };
+        around.graphs = match self.graphs() {
+            Ok(graphs) => graphs,
             Err(error) => return Outcome::refused(error),
         };
         self.all_there()?;
@@ -108,6 +120,19 @@ impl Check {
             Some(missing) => bail!("{}: there is no such file or folder", missing.display()),
             None => Ok(()),
         }
+    }
+
+    /// The schemas that were named.
+    fn graphs(&self) -> anyhow::Result<Vec<Named>> {
+        let read = |text: &String| {
+            let (name, path) = match text.split_once('=') {
+                Some((name, path)) => (Some(name.parse()?), path),
+                None => (None, text.as_str()),
+            };
+            let schema = config::graphql::read_schema(Path::new(path)).map_err(anyhow::Error::msg)?;
+            Ok(Named { name, graph: config::graphql::world_graph(&schema), file: path.to_owned() })
+        };
+        self.schema_sdl.iter().map(read).collect()
     }
 
     fn set(&self, around: &Surroundings, place: &Place) -> Checked {

@@ -8,8 +8,11 @@ use std::{
 
 use anyhow::bail;
 use clap::Args;
-use palisade_model::{Clock, SystemClock};
-use palisade_policy::{Diagnostic, Policies, PolicySet, Sources, TestBed, World, read_sets, read_tree};
+use palisade_model::{Clock, ResourceName, SystemClock};
+use palisade_policy::{
+    Diagnostic, Kind, Policies, PolicySet, Sources, TestBed, World, WorldGraph, WorldResource, read_sets,
+    read_tree,
+};
 use palisade_server::config::{self, author::Authored};
 
 /// Where a set gets what its folder does not say.
@@ -31,6 +34,15 @@ pub(super) struct Surroundings {
     authored: Option<Authored>,
     schema: Vec<PathBuf>,
     entities: Vec<PathBuf>,
+    /// Schemas of GraphQL APIs in place of the configured ones.
+    pub(super) graphs: Vec<Named>,
+}
+
+/// The schema of a GraphQL API: of the only one where it is not named.
+pub(super) struct Named {
+    pub(super) name: Option<ResourceName>,
+    pub(super) graph: WorldGraph,
+    pub(super) file: String,
 }
 
 /// A set that is right in every part.
@@ -43,8 +55,12 @@ pub(super) struct Set {
 impl Around {
     /// Reads the configuration, where there is one.
     pub(super) fn read(&self) -> anyhow::Result<Surroundings> {
-        let mut around =
-            Surroundings { authored: None, schema: self.schema.clone(), entities: self.entities.clone() };
+        let mut around = Surroundings {
+            authored: None,
+            schema: self.schema.clone(),
+            entities: self.entities.clone(),
+            graphs: Vec::new(),
+        };
         if let Some(file) = &self.config {
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);
             let authored = config::author::authored(&config::load::read(file)?, &clock)?;
@@ -126,8 +142,40 @@ impl Surroundings {
         } else if !bed.deployment.complete {
             bed.deployment.world = World::assumed_by(&sources);
         }
+        for named in &self.graphs {
+            named.put_into(&mut bed.deployment.world).map_err(|problem| vec![problem])?;
+        }
         let policies = Policies::load(&sources, &bed.deployment.world, bed.deployment.on_error)?;
         Ok(Set { policies, sources, bed })
+    }
+}
+
+impl Named {
+    fn put_into(&self, world: &mut World) -> Result<(), Diagnostic> {
+        let is_meant = |known: &WorldResource| match &self.name {
+            Some(name) => known.name == *name,
+            None => known.kind == Kind::Graphql,
+        };
+        let refused = |message: String| Err(Diagnostic::error(&self.file, message));
+        let mut meant = world.resources.iter_mut().filter(|known| is_meant(known));
+        match (meant.next(), meant.next(), &self.name) {
+            (Some(only), None, _) if only.kind == Kind::Graphql => only.graph = Some(self.graph.clone()),
+            (None, _, Some(name)) => world.resources.push(WorldResource {
+                name: name.clone(),
+                kind: Kind::Graphql,
+                identifier: String::new(),
+                tools: Vec::new(),
+                routes: Vec::new(),
+                graph: Some(self.graph.clone()),
+            }),
+            (Some(_), _, Some(name)) => return refused(format!("`{name}` is not of kind graphql")),
+            (Some(_) | None, _, None) => {
+                return refused(
+                    "there is not exactly one GraphQL API: write `--schema-sdl NAME=FILE`".to_owned(),
+                );
+            }
+        }
+        Ok(())
     }
 }
 

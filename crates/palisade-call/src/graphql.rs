@@ -1,0 +1,223 @@
+//! What a request to a GraphQL API asks for (GraphQL over HTTP): each operation, and whatever hangs on it.
+//!
+//! [`asked`] reads the operations and makes items of them: the operation, introspection, each name of `@policy`, each field with
+//! its arguments. What the policies say of them comes back to [`Operations::lacks`], which has the schema's directives judged. A proxy
+//! lets a request by or does not, so that a request of which anything is denied is denied whole. It is judged as strictly as any
+//! router judges: `@skip` and `@include` change nothing, and a field of an interface is one of all that implement it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+};
+
+use palisade_graphql::{
+    Analysis, Decisions, Denied, Dialect, Incoming, Limits, Mode, Reading, Request, Schema, Why, read_request,
+};
+use palisade_mcp::Unread;
+use palisade_model::{
+    Action, Arguments, Asked, Item, Properties, Reason, Refusal, ResourceName, Scope, Scopes, Target,
+};
+use palisade_pdp::{Granted, Lack, Lacking, MOST_PARTS, Resource};
+use serde_json::{Map, Value};
+
+use crate::{
+    call::{Body, HttpCall},
+    decode::Believed,
+    mcp::without_body,
+};
+
+/// How strictly operations are judged.
+const STRICTEST: Dialect = Dialect::Apollo;
+
+/// What requests to a GraphQL API are read with.
+#[derive(Debug)]
+pub struct Graph {
+    /// The schema.
+    pub schema: Schema,
+    /// The documents that are known by their hashes.
+    pub documents: BTreeMap<String, String>,
+}
+
+/// The operations of a request.
+#[derive(Debug, Clone)]
+pub struct Operations {
+    graph: Arc<Graph>,
+    resource: ResourceName,
+    read: Vec<Operation>,
+}
+
+/// One operation, and which of the items are its own.
+#[derive(Debug, Clone)]
+struct Operation {
+    request: Request,
+    analysis: Analysis,
+    introspection: Option<usize>,
+    names: Vec<(String, usize)>,
+    fields: Range<usize>,
+}
+
+/// The operations of a request, and what the policies are asked about them.
+pub(crate) fn asked(
+    call: &HttpCall,
+    believed: &Believed<'_>,
+    resource: &Resource,
+) -> Result<(Asked, Operations), Unread> {
+    let graph = resource.grammar.get::<Graph>();
+    let graph = graph.ok_or_else(|| Refusal::new(Reason::InternalError, "the resource has no schema"))?;
+    let incoming = incoming(call, believed)?;
+    let reading = Reading { max_batch: believed.max_batch, manifest: &graph.documents };
+    let requests = read_request(&incoming, &reading).map_err(|error| error.refusal())?;
+    let batch = requests.batch;
+    let mut operations = Operations { graph, resource: resource.name.clone(), read: Vec::new() };
+    let (mut items, mut selections) = (Vec::new(), 0_usize);
+    for request in requests.requests {
+        let analysis = operations.graph.schema.analyze_request(&request).map_err(|error| error.refusal())?;
+        selections = selections.saturating_add(analysis.measure.selections);
+        operations.add(request, analysis, &mut items)?;
+        if items.len() > MOST_PARTS || selections > most_selections() {
+            let detail = "the operations of the batch come to too much together";
+            return Err(Refusal::new(Reason::RequestMalformed, detail).into());
+        }
+    }
+    Ok((Asked { items, batch }, operations))
+}
+
+/// A batch may come to as much as one operation: nobody is known yet when it is read.
+fn most_selections() -> usize {
+    Limits::default().fields
+}
+
+fn incoming<'c>(call: &'c HttpCall, believed: &Believed<'_>) -> Result<Incoming<'c>, Refusal> {
+    let headers = &call.headers;
+    // Of a header that came several times nobody knows which one counts: it says nothing that is understood.
+    let one = |name: &str| headers.only(name).or_else(|| headers.has(name).then_some("several"));
+    let body = match &call.body {
+        Body::Truncated => {
+            return Err(Refusal::new(Reason::RequestTruncated, "the body did not come whole"));
+        }
+        Body::Whole(body) if body.len() > believed.max_body => {
+            return Err(Refusal::new(Reason::RequestTruncated, "the body is larger than `limits.body`"));
+        }
+        Body::Whole(body) => body.as_slice(),
+        Body::Absent => &[],
+    };
+    if call.method == "GET" {
+        without_body(call)?;
+    }
+    Ok(Incoming {
+        method: &call.method,
+        query: call.target.split_once('?').map(|(_, query)| query),
+        content_type: one("content-type"),
+        content_encoding: one("content-encoding"),
+        upgrade: headers.has("upgrade"),
+        body,
+    })
+}
+
+impl Operations {
+    /// Adds an operation, and its items.
+    fn add(&mut self, request: Request, analysis: Analysis, items: &mut Vec<Item>) -> Result<(), Refusal> {
+        let resource = &self.resource;
+        let name = analysis.name.as_deref().unwrap_or(&analysis.hash);
+        items.push(Item {
+            known: known(&request, &analysis),
+            ..item(
+                analysis.kind.as_str(),
+                Target::graphql_operation(resource, name),
+                arguments(analysis.variables())?,
+            )
+        });
+        let introspection = analysis.introspects.then_some(items.len());
+        if analysis.introspects {
+            items.push(item("introspect", Target::graphql_graph(resource), None));
+        }
+        let mut names = Vec::new();
+        for name in self.graph.schema.requirements(&analysis, STRICTEST).policies {
+            items.push(item("policy", Target::graphql_policy(resource, &name), None));
+            names.push((name, items.len() - 1));
+        }
+        let first = items.len();
+        for ask in analysis.asks() {
+            let target = Target::graphql_element(resource, &ask.coordinate.to_string());
+            items.push(item("field", target, arguments(&ask.arguments)?));
+        }
+        let fields = first..items.len();
+        self.read.push(Operation { request, analysis, introspection, names, fields });
+        Ok(())
+    }
+
+    /// What of the operations is not granted. What was not asked about is not.
+    #[must_use]
+    pub fn lacks(&self, granted: &Granted<'_>) -> Vec<Lack> {
+        self.read.iter().flat_map(|operation| self.lacks_of(operation, granted)).collect()
+    }
+
+    fn lacks_of(&self, operation: &Operation, granted: &Granted<'_>) -> Vec<Lack> {
+        let Operation { request, analysis, introspection, names, fields } = operation;
+        let is_granted = |item: usize| granted.items.get(item).copied().unwrap_or(false);
+        let asks = fields.clone().zip(analysis.asks()).filter(|(item, _)| is_granted(*item));
+        let names = names.iter().filter(|(_, item)| is_granted(*item));
+        let decisions = Decisions::none()
+            .authenticated(granted.authenticated)
+            .scopes(granted.scopes.iter().map(Scope::as_str))
+            .policies(names.map(|(name, _)| name.as_str()))
+            .introspection(introspection.is_some_and(is_granted))
+            .fields(asks.map(|(_, ask)| ask.clone()));
+        let filtered = self.graph.schema.filter(analysis, &decisions, STRICTEST, Mode::Reject);
+        let lacks: Vec<Lack> = filtered.denied.iter().map(|denied| self.lack(denied)).collect();
+        // INVARIANT: what goes on is the request as it came, so nothing else may have been granted.
+        if lacks.is_empty() && filtered.document.as_deref() != Some(request.document.as_str()) {
+            return vec![Lack { target: Target::graphql_graph(&self.resource), why: Lacking::Permit }];
+        }
+        lacks
+    }
+
+    fn lack(&self, denied: &Denied) -> Lack {
+        let why = match &denied.why {
+            Why::Unauthenticated => Lacking::Authentication,
+            Why::Scopes(sets) => Lacking::Scopes(sets.sets().iter().filter_map(scopes).collect()),
+            Why::Policies(sets) => {
+                let names: BTreeSet<&str> = sets.names().collect();
+                let targets = names.into_iter().map(|name| Target::graphql_policy(&self.resource, name));
+                Lacking::Names(targets.collect())
+            }
+            Why::Undecided | Why::Introspection => Lacking::Permit,
+        };
+        Lack { target: Target::graphql_element(&self.resource, &denied.coordinate.to_string()), why }
+    }
+}
+
+/// A set with a name that can be no scope (RFC 6749, section 3.3) nobody can hold, and nobody is told to get it.
+fn scopes(names: &BTreeSet<String>) -> Option<Scopes> {
+    names.iter().map(|name| name.parse::<Scope>().ok()).collect()
+}
+
+fn item(action: &str, target: Target, arguments: Option<Arguments>) -> Item {
+    Item {
+        action: Action::graphql(action),
+        target,
+        arguments,
+        supplied: Properties::default(),
+        known: Properties::default(),
+        reply_to: None,
+    }
+}
+
+/// What an operation comes to.
+fn known(request: &Request, analysis: &Analysis) -> Properties {
+    let mut known = Map::new();
+    known.insert("name".to_owned(), analysis.name.clone().into());
+    known.insert("allowlisted".to_owned(), request.listed.into());
+    known.insert("depth".to_owned(), analysis.measure.depth.into());
+    known.insert("fields".to_owned(), analysis.measure.fields.into());
+    Properties::new(known)
+}
+
+fn arguments(values: &Map<String, Value>) -> Result<Option<Arguments>, Refusal> {
+    if values.is_empty() {
+        return Ok(None);
+    }
+    let arguments = Arguments::from_json(&Value::Object(values.clone()));
+    arguments.map(Some).map_err(|error| Refusal::new(Reason::ArgumentsInvalid, error.to_string()))
+}

@@ -1,0 +1,483 @@
+//! GraphQL behind ext_authz: what is denied however it is written, what the schema's directives and the policies make of an
+//! operation, and what is on the record.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use palisade_audit::{DecisionRecord, Outcome};
+use palisade_call::Graph;
+use palisade_graphql::Schema;
+use palisade_model::{Reason, Scope, Scopes};
+use palisade_pdp::{Grammar, Granted, Kind, Resource};
+use palisade_policy::{WorldGraph, WorldResource};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::fixture::*;
+
+pub(super) const POLICIES: &str = include_str!("../../../../policies/graphql-fields/policy.cedar");
+/// Nothing is permitted there but the operation itself.
+pub(super) const TRIAL: &str = r#"
+@id("trial") permit (principal, action in Graphql::Action::"execute", resource in Graphql::Graph::"trial");
+"#;
+const SDL: &str = include_str!("../../../../policies/graphql-fields/schema.graphql");
+/// Beside what the set's schema has.
+const MORE: &str = r#"
+extend type Query { node: Node, found: [Found], odd: String @policy(policies: [["nobody_knows"]]) }
+interface Node { id: ID! }
+type Vault implements Node { id: ID! @tag(name: "pii") }
+extend type Customer implements Node { orders: [Order!] }
+union Found = Customer | Product
+extend type Mutation { ping: Boolean }
+type Subscription { orders: Order }
+"#;
+/// Four levels, which are for documents of the manifest.
+const LISTED: &str = "query Listed { orders { customer { orders { id } email } } }";
+
+fn schema() -> Schema {
+    Schema::load(&format!("{SDL}{MORE}")).unwrap()
+}
+
+fn hash(document: &str) -> String {
+    hex::encode(Sha256::digest(document.as_bytes()))
+}
+
+pub(super) fn in_world(name: &str) -> WorldResource {
+    let schema = schema();
+    let elements = schema.elements().map(|(at, element)| (at.to_string(), element.tags.clone())).collect();
+    let policies = schema.policies().into_keys().collect();
+    WorldResource {
+        name: name.parse().unwrap(),
+        kind: Kind::Graphql,
+        identifier: format!("https://{name}.example.com/graphql"),
+        tools: Vec::new(),
+        routes: Vec::new(),
+        graph: Some(WorldGraph { elements, policies }),
+    }
+}
+
+pub(super) fn resource(name: &str) -> Resource {
+    let documents = BTreeMap::from([(hash(LISTED), LISTED.to_owned())]);
+    let plain = super::fixture::resource(name, Kind::Graphql);
+    let scope = |text: &str| text.parse::<Scope>().unwrap();
+    let mut scopes = plain.scopes.clone();
+    scopes.step_up = vec![scope("profile:pii:read")];
+    scopes.implies = BTreeMap::from([(scope("customers:admin"), vec![scope("customers:read")])]);
+    Resource {
+        scopes,
+        anonymous: BTreeSet::from(["query".to_owned()]),
+        grammar: Grammar::new(Graph { schema: schema(), documents }),
+        ..plain
+    }
+}
+
+fn post(body: &Value) -> Check {
+    Check::new("storefront", "POST", "/graphql")
+        .header("content-type", "application/json")
+        .body(&body.to_string())
+}
+
+fn query(document: &str) -> Check {
+    post(&json!({ "query": document }))
+}
+
+fn with(check: Check, scopes: &str) -> Check {
+    check.header("authorization", &format!("Bearer {}", token("storefront", json!({ "scope": scopes }))))
+}
+
+fn get(parameters: &str) -> Check {
+    Check::new("storefront", "GET", &format!("/graphql?{parameters}"))
+}
+
+/// The reason of the answer, which the record must have, too.
+async fn decided(check: Check) -> (String, DecisionRecord) {
+    let fixture = fixture();
+    let response = check.answer(&fixture).await;
+    let reason = reason(&response);
+    assert_eq!(code(&response) == 0, matches!(&*reason, "permitted"), "{}", show(&response));
+    let recorded = fixture.recorded().await;
+    assert_eq!(recorded.reason.as_str(), reason);
+    (reason, recorded)
+}
+
+async fn outcome(check: Check) -> String {
+    decided(check).await.0
+}
+
+#[tokio::test]
+async fn an_operation_that_is_granted_whole_is_let_by() {
+    for check in [
+        query("{ products { name price } }"),
+        query("mutation { ping }"),
+        query("subscription { orders { id } }"),
+        post(
+            &json!({ "query": "query A { products { name } } query B { me { email } }", "operationName": "A" }),
+        ),
+        post(&json!({ "query": "query($n: Int!) { orders(first: $n) { id } }", "variables": { "n": 100 } })),
+        post(&json!([{ "query": "{ products { name } }" }, { "query": "{ orders { id } }" }])),
+        get("query=%7B%20products%20%7B%20name%20%7D%20%7D"),
+    ] {
+        assert_eq!(outcome(with(check, "")).await, "permitted");
+    }
+    let pii = "{ me { id email } }";
+    assert_eq!(outcome(with(query(pii), "profile:pii:read")).await, "permitted");
+}
+
+/// What nobody decides on is let by in no form.
+#[test]
+fn what_cannot_be_read_in_one_way_is_refused() {
+    let document = "{ products { name } }";
+    let persisted = |hash: &str| json!({ "persistedQuery": { "version": 1, "sha256Hash": hash } });
+    let unknown = persisted(&hash("{ me { id } }"));
+    let encoded = "query=mutation%7Bping%7D";
+    let four: Vec<Value> = (0..4).map(|_| json!({ "query": document })).collect();
+    let multipart = Check::new("storefront", "POST", "/graphql")
+        .header("content-type", "multipart/form-data; boundary=x")
+        .body("--x\r\n\r\n--x--");
+    let form = Check::new("storefront", "POST", "/graphql")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body("query=%7Bproducts%7Bname%7D%7D");
+    let twice = Check::new("storefront", "POST", "/graphql")
+        .header("content-type", "application/json")
+        .body(r#"{"query": "{ products { name } }", "query": "{ me { email } }"}"#);
+    let upgrade = get("query=%7Bproducts%7Bname%7D%7D").header("upgrade", "websocket");
+    for (check, reason) in [
+        (post(&json!({ "extensions": unknown })), Reason::TargetUnknown),
+        (post(&json!({ "query": document, "extensions": unknown })), Reason::RequestMalformed),
+        (query("query A { products { name } } query B { me { email } }"), Reason::RequestMalformed),
+        (
+            post(&json!({ "query": "query A { orders { id } }", "operationName": "B" })),
+            Reason::RequestMalformed,
+        ),
+        (post(&json!(four)), Reason::RequestMalformed),
+        (post(&json!([])), Reason::RequestMalformed),
+        (multipart, Reason::RequestMalformed),
+        (form, Reason::RequestMalformed),
+        (twice, Reason::RequestMalformed),
+        (upgrade, Reason::MethodUnknown),
+        (get(encoded), Reason::MethodUnknown),
+        (get("query=subscription%7Borders%7Bid%7D%7D"), Reason::MethodUnknown),
+        (Check::new("storefront", "CONNECT", "/graphql"), Reason::MethodUnknown),
+        (Check::new("storefront", "PUT", "/graphql").body("{}"), Reason::MethodUnknown),
+        (query(document).path("/graphql?query=%7Bme%7Bemail%7D%7D"), Reason::RequestMalformed),
+        (get("query=%7Bproducts%7Bname%7D%7D").body("{}"), Reason::RequestMalformed),
+        (get("query=%7Bproducts%7Bname%7D%7D&query=%7Bme%7Bid%7D%7D"), Reason::RequestMalformed),
+        (query(document).header("content-encoding", "gzip"), Reason::RequestMalformed),
+        (query(document).raw_header("content-type", b"application/json"), Reason::RequestMalformed),
+        (query(document).header("x-envoy-auth-partial-body", "true"), Reason::RequestTruncated),
+        (Check::new("storefront", "POST", "/graphql"), Reason::RequestMalformed),
+        (query("{ products { nothing } }"), Reason::TargetUnknown),
+        (query("{ products { name }"), Reason::RequestMalformed),
+        (query("query($n: Int!) { orders(first: $n) { id } }"), Reason::ArgumentsInvalid),
+    ] {
+        let shown = format!("{:?} {}", check.http.path, check.http.body);
+        assert_eq!(check.refusal(), Some(reason), "{shown}");
+    }
+    let large = format!("{{ products {{ name }} }} # {}", "x".repeat(64 * 1024));
+    assert_eq!(query(&large).refusal(), Some(Reason::RequestTruncated));
+    let no_body = Check::new("storefront", "POST", "/graphql").header("content-type", "application/json");
+    assert_eq!(no_body.refusal(), Some(Reason::RequestBodyMissing));
+}
+
+/// A bomb of fragments is refused before it is expanded.
+#[test]
+fn a_bomb_costs_nothing() {
+    let mut bomb = "{ products { ...F0 } }".to_owned();
+    for index in 0..30 {
+        bomb.push_str(&format!(" fragment F{index} on Product {{ ...F{0} ...F{0} }}", index + 1));
+    }
+    bomb.push_str(" fragment F30 on Product { name }");
+    let started = std::time::Instant::now();
+    assert_eq!(query(&bomb).refusal(), Some(Reason::RequestMalformed));
+    assert!(started.elapsed().as_millis() < 500, "{:?}", started.elapsed());
+}
+
+/// Nobody is known yet when a batch is read: all of it may come to as much as one operation.
+#[test]
+fn a_batch_comes_to_no_more_than_one_operation_may() {
+    let many = format!("{{ products {{ {} }} }} fragment A on Product {{ name price }}", "...A ".repeat(900));
+    assert_eq!(query(&many).refusal(), None);
+    let batch = post(&json!([{ "query": many }, { "query": many }]));
+    assert_eq!(batch.refusal(), Some(Reason::RequestMalformed));
+}
+
+#[tokio::test]
+async fn no_way_of_writing_it_gets_at_a_field_that_is_denied() {
+    for document in [
+        "{ me { email } }",
+        "{ me { id: email } }",
+        "{ me { ... on Customer { name: email } } }",
+        "{ me { ...F } } fragment F on Customer { x: email }",
+        "{ me { name email @include(if: false) } }",
+        "{ orders { customer { email } } }",
+        "{ found { ... on Customer { email } } }",
+        // Of the interface the field is open, and of one that implements it, it is not.
+        "{ node { id } }",
+    ] {
+        let (reason, record) = decided(with(query(document), "")).await;
+        assert_eq!(reason, "insufficient_scope", "{document}");
+        let target = record.target.unwrap();
+        assert!(
+            target.ends_with("Customer.email\"") || target.ends_with("Vault.id\""),
+            "{document}: {target}"
+        );
+        assert_eq!(record.action.as_deref(), Some("Graphql::Action::\"field\""));
+    }
+    // Any of a batch denies all of it.
+    let batch = post(&json!([{ "query": "{ products { name } }" }, { "query": "{ me { email } }" }]));
+    assert_eq!(outcome(with(batch, "")).await, "insufficient_scope");
+}
+
+#[tokio::test]
+async fn policies_see_the_arguments_of_fields_and_what_an_operation_comes_to() {
+    let page = |most: u32| {
+        post(
+            &json!({ "query": "query($n: Int!) { o: orders(first: $n) { id } }", "variables": { "n": most } }),
+        )
+    };
+    assert_eq!(outcome(with(page(100), "")).await, "permitted");
+    assert_eq!(outcome(with(page(101), "")).await, "forbidden");
+    // Three levels are for everyone, four for what is in the manifest.
+    let three = "query Three { orders { customer { name } } node { id } found { ... on Customer { name } } }";
+    let four = "query Four { orders { customer { ...F } } } fragment F on Customer { orders { id } }";
+    assert_eq!(outcome(with(query(three), "profile:pii:read")).await, "permitted");
+    assert_eq!(outcome(with(query(LISTED), "profile:pii:read")).await, "permitted");
+    let (reason, record) = decided(with(query(four), "profile:pii:read")).await;
+    assert_eq!((reason.as_str(), record.policy_code.as_deref()), ("forbidden", Some("operation_too_deep")));
+    assert_eq!(record.target.as_deref(), Some("Graphql::Operation::\"storefront/Four\""));
+}
+
+#[tokio::test]
+async fn a_document_of_the_manifest_is_known_by_its_hash() {
+    let persisted = json!({ "persistedQuery": { "version": 1, "sha256Hash": hash(LISTED) } });
+    let by_hash = || post(&json!({ "extensions": persisted }));
+    assert_eq!(outcome(with(by_hash(), "profile:pii:read")).await, "permitted");
+    // What it asks for is decided on all the same.
+    assert_eq!(outcome(with(by_hash(), "")).await, "insufficient_scope");
+    let item = |check: Check| check.asked().asked.unwrap().items[0].clone();
+    let allowlisted = |check: Check| {
+        let known = item(check).known;
+        known.iter().find(|(name, _)| *name == "allowlisted").unwrap().1.clone()
+    };
+    assert_eq!(allowlisted(by_hash()), json!(true));
+    assert_eq!(allowlisted(query(LISTED)), json!(true));
+    assert_eq!(allowlisted(query("query Listed { products { name } }")), json!(false));
+    assert!(item(by_hash()).supplied.is_empty());
+}
+
+#[tokio::test]
+async fn introspection_is_an_action_of_its_own() {
+    for document in
+        ["{ __schema { types { name } } }", "{ products { name } x: __type(name: \"Query\") { name } }"]
+    {
+        let (reason, record) = decided(with(query(document), "")).await;
+        assert_eq!(reason, "no_permit");
+        assert_eq!(record.action.as_deref(), Some("Graphql::Action::\"introspect\""));
+        assert_eq!(record.target.as_deref(), Some("Graphql::Graph::\"storefront\""));
+    }
+    assert_eq!(outcome(with(query("{ products { __typename name } }"), "")).await, "permitted");
+}
+
+#[tokio::test]
+async fn scopes_of_the_schema_are_judged_with_those_that_others_imply() {
+    let document = "query($id: ID!) { customer(id: $id) { name } }";
+    let check = || post(&json!({ "query": document, "variables": { "id": "7" } }));
+    for scopes in ["customers:read", "support customers:search", "customers:admin"] {
+        assert_eq!(outcome(with(check(), scopes)).await, "permitted", "{scopes}");
+    }
+    for (scopes, missing) in
+        [("", "customers:read"), ("support", "customers:read"), ("customers:search", "customers:read")]
+    {
+        let (reason, record) = decided(with(check(), scopes)).await;
+        assert_eq!(reason, "insufficient_scope", "{scopes}");
+        assert_eq!(record.decision, Outcome::StepUp);
+        assert_eq!(record.missing_scopes.iter().map(Scope::as_str).collect::<Vec<_>>(), [missing]);
+        assert_eq!(record.target.as_deref(), Some("Graphql::Field::\"storefront/Query.customer\""));
+        assert!(record.determining_policies.is_empty(), "no policy has decided it");
+    }
+    let fixture = fixture();
+    let shown = show(&with(check(), "").answer(&fixture).await);
+    assert!(
+        shown.contains("error=\"insufficient_scope\"") && shown.contains("scope=\"customers:read\""),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn names_of_policies_are_decided_each_and_any_set_of_them_will_do() {
+    let document = "{ me { card } }";
+    let as_whom = |claims: Value| {
+        let mut all = json!({ "scope": "profile:pii:read" });
+        all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+        query(document).header("authorization", &format!("Bearer {}", token("storefront", all)))
+    };
+    // own_card is enough, though audit_cards and four_eyes are denied.
+    let (reason, record) = decided(as_whom(json!({ "amr": ["pwd", "mfa"] }))).await;
+    assert_eq!(reason, "permitted");
+    assert!(
+        record
+            .items
+            .iter()
+            .any(|item| item.target.ends_with("/four_eyes\"") && item.decision == Outcome::Deny)
+    );
+    let (reason, record) = decided(as_whom(json!({ "amr": ["pwd"] }))).await;
+    assert_eq!(reason, "no_permit");
+    assert_eq!(record.action.as_deref(), Some("Graphql::Action::\"policy\""));
+    assert!(record.items.iter().any(|item| {
+        item.target == "Graphql::Field::\"storefront/Customer.card\"" && item.decision == Outcome::Deny
+    }));
+}
+
+/// A typing error in a schema denies everybody: the record says that nobody has decided it.
+#[tokio::test]
+async fn a_name_that_no_policy_is_about_is_no_silent_denial() {
+    let (reason, record) = decided(with(query("{ odd }"), "")).await;
+    assert_eq!(reason, "policy_error");
+    assert_eq!(record.target.as_deref(), Some("Graphql::Policy::\"storefront/nobody_knows\""));
+    assert!(record.detail.unwrap().contains("no policy could ever permit"));
+}
+
+#[tokio::test]
+async fn nobody_gets_what_is_for_somebody() {
+    // Operations are for users: what the policies say holds for nobody, too.
+    assert_eq!(outcome(query("{ products { name } }")).await, "no_permit");
+    // `mutation` is not listed under `anonymous`.
+    assert_eq!(outcome(query("mutation { ping }")).await, "no_credentials");
+    assert_eq!(outcome(query("{ __schema { types { name } } }")).await, "no_credentials");
+}
+
+#[tokio::test]
+async fn directives_hold_for_nobody_and_are_not_observed_away() {
+    let trial = |document: &str| {
+        Check::new("trial", "POST", "/graphql")
+            .header("content-type", "application/json")
+            .body(&json!({ "query": document }).to_string())
+    };
+    let fixture = fixture();
+    // No field is permitted there, and the resource is under observation.
+    let observed = trial("{ products { name } }").answer(&fixture).await;
+    assert_eq!((code(&observed), reason(&observed)), (0, "no_permit".to_owned()));
+    let record = fixture.recorded().await;
+    assert_eq!((record.decision, record.reason), (Outcome::Observed, Reason::Observed));
+    // What needs somebody is denied to nobody all the same.
+    assert_ne!(code(&trial("{ me { id } }").answer(&fixture).await), 0);
+    // So is what cannot be read.
+    assert_ne!(code(&trial("{ me { nothing } }").answer(&fixture).await), 0);
+}
+
+#[tokio::test]
+async fn the_record_names_what_is_denied_first_and_no_alias_or_value() {
+    let document =
+        "query Mine($n: Int!) { secret: orders(first: $n) { id total } me { hidden: name other: email } }";
+    let body = json!({ "query": document, "variables": { "n": 31337 } });
+    let (_, record) = decided(with(post(&body), "")).await;
+    let denied: Vec<&str> = record
+        .items
+        .iter()
+        .take_while(|item| item.decision == Outcome::Deny)
+        .map(|item| item.target.as_str())
+        .collect();
+    assert_eq!(
+        denied,
+        ["Graphql::Field::\"storefront/Query.orders\"", "Graphql::Field::\"storefront/Customer.email\""]
+    );
+    assert!(record.items[2..].iter().all(|item| item.decision == Outcome::Permit));
+    assert_eq!(record.items[2].target, "Graphql::Operation::\"storefront/Mine\"");
+    assert!(
+        record.detail.as_deref().unwrap().starts_with("an operation: 7 parts, 2 denied"),
+        "{:?}",
+        record.detail
+    );
+    let text = serde_json::to_string(&record).unwrap();
+    for word in ["secret", "hidden", "other", "31337"] {
+        assert!(!text.contains(word), "{word}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_names_a_field_once_and_says_how_much_there_was() {
+    let fields: String = (1..=600).map(|page| format!("a{page}: orders(first: {page}) {{ id }} ")).collect();
+    // As many aliases as an operation may have: pages that differ are questions that differ.
+    let fields: String = fields.split_inclusive("} ").take(490).collect();
+    let batch: Vec<Value> = (0..3).map(|_| json!({ "query": format!("{{ {fields} }}") })).collect();
+    let (reason, record) = decided(with(post(&json!(batch)), "")).await;
+    assert_eq!(reason, "forbidden");
+    let detail = record.detail.unwrap();
+    assert!(detail.contains("an operation: 1476 parts"), "{detail}");
+    let orders = |item: &&palisade_audit::ItemRecord| item.target.ends_with("Query.orders\"");
+    assert_eq!(record.items.iter().filter(orders).count(), 1);
+    assert_eq!(record.items[0].decision, Outcome::Deny);
+}
+
+/// What the fields of a random operation are taken from: everything that a directive or a tag stands on is among them.
+const SELECTIONS: [&str; 9] = [
+    "me { id name }",
+    "mine: me { email }",
+    "me { other: card }",
+    "customer(id: 7) { name }",
+    "orders(first: 3) { id customer { birthday } }",
+    "node { id }",
+    "found { ... on Customer { email } ... on Product { supplier } }",
+    "odd",
+    "__schema { types { name } }",
+];
+
+fn operation() -> impl Strategy<Value = String> {
+    let some = proptest::sample::subsequence(SELECTIONS.to_vec(), 1..=SELECTIONS.len());
+    // Names beside each other must not mean two things.
+    some.prop_map(|fields| {
+        let field = |(at, field): (usize, &str)| format!("f{at}: {}", field.trim_start_matches("mine: "));
+        format!("{{ {} }}", fields.into_iter().enumerate().map(field).collect::<Vec<_>>().join(" "))
+    })
+}
+
+proptest! {
+    /// Whatever is granted of an operation's items: it lacks nothing only if all that the policies were asked about is granted but
+    /// names, and the directives of every field hold.
+    #[test]
+    fn nothing_is_let_by_that_is_not_granted(
+        document in operation(),
+        bits in proptest::collection::vec(proptest::bool::weighted(0.9), 64),
+        authenticated: bool,
+        scopes in proptest::sample::subsequence(vec!["customers:read", "support", "customers:search"], 0..=3),
+    ) {
+        let decoded = query(&document).decoded();
+        let items = decoded.request.asked.as_ref().unwrap().items.clone();
+        let granted: Vec<bool> = items.iter().zip(bits.iter().cycle()).map(|(_, bit)| *bit).collect();
+        let scopes: Scopes = scopes.into_iter().map(|scope| scope.parse().unwrap()).collect();
+        let lacks = decoded.directives().unwrap()(&Granted { authenticated, scopes: &scopes, items: &granted });
+        let is = |target: &str| {
+            items.iter().zip(&granted).any(|(item, granted)| item.target.id == format!("storefront/{target}") && *granted)
+        };
+        let has = |scope: &str| scopes.iter().any(|held| held.as_str() == scope);
+        let others = items.iter().zip(&granted).skip(1).filter(|(item, _)| item.action.name != "policy");
+        let expected = others.into_iter().all(|(_, granted)| *granted)
+            && (!document.contains("me {") || authenticated)
+            && (!document.contains("customer(id") || has("customers:read") || has("support") && has("customers:search"))
+            && (!document.contains("card") || is("own_card") || is("audit_cards") && is("four_eyes"))
+            && (!document.contains("odd") || is("nobody_knows"));
+        prop_assert_eq!(lacks.is_empty(), expected, "{}: {:?}", document, lacks);
+    }
+
+    /// Whatever comes is an operation that is decided on, or a refusal.
+    #[test]
+    fn what_is_read_begins_with_an_operation(
+        method in proptest::sample::select(vec!["GET", "POST", "PUT", "get"]),
+        target in ".{0,60}",
+        content_type in proptest::sample::select(vec!["application/json", "text/plain", "multipart/form-data"]),
+        body in proptest::option::of(".{0,80}"),
+        wrapped: bool,
+    ) {
+        let body = body.map(|body| if wrapped { json!({ "query": body }).to_string() } else { body });
+        let check = Check::new("storefront", method, &format!("/graphql?query={target}"));
+        let check = check.header("content-type", content_type).body(&body.unwrap_or_default());
+        let decoded = check.decoded();
+        match &decoded.request.asked {
+            Ok(asked) => {
+                prop_assert!(decoded.directives().is_some());
+                prop_assert!(asked.items[0].action.is_operation());
+            }
+            Err(_) => prop_assert!(decoded.request.asked.is_err()),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Operations: decided with their directives or not at all.
+
+use palisade_model::Properties;
+use palisade_policy::WorldGraph;
+use serde_json::json;
+
+use super::*;
+use crate::{Granted, Lack, Lacking};
+
+const EVERYTHING: &[&str] = &["Query.a", "Query.b"];
+
+pub(super) fn in_world() -> WorldResource {
+    let elements = EVERYTHING.iter().map(|field| ((*field).to_owned(), BTreeSet::new())).collect();
+    let policies = ["yes", "no", "nobody"].map(str::to_owned).into();
+    WorldResource {
+        name: "api".parse().unwrap(),
+        kind: Kind::Graphql,
+        identifier: "https://api.example.com".to_owned(),
+        tools: Vec::new(),
+        routes: Vec::new(),
+        graph: Some(WorldGraph { elements, policies }),
+    }
+}
+
+pub(super) fn resource(setup: &Setup) -> Resource {
+    Resource {
+        name: "api".parse().unwrap(),
+        identifier: "https://api.example.com".to_owned(),
+        kind: Kind::Graphql,
+        metadata: Metadata { url: "https://api.example.com/metadata".to_owned(), ..Metadata::default() },
+        anonymous: BTreeSet::from(["query".to_owned()]),
+        ..setup.resource()
+    }
+}
+
+/// A query with these fields and names of policies.
+fn query(fields: &[&str], names: &[&str]) -> AccessRequest {
+    let api: ResourceName = "api".parse().unwrap();
+    let item = |action: &str, target: Target| Item {
+        action: Action::graphql(action),
+        target,
+        arguments: None,
+        supplied: Properties::default(),
+        known: Properties::default(),
+        reply_to: None,
+    };
+    let known = json!({ "allowlisted": false, "depth": 2, "fields": fields.len() });
+    let operation = Item {
+        known: Properties::new(known.as_object().unwrap().clone()),
+        ..item("query", Target::graphql_operation(&api, "Q"))
+    };
+    let fields = fields.iter().map(|field| item("field", Target::graphql_element(&api, field)));
+    let names = names.iter().map(|name| item("policy", Target::graphql_policy(&api, name)));
+    let items = std::iter::once(operation).chain(fields).chain(names).collect();
+    AccessRequest { resource: Some(api), asked: Ok(Asked { items, batch: false }), ..request(&["open"]) }
+}
+
+async fn decided(
+    setup: &Setup,
+    request: &AccessRequest,
+    directives: Option<&Directives<'_>>,
+) -> (Decision, Findings) {
+    let pdp = setup.pdp();
+    let decided = pdp.decide_whole(&pdp.snapshot(), request, directives, Duration::MAX).await;
+    pdp.audit().shutdown().await;
+    assert_eq!(setup.recorded(), [(decided.0.reason(), 1)]);
+    decided
+}
+
+async fn reason_of(request: &AccessRequest, directives: Option<&Directives<'_>>) -> Reason {
+    decided(&Setup::new(), request, directives).await.0.reason()
+}
+
+fn nothing(_: &Granted<'_>) -> Vec<Lack> {
+    Vec::new()
+}
+
+fn lack(why: Lacking) -> impl Fn(&Granted<'_>) -> Vec<Lack> + Send + Sync {
+    let target = Target::graphql_element(&"api".parse().unwrap(), "Query.a");
+    move |_| vec![Lack { target: target.clone(), why: why.clone() }]
+}
+
+#[tokio::test]
+async fn no_operation_is_decided_without_its_directives_and_nothing_else_with_any() {
+    assert_eq!(reason_of(&query(&["Query.a"], &[]), Some(&nothing)).await, Reason::Permitted);
+    assert_eq!(reason_of(&query(&["Query.a"], &[]), None).await, Reason::MethodUnknown);
+    assert_eq!(reason_of(&request(&["open"]), Some(&nothing)).await, Reason::InternalError);
+}
+
+#[tokio::test]
+async fn everything_has_to_be_permitted_but_names_and_nothing_may_be_lacking() {
+    assert_eq!(reason_of(&query(EVERYTHING, &[]), Some(&nothing)).await, Reason::NoPermit);
+    assert_eq!(reason_of(&query(&["Query.c"], &[]), Some(&nothing)).await, Reason::TargetUnknown);
+    let names = query(&["Query.a"], &["yes", "no"]);
+    assert_eq!(reason_of(&names, Some(&nothing)).await, Reason::Permitted);
+    let of = |name: &str| vec![Target::graphql_policy(&"api".parse().unwrap(), name)];
+    for (why, expected) in [
+        (Lacking::Authentication, Reason::NoCredentials),
+        (Lacking::Scopes(vec![Scopes::new()]), Reason::NoCredentials),
+        (Lacking::Names(of("no")), Reason::NoPermit),
+        // What lacks something that was granted is a defect of its reader, and denied.
+        (Lacking::Names(of("yes")), Reason::InternalError),
+        (Lacking::Permit, Reason::InternalError),
+    ] {
+        assert_eq!(reason_of(&names, Some(&lack(why.clone()))).await, expected, "{why:?}");
+    }
+    let undecided = query(&["Query.a"], &["nobody"]);
+    assert_eq!(reason_of(&undecided, Some(&lack(Lacking::Names(of("nobody"))))).await, Reason::PolicyError);
+}
+
+#[tokio::test]
+async fn directives_are_told_what_was_decided_and_a_panic_of_theirs_is_a_denial() {
+    let told = |granted: &Granted<'_>| {
+        assert_eq!(granted.items, [true, true, true, false]);
+        assert!(!granted.authenticated && granted.scopes.is_empty());
+        Vec::new()
+    };
+    let names = query(&["Query.a"], &["yes", "no"]);
+    assert_eq!(reason_of(&names, Some(&told)).await, Reason::Permitted);
+    let panics = |_: &Granted<'_>| -> Vec<Lack> { panic!("a defect") };
+    assert_eq!(reason_of(&names, Some(&panics)).await, Reason::InternalError);
+}
+
+/// Otherwise whoever asks could make an operation look smaller than it is.
+#[tokio::test]
+async fn no_caller_says_what_an_operation_comes_to() {
+    let mut asked = query(&["Query.a"], &[]);
+    let deep = json!({ "allowlisted": false, "depth": 9, "fields": 1 });
+    let small = json!({ "allowlisted": true, "depth": 1, "fields": 1 });
+    let properties = |value: &serde_json::Value| Properties::new(value.as_object().unwrap().clone());
+    let local = Pep {
+        supplies: ["allowlisted", "depth", "fields"].map(str::to_owned).into(),
+        ..Pep::local("local".parse().unwrap())
+    };
+    let items = &mut asked.asked.as_mut().unwrap().items;
+    items[0].supplied = properties(&small);
+    items[0].known = properties(&deep);
+    let setup = Setup { local: local.clone(), ..Setup::new() };
+    assert_eq!(decided(&setup, &asked, Some(&nothing)).await.0.reason(), Reason::NoPermit);
+    // And what no decoder has read is none at all.
+    asked.asked.as_mut().unwrap().items[0].known = Properties::default();
+    let setup = Setup { local, ..Setup::new() };
+    assert_eq!(decided(&setup, &asked, Some(&nothing)).await.0.reason(), Reason::TargetUnknown);
+}
+
+#[tokio::test]
+async fn observation_lets_by_what_policies_deny_and_not_what_needs_somebody() {
+    let observed = || Setup { observe_until: Some(NOW.plus(Duration::from_secs(60))), ..Setup::new() };
+    let (decision, _) = decided(&observed(), &query(EVERYTHING, &[]), Some(&nothing)).await;
+    assert_eq!(decision.reason(), Reason::Observed);
+    let somebody = lack(Lacking::Authentication);
+    let (decision, _) = decided(&observed(), &query(&["Query.a"], &[]), Some(&somebody)).await;
+    assert_eq!(decision.reason(), Reason::NoCredentials);
+    let (decision, _) = decided(&observed(), &query(&["Query.c"], &[]), Some(&nothing)).await;
+    assert_eq!(decision.reason(), Reason::TargetUnknown);
+}

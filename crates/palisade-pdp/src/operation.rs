@@ -1,0 +1,303 @@
+//! A whole operation, such as one of GraphQL: many items of which not every one has to be permitted.
+//!
+//! The policies are asked about each item, as about those of a batch. What then follows for the operation only who has read
+//! it knows: a schema may ask for scopes, for somebody who is authenticated, or for one of several names of which the policies
+//! permit some. So the reader brings [`Directives`] along, which say from the answers what is not granted; and an operation of
+//! which anything is not granted is denied. The steps, the record and the answer are those of every decision.
+
+use std::collections::HashSet;
+
+use palisade_audit::{ItemRecord, Outcome as Recorded};
+use palisade_model::{Action, Asked, Item, Reason, Refusal, Scopes, Target, Timestamp};
+use palisade_policy::Verdict;
+use tokio::time::Instant;
+
+use crate::{
+    Pdp, Remedy, Snapshot,
+    decide::{Found, Judgement, Outcome, is_policy_denial, too_late},
+    question::{Question, about},
+    record,
+};
+
+/// The most items of an operation: as many as a reader ever finds, and its own.
+pub const MOST_PARTS: usize = 6_000;
+/// How many items the record names.
+const MOST_RECORDED: usize = 500;
+/// How many items are asked about before other work gets its turn.
+const A_TURN: usize = 16;
+/// The most scopes that a directive's set may lack to be offered, as in a step-up.
+const MOST_MISSING: usize = 3;
+
+/// Says what of an operation is not granted.
+pub type Directives<'a> = dyn Fn(&Granted<'_>) -> Vec<Lack> + Send + Sync + 'a;
+
+/// What was decided of the items of an operation.
+#[derive(Debug, Clone, Copy)]
+pub struct Granted<'a> {
+    /// Whether somebody is authenticated.
+    pub authenticated: bool,
+    /// The scopes that are held, with those that they imply.
+    pub scopes: &'a Scopes,
+    /// Whether the policies permit each item, in the order of the request.
+    pub items: &'a [bool],
+}
+
+/// A part of an operation that is not granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    /// What was selected.
+    pub target: Target,
+    /// What it lacks.
+    pub why: Lacking,
+}
+
+/// What a part of an operation lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lacking {
+    /// Somebody who is authenticated.
+    Authentication,
+    /// One of these sets of scopes.
+    Scopes(Vec<Scopes>),
+    /// The permits for one of several sets of these names.
+    Names(Vec<Target>),
+    /// The permit for an item of its own.
+    Permit,
+}
+
+/// What is to be recorded of an operation.
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    /// The item whose verdict stands for the decision.
+    pub(crate) deciding: usize,
+    /// What is denied, where that is not the deciding item.
+    pub(crate) part: Option<(Action, Target)>,
+    /// Whether anything is not granted.
+    pub(crate) lacks: bool,
+    /// How many different parts are denied.
+    pub(crate) denied: usize,
+    /// What the record names, the denied first.
+    pub(crate) items: Vec<ItemRecord>,
+}
+
+/// What an operation is denied for.
+struct Denied {
+    reason: Reason,
+    found: Option<Found>,
+}
+
+impl Pdp {
+    /// What the policies say of each item of an operation, and what its directives make of it.
+    pub(crate) async fn judge_operation(
+        &self,
+        snapshot: &Snapshot,
+        question: &Question<'_>,
+        (asked, directives): (&Asked, &Directives<'_>),
+        now: Timestamp,
+        deadline: Instant,
+        judgement: &mut Judgement,
+    ) -> Result<Outcome, Refusal> {
+        for (number, item) in asked.items.iter().enumerate() {
+            if number % A_TURN == A_TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+            judgement.verdicts.push(question.asking.about(&about(item, question.resource)));
+            if Instant::now() >= deadline {
+                return Err(too_late());
+            }
+        }
+        let items: Vec<bool> = judgement.verdicts.iter().map(Verdict::permits).collect();
+        let authenticated = question.principal.is_known();
+        let granted = Granted { authenticated, scopes: &judgement.scopes, items: &items };
+        let lacks = directives(&granted);
+        judgement.operation = Some(account(snapshot, asked, &judgement.verdicts, &lacks));
+        let mut denied_items = asked.items.iter().zip(&judgement.verdicts).enumerate();
+        let denied_item = denied_items.find(|(_, (item, verdict))| stands_alone(item) && !verdict.permits());
+        let denied = match (denied_item, lacks.first()) {
+            (None, None) => return Ok(Outcome::Permit),
+            (Some((number, (item, verdict))), _) => {
+                let reason = verdict.reason();
+                judgement.nearest = question.asking.nearest(&about(item, question.resource));
+                let found = self.find_remedy(snapshot, question, item, reason, now, deadline);
+                self.deciding(judgement, number, None);
+                Denied { reason, found }
+            }
+            (None, Some(lack)) => self.lacking(snapshot, question, asked, lack, now, judgement),
+        };
+        let reason = match denied.found {
+            Some(found) => found.apply(judgement),
+            None => denied.reason,
+        };
+        let said_by_policies = is_policy_denial(denied.reason)
+            && judgement
+                .verdicts
+                .iter()
+                .all(|verdict| verdict.permits() || is_policy_denial(verdict.reason()))
+            && !lacks.iter().any(|lack| lack.why == Lacking::Authentication);
+        let observed = question.resource.observe_until.is_some_and(|until| now < until) && said_by_policies;
+        Ok(if observed { Outcome::Observe(reason) } else { Outcome::Deny(reason) })
+    }
+
+    fn deciding(&self, judgement: &mut Judgement, number: usize, part: Option<(Action, Target)>) {
+        if let Some(account) = &mut judgement.operation {
+            (account.deciding, account.part) = (number, part);
+        }
+    }
+
+    /// Why a directive denies a part.
+    fn lacking(
+        &self,
+        snapshot: &Snapshot,
+        question: &Question<'_>,
+        asked: &Asked,
+        lack: &Lack,
+        now: Timestamp,
+        judgement: &mut Judgement,
+    ) -> Denied {
+        let part = Some((Action::graphql("field"), lack.target.clone()));
+        match &lack.why {
+            Lacking::Authentication => {
+                judgement.detail = Some("the schema asks for somebody who is authenticated".to_owned());
+                self.deciding(judgement, 0, part);
+                Denied { reason: Reason::NoCredentials, found: None }
+            }
+            Lacking::Scopes(sets) => {
+                judgement.detail = Some("the schema asks for scopes that are not held".to_owned());
+                self.deciding(judgement, 0, part);
+                // Who is nobody is asked to be somebody first.
+                let known = question.principal.is_known();
+                let reason = if known { Reason::NoPermit } else { Reason::NoCredentials };
+                Denied { reason, found: self.offer(question, sets, now) }
+            }
+            Lacking::Names(names) => {
+                let denied =
+                    |(item, verdict): &(&Item, &Verdict)| names.contains(&item.target) && !verdict.permits();
+                let mut items = asked.items.iter().zip(&judgement.verdicts).enumerate();
+                let found = items.find_map(|(number, pair)| denied(&pair).then_some((number, pair)));
+                let Some((number, (item, verdict))) = found else {
+                    return Denied { reason: Reason::InternalError, found: None };
+                };
+                let (reason, detail) = reason_of(snapshot, item, verdict);
+                judgement.nearest = question.asking.nearest(&about(item, question.resource));
+                judgement.detail = detail.or_else(|| {
+                    Some(format!("the schema asks for a name of `@policy` at `{}`", lack.target.entity()))
+                });
+                self.deciding(judgement, number, None);
+                Denied { reason, found: None }
+            }
+            // The item has its own verdict, and that was looked at first.
+            Lacking::Permit => Denied { reason: Reason::InternalError, found: None },
+        }
+    }
+
+    /// The set of scopes that lacks least, for a proven subject that is told so. What a schema asks for is known exactly.
+    fn offer(&self, question: &Question<'_>, sets: &[Scopes], now: Timestamp) -> Option<Found> {
+        let resource = question.resource;
+        let authority = question.principal.authority().filter(|_| resource.step_up)?;
+        let subject = question.principal.subject().entity();
+        let held = palisade_policy::with_implied(&authority.scopes, &resource.scopes.implies);
+        let missing = sets.iter().map(|set| set - &held).min_by_key(Scopes::len)?;
+        if missing.is_empty() || missing.len() > MOST_MISSING || !self.challenges().may_search(&subject, now)
+        {
+            return None;
+        }
+        let held = resource.scopes.held_by(&authority.scopes);
+        let found = Found::scopes(missing, &held);
+        self.challenges().note(&subject, found.remedy(), now);
+        Some(found)
+    }
+}
+
+/// Whether a denial of the item alone denies the operation: all but names, of which it may need one of several.
+fn stands_alone(item: &Item) -> bool {
+    !(item.action.is_part_of_operation() && item.action.name == "policy")
+}
+
+/// Whether a judgement that came out as a permit is one.
+///
+/// INVARIANT: of a permitted operation every item is permitted but names, and its directives lack nothing.
+pub(crate) fn is_sound(account: &Account, asked: &Asked, verdicts: &[Verdict]) -> bool {
+    let granted = |(item, verdict): (&Item, &Verdict)| verdict.permits() || !stands_alone(item);
+    !account.lacks
+        && asked.items.len() == verdicts.len()
+        && asked.items.first().is_some_and(|first| first.action.is_operation())
+        && asked.items.iter().zip(verdicts).all(granted)
+}
+
+/// Operations are decided with their directives, and only they.
+pub(crate) fn fits(asked: &Asked, directives: Option<&Directives<'_>>) -> Result<(), Refusal> {
+    let any = asked.items.iter().any(|item| item.action.is_operation());
+    match (any, directives) {
+        (true, Some(_)) | (false, None) => Ok(()),
+        (true, None) => Err(Refusal::new(
+            Reason::MethodUnknown,
+            "an operation is decided as the request that it comes by",
+        )),
+        (false, Some(_)) => Err(Refusal::new(Reason::InternalError, "there is no operation")),
+    }
+}
+
+/// The reason of an item's verdict. A name that no policy is about is not just denied: nobody has decided it.
+fn reason_of(snapshot: &Snapshot, item: &Item, verdict: &Verdict) -> (Reason, Option<String>) {
+    let undecided = !stands_alone(item)
+        && verdict.reason() == Reason::NoPermit
+        && !snapshot.policies.could_permit(&item.action, &item.target);
+    if undecided {
+        let detail =
+            format!("no policy could ever permit `{}`, which the schema names", item.target.entity());
+        return (Reason::PolicyError, Some(detail));
+    }
+    (verdict.reason(), None)
+}
+
+/// What the record says of the items: the denied first, those by directives among them.
+fn account(snapshot: &Snapshot, asked: &Asked, verdicts: &[Verdict], lacks: &[Lack]) -> Account {
+    let by_directives = lacks.iter().filter_map(|lack| {
+        let reason = match &lack.why {
+            Lacking::Authentication => Reason::NoCredentials,
+            Lacking::Scopes(_) => Reason::InsufficientScope,
+            Lacking::Names(_) => Reason::NoPermit,
+            Lacking::Permit => return None,
+        };
+        Some(ItemRecord {
+            principal: None,
+            action: Action::graphql("field").entity(),
+            target: lack.target.entity(),
+            decision: Recorded::Deny,
+            reason,
+            determining_policies: Vec::new(),
+        })
+    });
+    let of_items = asked.items.iter().zip(verdicts).map(|(item, verdict)| {
+        let (reason, _) = reason_of(snapshot, item, verdict);
+        ItemRecord { reason, ..record::item_record(item, verdict) }
+    });
+    let (denied, permitted): (Vec<ItemRecord>, Vec<ItemRecord>) =
+        of_items.partition(|item| item.decision == Recorded::Deny);
+    // A place that is denied twice, or denied by a directive and permitted by the policies, is told once.
+    let mut told = HashSet::new();
+    let mut items: Vec<ItemRecord> = denied.into_iter().chain(by_directives).collect();
+    items.retain(|item| told.insert((item.action.clone(), item.target.clone())));
+    let denied = items.len();
+    items.extend(permitted);
+    let mut told = HashSet::new();
+    items.retain(|item| told.insert((item.action.clone(), item.target.clone())));
+    items.truncate(MOST_RECORDED);
+    Account { deciding: 0, part: None, lacks: !lacks.is_empty(), denied, items }
+}
+
+impl Account {
+    /// How many of how many, for the record.
+    pub(crate) fn told(&self, asked: &Asked) -> String {
+        format!("an operation: {} parts, {} denied", asked.items.len(), self.denied)
+    }
+}
+
+impl Found {
+    fn scopes(missing: Scopes, held: &Scopes) -> Self {
+        Self { reason: Reason::InsufficientScope, remedy: Remedy::Scopes(&missing | held), missing }
+    }
+
+    fn remedy(&self) -> &Remedy {
+        &self.remedy
+    }
+}

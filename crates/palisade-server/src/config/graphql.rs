@@ -1,0 +1,97 @@
+//! `schema` of GraphQL APIs: what their requests are read with, and what policies see of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use palisade_call::Graph;
+use palisade_graphql::{Schema, read_manifest};
+use palisade_model::ResourceName;
+use palisade_pdp::{Grammar, Kind};
+use palisade_policy::{Policies, World, WorldGraph};
+
+use super::{build::Builder, types};
+
+impl Builder<'_> {
+    /// What the requests to a resource are read with, and what its schema has for policies.
+    pub(super) fn graph(
+        &mut self,
+        name: &ResourceName,
+        own: &types::Resource,
+        kind: Kind,
+    ) -> (Grammar, Option<WorldGraph>) {
+        let at = format!("resources.{name}.schema");
+        let nothing = || (Grammar::default(), None);
+        let configured = match (&own.schema, kind) {
+            (None, Kind::Mcp | Kind::Http) => return nothing(),
+            (Some(_), Kind::Mcp | Kind::Http) => {
+                self.problem(format!("{at}: only for kind graphql"));
+                return nothing();
+            }
+            (None, Kind::Graphql) => {
+                self.problem(format!("{at}: kind graphql needs `schema: {{sdl: supergraph.graphql}}`"));
+                return nothing();
+            }
+            (Some(configured), Kind::Graphql) => configured,
+        };
+        let schema = read_schema(&configured.sdl).map_err(|error| self.problem(format!("{at}.sdl: {error}")));
+        let documents = match &configured.manifest {
+            None => Ok(BTreeMap::new()),
+            Some(path) => {
+                read_documents(path).map_err(|error| self.problem(format!("{at}.manifest: {error}")))
+            }
+        };
+        match (schema, documents) {
+            (Ok(schema), Ok(documents)) => {
+                let world = world_graph(&schema);
+                (Grammar::new(Graph { schema, documents }), Some(world))
+            }
+            (Ok(_) | Err(()), Ok(_) | Err(())) => nothing(),
+        }
+    }
+}
+
+/// Reads a supergraph or a plain SDL.
+///
+/// # Errors
+/// When the file cannot be read, or is no valid schema, or its directives cannot be.
+pub fn read_schema(path: &Path) -> Result<Schema, String> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{shown}: {error}"))?;
+    Schema::load(&text).map_err(|error| format!("{shown}: {error}"))
+}
+
+/// What policies see of a schema: `@tag` of types and fields are their labels.
+#[must_use]
+pub fn world_graph(schema: &Schema) -> WorldGraph {
+    let labelled =
+        schema.elements().map(|(coordinate, element)| (coordinate.to_string(), element.tags.clone()));
+    let policies: BTreeSet<String> = schema.policies().into_keys().collect();
+    WorldGraph { elements: labelled.collect(), policies }
+}
+
+/// What hangs on names that nobody decides is denied to everybody.
+pub(super) fn warnings(policies: &Policies, world: &World) -> impl Iterator<Item = String> {
+    policies.undecided_names(world).into_iter().map(|target| {
+        format!("no policy could ever permit `{}`, which a schema names in `@policy`", target.entity())
+    })
+}
+
+fn read_documents(path: &Path) -> Result<BTreeMap<String, String>, String> {
+    let shown = path.display();
+    let text = std::fs::read(path).map_err(|error| format!("{shown}: {error}"))?;
+    read_manifest(&text).map_err(|error| format!("{shown}: {error}"))
+}
+
+/// The files that a resource's schema is made of.
+pub(super) fn files(resource: &types::Resource) -> impl Iterator<Item = PathBuf> {
+    let schema = resource.schema.iter();
+    schema.flat_map(|schema| std::iter::once(&schema.sdl).chain(&schema.manifest)).cloned()
+}
+
+/// The same, to be changed.
+pub(super) fn files_mut(resource: &mut types::Resource) -> impl Iterator<Item = &mut PathBuf> {
+    let schema = resource.schema.iter_mut();
+    schema.flat_map(|schema| std::iter::once(&mut schema.sdl).chain(&mut schema.manifest))
+}
