@@ -70,22 +70,23 @@ pub(crate) fn asked(
     let requests = read_request(&incoming, &reading).map_err(|error| error.refusal())?;
     let batch = requests.batch;
     let mut operations = Operations { graph, resource: resource.name.clone(), read: Vec::new() };
-    let (mut items, mut selections) = (Vec::new(), 0_usize);
+    let (mut items, mut selections, mut bytes) = (Vec::new(), 0_usize, 0_usize);
     for request in requests.requests {
         let analysis = operations.graph.schema.analyze_request(&request).map_err(|error| error.refusal())?;
         selections = selections.saturating_add(analysis.measure.selections);
-        operations.add(request, analysis, &mut items)?;
-        if items.len() > MOST_PARTS || selections > most_selections() {
+        bytes = bytes.saturating_add(analysis.argument_bytes);
+        // A batch may come to as much as one operation: nobody is known yet when it is read.
+        let most = Limits::default();
+        // Before the arguments are copied once more.
+        if selections <= most.fields && bytes <= most.arguments {
+            operations.add(request, analysis, &mut items)?;
+        }
+        if items.len() > MOST_PARTS || selections > most.fields || bytes > most.arguments {
             let detail = "the operations of the batch come to too much together";
             return Err(Refusal::new(Reason::RequestMalformed, detail).into());
         }
     }
     Ok((Asked { items, batch }, operations))
-}
-
-/// A batch may come to as much as one operation: nobody is known yet when it is read.
-fn most_selections() -> usize {
-    Limits::default().fields
 }
 
 fn incoming<'c>(call: &'c HttpCall, believed: &Believed<'_>) -> Result<Incoming<'c>, Refusal> {

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use walk::executes;
 
-use crate::error::{Limit, Place, START};
+use crate::error::{Limit, Place, START, place};
 use crate::limits::NESTING;
 use crate::{Coordinate, Limits, Measure, OperationError, Schema};
 
@@ -47,6 +47,8 @@ pub struct Analysis {
     pub hash: String,
     /// What it comes to.
     pub measure: Measure,
+    /// About how many bytes the values of its variables and arguments take, those of all its questions together.
+    pub argument_bytes: usize,
     /// Whether it asks for `__schema` or `__type`.
     pub introspects: bool,
     fields: Vec<FieldUse>,
@@ -153,17 +155,21 @@ impl Schema {
     ) -> Result<Analysis, OperationError> {
         let parsed = parse(document, &self.limits)?;
         let measure = crate::measure::measure(&parsed, operation_name, &self.limits)?;
+        crate::unique::check(&parsed)?;
         let valid = parsed
             .to_executable_validate(&self.valid)
             .map_err(|with| OperationError::Invalid(first_place(&with.errors)))?;
         let operation = choose(&valid, operation_name)?;
-        let variables = crate::arguments::variables(&self.valid, &operation, variables)?;
-        let found = walk::Walk::through(self, &valid, &operation, &variables)?;
+        let most = self.limits.arguments;
+        let mut left = most;
+        let variables = crate::arguments::variables(&self.valid, &operation, variables, &mut left, most)?;
+        let found = walk::Walk::through(self, &valid, &operation, &variables, left)?;
         Ok(Analysis {
             kind: operation.operation_type.into(),
             name: operation.name.as_ref().map(|name| name.as_str().to_owned()),
             hash: hex::encode(Sha256::digest(document.as_bytes())),
             measure,
+            argument_bytes: most.saturating_sub(found.left),
             introspects: found.introspects,
             fields: found.fields,
             asks: found.asks,
@@ -283,11 +289,15 @@ fn first_place(errors: &DiagnosticList) -> Place {
 /// The operation that a request means (GraphQL, section 6.1).
 fn choose(document: &ExecutableDocument, name: Option<&str>) -> Result<Node<Operation>, OperationError> {
     let several = name.is_none() && document.operations.len() > 1;
-    document
-        .operations
-        .get(name)
-        .cloned()
-        .map_err(|_| if several { OperationError::SeveralOperations } else { OperationError::NoOperation })
+    let operation =
+        document.operations.get(name).cloned().map_err(|_| {
+            if several { OperationError::SeveralOperations } else { OperationError::NoOperation }
+        })?;
+    // Policies know an operation by its name, or by its document's hash where it has none.
+    match operation.name.as_ref().filter(|name| crate::request::is_hash(name.as_str())) {
+        Some(name) => Err(OperationError::Name(place(name.location(), &document.sources))),
+        None => Ok(operation),
+    }
 }
 
 #[cfg(test)]

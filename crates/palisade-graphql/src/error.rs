@@ -107,6 +107,9 @@ pub enum OperationError {
     /// The document has several operations, and none is named.
     #[error("the document has several operations and the request names none")]
     SeveralOperations,
+    /// The operation's name is what the hash of another document could be, by which operations without a name are known.
+    #[error("the name of the operation has the form of a hash ({0})")]
+    Name(Place),
     /// A variable's value does not fit its type, or is missing.
     #[error("the value of variable `${0}` is missing or does not fit its type")]
     Variable(String),
@@ -129,6 +132,7 @@ impl OperationError {
             Self::Syntax(_)
             | Self::TooMuch { .. }
             | Self::FragmentCycle(_)
+            | Self::Name(_)
             | Self::NoOperation
             | Self::SeveralOperations => Reason::RequestMalformed,
             Self::Invalid(_) | Self::Inaccessible { .. } => Reason::TargetUnknown,

@@ -24,6 +24,7 @@ mod request;
 mod requirements;
 mod rule;
 mod schema;
+mod unique;
 
 pub use analysis::{Analysis, Ask, FieldUse, Occurrence, OperationKind};
 pub use coordinate::{Coordinate, CoordinateError};

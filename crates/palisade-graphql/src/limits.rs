@@ -19,7 +19,7 @@ pub struct Limits {
     pub fragments: usize,
     /// Applications of directives.
     pub directives: usize,
-    /// Bytes of all arguments together, with the variables' values in them.
+    /// Bytes of all variables and arguments together: of each question's, also about an interface's implementers.
     pub arguments: usize,
     /// Different questions about fields, with those that an interface's implementers bring.
     pub questions: usize,

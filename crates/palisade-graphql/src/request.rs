@@ -93,7 +93,7 @@ pub enum RequestError {
     /// A member or parameter is not the protocol's, or has another type.
     #[error("the request is not of the form that GraphQL over HTTP has")]
     Shape,
-    /// A parameter stands twice, or cannot be decoded in one way.
+    /// A parameter stands twice or beside a body, or cannot be decoded in one way.
     #[error("the parameters of the URL cannot be read in one way")]
     Parameters,
     /// An empty batch.
@@ -170,8 +170,9 @@ pub fn read_request(incoming: &Incoming<'_>, reading: &Reading<'_>) -> Result<Re
 
 fn post(incoming: &Incoming<'_>, reading: &Reading<'_>) -> Result<Requests, RequestError> {
     is_json(incoming)?;
-    // Some servers let a parameter stand before the body's member.
-    if incoming.query.is_some_and(parameters::names_any) {
+    // Some servers let a parameter stand before the body's member, and each has its own spellings of the names:
+    // `variables[id]`, names with blanks, names that only that server knows.
+    if incoming.query.is_some_and(|query| !query.is_empty()) {
         return Err(RequestError::Parameters);
     }
     if incoming.body.is_empty() {
@@ -277,7 +278,7 @@ fn persisted(mut extensions: Map<String, Value>) -> Result<Option<String>, Reque
 }
 
 /// A SHA-256 in lower-case hex.
-fn is_hash(text: &str) -> bool {
+pub(crate) fn is_hash(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 

@@ -296,3 +296,12 @@ fn a_large_variable_is_paid_for_at_every_use() {
     let error = schema().analyze(&format!("query($f: Filter) {{ {uses} }}"), None, &given).unwrap_err();
     assert!(matches!(error, OperationError::TooMuch { limit: Limit::Arguments, .. }), "{error}");
 }
+
+#[test]
+fn a_name_that_could_be_a_hash_is_refused() {
+    let hash = "a3".repeat(32);
+    let error = refused(&format!("query {hash} {{ open }}"));
+    assert_eq!(error, OperationError::Name(Place { line: 1, column: 7 }));
+    analyzed(&format!("query {} {{ open }}", hash.to_uppercase()));
+    analyzed(&format!("query a{hash} {{ open }}"));
+}

@@ -6,14 +6,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use apollo_compiler::ast::{DirectiveList, Type};
+use apollo_compiler::ast::{DirectiveList, InputValueDefinition, Type};
 use apollo_compiler::executable::{Field, Operation, Selection, SelectionSet};
 use apollo_compiler::{ExecutableDocument, Name, Node};
 use palisade_model::canonical_json;
 use serde_json::{Map, Value};
 
 use super::{Ask, FieldUse, Occurrence, Part, Step};
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Unfit, size};
 use crate::error::{Limit, place};
 use crate::{Coordinate, OperationError, Schema};
 
@@ -25,6 +25,8 @@ pub(super) struct Found {
     pub(super) asks: Vec<Ask>,
     pub(super) steps: Vec<Step>,
     pub(super) nodes: HashMap<usize, Vec<usize>>,
+    /// The bytes of arguments that could still have come.
+    pub(super) left: usize,
 }
 
 /// Where the way is.
@@ -50,8 +52,9 @@ impl<'a> Walk<'a> {
         document: &'a ExecutableDocument,
         operation: &Operation,
         variables: &'a Map<String, Value>,
+        left: usize,
     ) -> Result<Found, OperationError> {
-        let arguments = Arguments { schema: &schema.valid, variables, left: schema.limits.arguments };
+        let arguments = Arguments { schema: &schema.valid, variables, left, level: 0 };
         let mut walk = Self {
             schema,
             document,
@@ -61,6 +64,7 @@ impl<'a> Walk<'a> {
             ask_index: HashMap::new(),
         };
         walk.selections(&operation.selection_set, At { step: None, lists: 0, executed: true })?;
+        walk.found.left = walk.arguments.left;
         Ok(walk.found)
     }
 
@@ -159,31 +163,53 @@ impl<'a> Walk<'a> {
         if let Some(ask) = noted.and_then(|index| self.found.asks.get(*index)) {
             return Ok(Arc::clone(&ask.arguments));
         }
-        let read = self.arguments.read(&field.definition.arguments, &field.arguments);
-        let arguments = read.map_err(|unfit| {
-            unfit.at(self.schema.limits.arguments, || OperationError::Argument {
-                coordinate: coordinate.clone(),
-                place: place(field.location(), &self.document.sources),
-            })
-        })?;
-        let canonical =
-            if arguments.is_empty() { "" } else { &*canonical_json(&Value::Object(arguments.clone())) };
-        let first = Ask {
-            coordinate: coordinate.clone(),
-            arguments: Arc::new(arguments),
-            canonical: canonical.into(),
-        };
+        let own = &field.definition.arguments;
+        let first = self.read(coordinate.clone(), own, field)?;
         let arguments = Arc::clone(&first.arguments);
         let mut indices = vec![self.ask(first.clone())?];
         let schema = self.schema;
         for object in schema.implementers(parent) {
             let coordinate = Coordinate::of_field(object, field.name.as_str());
-            indices.push(self.ask(Ask { coordinate, ..first.clone() })?);
+            let ask = match schema.valid.type_field(object, field.name.as_str()) {
+                // What is executed is the object's field: its arguments may be more, and have other defaults.
+                Ok(defined) if defined.arguments != *own => {
+                    self.read(coordinate, &defined.arguments, field)?
+                }
+                Ok(_) | Err(_) => {
+                    let bytes =
+                        first.arguments.iter().map(|(name, value)| name.len() + size(value)).sum::<usize>();
+                    let paid = self.arguments.spend(bytes);
+                    paid.map_err(|unfit| self.unfit(unfit, &coordinate, field))?;
+                    Ask { coordinate, ..first.clone() }
+                }
+            };
+            indices.push(self.ask(ask)?);
         }
         if let Some(at) = at {
             self.found.nodes.insert(at, indices);
         }
         Ok(arguments)
+    }
+
+    /// The question about a field, with the arguments that a definition of it makes of those in the text.
+    fn read(
+        &mut self,
+        coordinate: Coordinate,
+        defined: &[Node<InputValueDefinition>],
+        field: &Node<Field>,
+    ) -> Result<Ask, OperationError> {
+        let read = self.arguments.read(defined, &field.arguments);
+        let arguments = read.map_err(|unfit| self.unfit(unfit, &coordinate, field))?;
+        let canonical =
+            if arguments.is_empty() { "" } else { &*canonical_json(&Value::Object(arguments.clone())) };
+        Ok(Ask { coordinate, arguments: Arc::new(arguments), canonical: canonical.into() })
+    }
+
+    fn unfit(&self, unfit: Unfit, coordinate: &Coordinate, field: &Node<Field>) -> OperationError {
+        unfit.at(self.schema.limits.arguments, || OperationError::Argument {
+            coordinate: coordinate.clone(),
+            place: place(field.location(), &self.document.sources),
+        })
     }
 
     /// The question's index, which it gets when it is asked first.

@@ -8,11 +8,10 @@ use url::form_urlencoded;
 
 use super::{DEPTH, RequestError};
 
-const NAMES: [&str; 4] = ["query", "operationName", "variables", "extensions"];
-
 /// The parameters as the members of a body.
 pub(super) fn read(query: &str) -> Result<Map<String, Value>, RequestError> {
-    if !is_escaped_well(query) {
+    // To some decoders `;` stands between parameters as `&` does, and `#` ends them.
+    if query.contains([';', '#']) || !is_escaped_well(query) {
         return Err(RequestError::Parameters);
     }
     let mut members = Map::new();
@@ -30,12 +29,6 @@ pub(super) fn read(query: &str) -> Result<Map<String, Value>, RequestError> {
         }
     }
     Ok(members)
-}
-
-/// Whether a query has a parameter of the protocol, in any spelling.
-pub(super) fn names_any(query: &str) -> bool {
-    let any = |name: &str| NAMES.iter().any(|known| known.eq_ignore_ascii_case(name));
-    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| any(&name))
 }
 
 /// Whether each `%` begins an escape.

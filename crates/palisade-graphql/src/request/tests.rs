@@ -115,7 +115,7 @@ fn other_forms_of_a_request_are_refused() {
     let post = Incoming { method: "POST", content_type: Some("application/json"), body, ..GET };
     assert!(read(&post).is_ok());
     assert!(read(&Incoming { content_type: Some("Application/JSON; Charset=UTF-8"), ..post }).is_ok());
-    assert!(read(&Incoming { query: Some("tenant=1"), ..post }).is_ok());
+    assert!(read(&Incoming { query: Some(""), ..post }).is_ok());
     for (incoming, expected) in [
         (Incoming { method: "PUT", ..post }, RequestError::Method),
         (Incoming { method: "get", ..GET }, RequestError::Method),
@@ -139,6 +139,43 @@ fn other_forms_of_a_request_are_refused() {
     ] {
         assert_eq!(read(&incoming), Err(expected), "{incoming:?}");
     }
+}
+
+#[test]
+fn no_parameter_stands_beside_a_body() {
+    let body = br#"{"query":"{ open }"}"#;
+    let post = Incoming { method: "POST", content_type: Some("application/json"), body, ..GET };
+    for query in [
+        "variables[id]=2",
+        "variables%5Bid%5D=2",
+        "a=1;variables={}",
+        "%20query=%7Ba%7D",
+        "documentId=1",
+        "doc_id=1",
+        "id=1",
+        "tenant=1",
+        "&",
+    ] {
+        assert_eq!(read(&Incoming { query: Some(query), ..post }), Err(RequestError::Parameters), "{query}");
+    }
+}
+
+#[test]
+fn a_parameter_of_a_get_has_one_end_and_one_name() {
+    for (query, expected) in [
+        ("query={me{id}}%23;query={secret}", RequestError::Parameters),
+        ("query=%7Bopen%7D;variables=%7B%7D", RequestError::Parameters),
+        ("query=%7Bopen%7D#&query=%7Bsecret%7D", RequestError::Parameters),
+        ("query=%7Bopen%7D&variables[id]=2", RequestError::Shape),
+        ("query=%7Bopen%7D&variables%5Bid%5D=2", RequestError::Shape),
+        ("query=%7Bopen%7D&%20query=%7Bsecret%7D", RequestError::Shape),
+        ("query=%7Bopen%7D&+query=%7Bsecret%7D", RequestError::Shape),
+        ("query=%7Bopen%7D&documentId=1", RequestError::Shape),
+    ] {
+        assert_eq!(read(&Incoming { query: Some(query), ..GET }), Err(expected), "{query}");
+    }
+    let escaped = read(&Incoming { query: Some("query=%7Bopen%7D%23%3B"), ..GET }).unwrap();
+    assert_eq!(escaped.requests[0].document, "{open}#;");
 }
 
 #[test]
