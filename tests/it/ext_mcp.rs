@@ -130,7 +130,9 @@ async fn by_grpc(palisade: &Palisade, tool: &str, token: Option<&str>) -> Challe
             (status, challenge.map(|header| header.value))
         }
         HttpResponse::OkResponse(_) if permits => (200, None),
-        other => panic!("{other:?}"),
+        other @ (HttpResponse::DeniedResponse(_)
+        | HttpResponse::OkResponse(_)
+        | HttpResponse::ErrorResponse(_)) => panic!("{other:?}"),
     }
 }
 

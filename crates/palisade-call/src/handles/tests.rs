@@ -66,9 +66,9 @@ proptest! {
         let body = |task: &str| json!({ "method": "tasks/get", "id": text, "params": { "taskId": task, "n": number, text.as_str(): [text, one.text()] } });
         prop_assume!(text != "taskId" && text != "n");
         let sent = body(&one.text());
-        let got: Value = serde_json::from_str(&unbound(&sent.to_string(), &[one.clone()])).unwrap();
+        let got: Value = serde_json::from_str(&unbound(&sent.to_string(), std::slice::from_ref(&one))).unwrap();
         prop_assert_eq!(&got, &body(&id));
-        let pretty = unbound(&format!("{sent:#}"), &[one.clone()]);
+        let pretty = unbound(&format!("{sent:#}"), std::slice::from_ref(&one));
         prop_assert_eq!(pretty, format!("{:#}", body(&id)));
     }
 }

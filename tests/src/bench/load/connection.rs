@@ -34,7 +34,7 @@ pub(crate) enum Over {
 #[derive(Debug, Clone)]
 pub(super) enum Connection {
     Http2(SendRequest<Bytes>),
-    Http1 { client: Client<HttpConnector, Full<Bytes>>, server: uri::Authority },
+    Http1 { client: Box<Client<HttpConnector, Full<Bytes>>>, server: uri::Authority },
 }
 
 /// An answer as it came.
@@ -54,7 +54,7 @@ impl Connection {
             Over::Http1 => {
                 let mut connector = HttpConnector::new();
                 connector.set_nodelay(true);
-                let client = Client::builder(TokioExecutor::new()).build(connector);
+                let client = Box::new(Client::builder(TokioExecutor::new()).build(connector));
                 Ok(Self::Http1 { client, server: address.to_string().parse()? })
             }
         }
