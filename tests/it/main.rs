@@ -20,6 +20,7 @@ mod ext_mcp;
 mod ext_proc;
 mod failures;
 mod gateway;
+mod generate;
 mod graphql;
 mod http_routes;
 mod import;
