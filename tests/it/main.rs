@@ -32,6 +32,7 @@ mod peps;
 mod policy_kit;
 mod proxies;
 mod reload;
+mod router;
 mod static_tokens;
 mod stories;
 mod structure;
