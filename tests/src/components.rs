@@ -1,5 +1,5 @@
 //! The real components as child processes on loopback: Envoy and other proxies, an identity provider, an OpenTelemetry
-//! Collector and MCP servers.
+//! Collector, MCP servers and a GraphQL router.
 //!
 //! `tests/components/install` puts the programs below `target/components`; each type here starts one,
 //! returns when it answers, and ends it by its process id when dropped. What a child prints goes to a
@@ -12,6 +12,7 @@ mod certificates;
 mod collector;
 mod debian;
 mod envoy;
+mod hive;
 mod jose;
 mod mcp_others;
 mod mcp_server;
@@ -31,6 +32,7 @@ use serde_json::Value;
 
 pub use collector::Collector;
 pub use envoy::{Envoy, EnvoyPorts, EnvoySample, egress_proxy, with_key};
+pub use hive::{HiveGateway, Subgraph};
 pub use jose::verify_with_jose;
 pub use mcp_others::{conformance, inspector, python_script, python_skipped};
 pub use mcp_server::{McpServer, header_values};

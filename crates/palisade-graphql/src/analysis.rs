@@ -156,9 +156,7 @@ impl Schema {
         let parsed = parse(document, &self.limits)?;
         let measure = crate::measure::measure(&parsed, operation_name, &self.limits)?;
         crate::unique::check(&parsed)?;
-        let valid = parsed
-            .to_executable_validate(&self.valid)
-            .map_err(|with| OperationError::Invalid(first_place(&with.errors)))?;
+        let valid = validate(&parsed, self)?;
         let operation = choose(&valid, operation_name)?;
         let most = self.limits.arguments;
         let mut left = most;
@@ -268,7 +266,7 @@ impl std::fmt::Debug for Analysis {
 }
 
 /// Parses, no deeper and no longer than allowed.
-fn parse(document: &str, limits: &Limits) -> Result<Document, OperationError> {
+pub(crate) fn parse(document: &str, limits: &Limits) -> Result<Document, OperationError> {
     let mut parser = Parser::new().recursion_limit(NESTING).token_limit(limits.tokens);
     parser.parse_ast(document, "document").map_err(|with| {
         if parser.tokens_reached() > limits.tokens {
@@ -279,6 +277,16 @@ fn parse(document: &str, limits: &Limits) -> Result<Document, OperationError> {
             OperationError::Syntax(first_place(&with.errors))
         }
     })
+}
+
+/// Fits a document to a schema.
+pub(crate) fn validate(
+    document: &Document,
+    schema: &Schema,
+) -> Result<Valid<ExecutableDocument>, OperationError> {
+    document
+        .to_executable_validate(&schema.valid)
+        .map_err(|with| OperationError::Invalid(first_place(&with.errors)))
 }
 
 fn first_place(errors: &DiagnosticList) -> Place {

@@ -1,5 +1,5 @@
 //! What people have, as configuration and policies: Apollo MCP Server's `mcp.yaml`, agentgateway's configuration, Casbin's
-//! model and policy.
+//! model and policy; and GraphQL operations ([`operations`]), as policies of the tools that are made of them.
 //!
 //! The flow: an importer ([`apollo`], [`agentgateway`], [`casbin`]) reads a text, puts what has an exact meaning into a
 //! `Draft`, and says in the [`Report`] what became of every key and rule. [`Import`] is the text of the files.
@@ -17,6 +17,7 @@ pub mod apollo;
 pub mod casbin;
 mod cedar;
 mod config;
+pub mod operations;
 mod report;
 mod source;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod check;
 mod diff;
 mod fmt;
+mod generate;
 mod matrix;
 mod set;
 mod test;
@@ -27,6 +28,7 @@ enum Command {
     Fmt(fmt::Fmt),
     Matrix(matrix::Matrix),
     Diff(diff::Diff),
+    Generate(generate::Generate),
 }
 
 impl Policy {
@@ -37,6 +39,7 @@ impl Policy {
             Command::Fmt(fmt) => fmt.run(),
             Command::Matrix(matrix) => matrix.run(),
             Command::Diff(diff) => diff.run(),
+            Command::Generate(generate) => generate.run(),
         }
     }
 }

@@ -10,8 +10,8 @@ use anyhow::bail;
 use clap::Args;
 use palisade_model::{Clock, ResourceName, SystemClock};
 use palisade_policy::{
-    Diagnostic, Kind, Policies, PolicySet, Sources, TestBed, World, WorldGraph, WorldResource, read_sets,
-    read_tree,
+    Diagnostic, Kind, Policies, PolicySet, ResourceSettings, Sources, TestBed, World, WorldGraph,
+    WorldResource, read_sets, read_tree,
 };
 use palisade_server::config::{self, author::Authored};
 
@@ -110,6 +110,17 @@ impl Surroundings {
             Some(set) => Place::Limited(vec![set.clone()]),
             None => Place::Tree(folder.to_owned()),
         }
+    }
+
+    /// The resources of the configuration.
+    pub(super) fn resources(&self) -> &[WorldResource] {
+        self.authored.as_ref().map_or(&[], |authored| &authored.deployment.world.resources)
+    }
+
+    /// What the configuration says of a resource beside that.
+    pub(super) fn settings(&self, name: &ResourceName) -> ResourceSettings {
+        let authored = self.authored.as_ref();
+        authored.and_then(|authored| authored.deployment.settings.get(name)).cloned().unwrap_or_default()
     }
 
     pub(super) fn has_configuration(&self) -> bool {
