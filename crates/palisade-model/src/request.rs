@@ -263,6 +263,12 @@ impl Target {
         Self { type_name: "Graphql::Operation".to_owned(), id: format!("{resource}/{name}") }
     }
 
+    /// Whether it is an operation on a graph.
+    #[must_use]
+    pub fn is_operation(&self) -> bool {
+        self.type_name == "Graphql::Operation"
+    }
+
     /// A type or a field of a graph by its coordinate: `Type`, `Type.field`.
     #[must_use]
     pub fn graphql_element(resource: &ResourceName, coordinate: &str) -> Self {

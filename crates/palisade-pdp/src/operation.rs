@@ -64,6 +64,15 @@ pub enum Lacking {
     Permit,
 }
 
+/// Whether it is lacking because nobody is authenticated: that is not observed away.
+fn is_for_want_of_a_token(lack: &Lack, question: &Question<'_>) -> bool {
+    match lack.why {
+        Lacking::Authentication => true,
+        Lacking::Scopes(_) => question.principal.authority().is_none(),
+        Lacking::Names(_) | Lacking::Permit => false,
+    }
+}
+
 /// What is to be recorded of an operation.
 #[derive(Debug, Default)]
 pub(crate) struct Account {
@@ -132,7 +141,7 @@ impl Pdp {
                 .verdicts
                 .iter()
                 .all(|verdict| verdict.permits() || is_policy_denial(verdict.reason()))
-            && !lacks.iter().any(|lack| lack.why == Lacking::Authentication);
+            && !lacks.iter().any(|lack| is_for_want_of_a_token(lack, question));
         let observed = question.resource.observe_until.is_some_and(|until| now < until) && said_by_policies;
         Ok(if observed { Outcome::Observe(reason) } else { Outcome::Deny(reason) })
     }

@@ -39,7 +39,7 @@ pub(crate) fn believed<'a>(snapshot: &Snapshot, request: &AccessRequest, asked: 
     for item in &mut believed.items {
         // INVARIANT: what an operation comes to nobody says but who has read it.
         let may =
-            |name: &str| pep.is_some_and(|pep| pep.supplies.contains(name)) && !item.action.is_operation();
+            |name: &str| pep.is_some_and(|pep| pep.supplies.contains(name)) && !item.target.is_operation();
         item.supplied = item.supplied.only(may).with(&item.known);
     }
     Cow::Owned(believed)

@@ -321,7 +321,14 @@ impl Resources {
     #[must_use]
     pub fn at(&self, host: &str, path: &str) -> Option<&Arc<Resource>> {
         let longest_first = self.by_host.get(host)?;
-        longest_first.iter().find(|(prefix, _)| is_segment_prefix(prefix, path)).map(|(_, resource)| resource)
+        // What a GraphQL API serves below its own path is no GraphQL, and would be decided as if it were.
+        let is_whole = |prefix: &String, resource: &Resource| {
+            resource.kind != Kind::Graphql || path.strip_suffix('/').unwrap_or(path) == prefix
+        };
+        let holds = |(prefix, resource): &&(String, Arc<Resource>)| {
+            is_segment_prefix(prefix, path) && is_whole(prefix, resource)
+        };
+        longest_first.iter().find(holds).map(|(_, resource)| resource)
     }
 
     /// The resources whose metadata document has this path; several where they are on different hosts.

@@ -7,7 +7,7 @@ use palisade_audit::{DecisionRecord, Outcome};
 use palisade_call::Graph;
 use palisade_graphql::Schema;
 use palisade_model::{Reason, Scope, Scopes};
-use palisade_pdp::{Grammar, Granted, Kind, Resource};
+use palisade_pdp::{Grammar, Granted, Kind, Place, Resource, Resources};
 use palisade_policy::{WorldGraph, WorldResource};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -68,6 +68,22 @@ pub(super) fn resource(name: &str) -> Resource {
         anonymous: BTreeSet::from(["query".to_owned()]),
         grammar: Grammar::new(Graph { schema: schema(), documents }),
         ..plain
+    }
+}
+
+#[test]
+fn an_api_answers_at_its_own_path_and_nowhere_below_it() {
+    let api = resource("shop");
+    let at = Place::At { host: "shop.example.com".to_owned(), path: "/graphql".to_owned() };
+    let resources = Resources::new([(api, vec![at])]).unwrap();
+    for (path, found) in [
+        ("/graphql", true),
+        ("/graphql/", true),
+        ("/graphql/admin/reset", false),
+        ("/graphqlx", false),
+        ("/", false),
+    ] {
+        assert_eq!(resources.at("shop.example.com", path).is_some(), found, "{path}");
     }
 }
 

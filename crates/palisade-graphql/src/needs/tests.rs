@@ -23,7 +23,7 @@ fn what_asks_for_something_is_named() {
         ("{ secret { id } }", vec!["Secret"]),
         ("{ level }", vec!["Level"]),
         // An interface's field is every implementer's.
-        ("{ node(id: 1) { name } }", vec!["Robot.name", "Secret"]),
+        ("{ node(id: 1) { name } }", vec!["Secret", "Robot.name"]),
         ("{ node(id: 1) { __typename ... on Robot { id } } }", vec![]),
         ("{ find { ... on Robot { name } } }", vec!["Robot.name"]),
         // What may be left out counts, and a fragment counts wherever it is spread.
