@@ -46,7 +46,12 @@ fn handles(call: &HttpCall, asked: &mut Asked, resource: &ResourceName) -> Resul
     let mut items = asked.items.iter_mut();
     for message in messages {
         // There is one for each message, and behind it one for each that a subscription names.
-        let Some(item) = items.next() else { break };
+        let Some(item) = items.next() else {
+            if message.is_null() {
+                break;
+            }
+            return Err(foreign());
+        };
         let inside = |name: &str| message.get(name).unwrap_or(&Value::Null);
         for part in [inside("params"), inside("result")] {
             if let Some(task) = part.get("_meta").and_then(|meta| meta.get(RELATED_TASK)) {
@@ -56,8 +61,11 @@ fn handles(call: &HttpCall, asked: &mut Asked, resource: &ResourceName) -> Resul
         match (item.action.name.as_str(), inside("params").as_object()) {
             ("subscriptions/listen", Some(params)) => {
                 let Subscribed { resources, tasks } = Subscribed::read(params)?;
-                let named = items.by_ref().skip(resources.len());
-                for (text, item) in tasks.into_iter().zip(named) {
+                for _ in &resources {
+                    items.next().ok_or_else(foreign)?;
+                }
+                for text in tasks {
+                    let item = items.next().ok_or_else(foreign)?;
                     handles.push(about(item, bound(HandleKind::Task, text)?, resource));
                 }
             }
@@ -66,6 +74,10 @@ fn handles(call: &HttpCall, asked: &mut Asked, resource: &ResourceName) -> Resul
             }
             (_, _) => {}
         }
+    }
+    // INVARIANT: each item was looked at with its own message. One that is left belongs to none.
+    if !body.is_null() && items.next().is_some() {
+        return Err(foreign());
     }
     Ok(handles)
 }

@@ -53,11 +53,11 @@ impl Change {
         if !self.may_concern(message) {
             return Ok(None);
         }
-        // What cannot be read here could be a list all the same to a client that is less strict. Nothing at all is none: the
+        // What cannot be read here could be a list or a task all the same to a client that is less strict. Nothing at all is none: the
         // first event of a stream has an id and no data.
         let Ok(mut value) = serde_json::from_slice::<Value>(message) else {
             let blank = message.iter().all(u8::is_ascii_whitespace);
-            return if blank || !self.plan.has_lists() { Ok(None) } else { Err(Withheld::Unreadable) };
+            return if blank { Ok(None) } else { Err(Withheld::Unreadable) };
         };
         let mut changed = false;
         if let Value::Array(messages) = &mut value {

@@ -36,6 +36,42 @@ fn unbound(body: &str, handles: &[Handle]) -> String {
 }
 
 #[test]
+fn behind_a_subscription_each_message_is_read_with_its_own_item() {
+    let resource: ResourceName = "files".parse().unwrap();
+    let item = |method: &str| Item {
+        action: palisade_model::Action::mcp(method),
+        target: Target::mcp_tool(&resource, "any"),
+        arguments: None,
+        supplied: Default::default(),
+        known: Default::default(),
+        reply_to: None,
+    };
+    let read_batch = |methods: &[&str], messages: &Value| {
+        let asked = Asked { items: methods.iter().map(|method| item(method)).collect(), batch: true };
+        read(&call(&messages.to_string()), asked, &resource)
+    };
+    let listen =
+        |names: Value| json!({"id": 1, "method": "subscriptions/listen", "params": {"notifications": names}});
+    let cancel = |task: &str| json!({"id": 2, "method": "tasks/cancel", "params": {"taskId": task}});
+    let resources = json!({"resourceSubscriptions": ["file:///a"]});
+    let methods = ["subscriptions/listen", "resources/subscribe", "tasks/cancel"];
+    let raw = read_batch(&methods, &json!([listen(resources.clone()), cancel("7")]));
+    assert_eq!(raw.unwrap_err().refusal.reason, Reason::SessionMismatch, "a task that nobody has bound");
+    let own = handle("run", "7");
+    let bound = read_batch(&methods, &json!([listen(resources), cancel(&own.text())])).unwrap();
+    assert_eq!(
+        (bound.0.items[1].target.id.as_str(), bound.0.items[2].target.id.as_str()),
+        ("files/any", "files/run")
+    );
+    assert_eq!(bound.1, [own]);
+    // Items and messages that do not go together are nothing to guess about.
+    for methods in [&methods[..1], &["tasks/list", "tasks/list", "tasks/list"]] {
+        let list = json!({"id": 3, "method": "tasks/list"});
+        assert!(read_batch(methods, &json!([list, list])).is_err());
+    }
+}
+
+#[test]
 fn a_handle_is_replaced_in_every_place_of_handles_and_in_no_other() {
     let (one, two) = (handle("run", "7"), handle("walk", "8"));
     let (first, second) = (one.text(), two.text());
