@@ -208,8 +208,18 @@ fn print(
     run.report.line(&format!(
         "\n{what}: latencies at {rate:.0} a second for all; `of` and `added` are against the server alone, round by round"
     ))?;
-    let heading =
-        ["", "peak per s", "rounds", "of", "us of processor", "p50 us", "added", "p99 us", "added", "late"];
+    let heading = [
+        "",
+        "peak per s",
+        "rounds",
+        "of",
+        "us of processor",
+        "p50 us",
+        "added",
+        "p99 us",
+        "added",
+        "late: at peak, then",
+    ];
     let (mut table, mut rows) = (Table::new(heading), Vec::new());
     for ((contender, runs), at) in contenders.iter().zip(peaks).zip(level) {
         let (peak, ratio, cost) = (runs.peak(), runs.throughput_ratio(bare), runs.cost());
@@ -224,7 +234,7 @@ fn print(
             format!("{:+.0}", added(500).median),
             format!("{:.0}", at.latency(990).median),
             format!("{:+.0}", added(990).median),
-            at.late(),
+            format!("{}, {}", runs.late(), at.late()),
         ]);
         rows.push(json!({
             "what": contender.name, "peak_per_s": peak.report(), "of_server_alone": ratio.report(), "cost_us": cost.report(),
