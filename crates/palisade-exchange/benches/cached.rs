@@ -3,8 +3,9 @@
 //!     cargo bench -p palisade-exchange
 //!
 //! The same call of the same user is decided for two resources, one whose calls leave with nothing and one whose calls leave
-//! with an exchanged token, in turns; what is told is the median of each and the difference. The provider is a stand-in on
-//! loopback that is asked once, so nothing of it is in these numbers. Then the same with a new token of the user's each time:
+//! with an exchanged token; what is told is the median of each and the difference: of decisions one after the other, as in a
+//! service that has work, and of such that come after a rest. The provider is a stand-in on loopback that is asked once, so
+//! nothing of it is in these numbers. Then the same with a new token of the user's each time:
 //! each is verified, and the second kind exchanged at the provider, whose own part is what a bare request takes. It issues
 //! another token each time, so that these are verified as if for the first time, too.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measures")]
@@ -42,6 +43,10 @@ use palisade_token::{
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+/// The allocator of the service.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Failure = Box<dyn Error + Send + Sync>;
 
 const CORP: &str = "https://login.example.com";
@@ -68,16 +73,48 @@ async fn measure() -> Result<(), Failure> {
     let pdp = decision_point(&key, &provider, folder.path())?;
     let plain = of(&key, "plain", 0)?;
     let exchanging = of(&key, "exchanging", 0)?;
+    for (title, rest) in [("one after the other:", Duration::ZERO), ("after a rest:", REST)] {
+        measure_cached(&pdp, (&plain, &exchanging), (title, rest)).await?;
+    }
+    measure_uncached(&key, &pdp, &provider).await
+}
+
+/// In pairs, of which each begins with either at random: what only one of a number of decisions pays, as for waking the thread
+/// that writes the log, is then paid by both kinds alike.
+async fn measure_cached(
+    pdp: &Pdp,
+    (plain, exchanging): (&AccessRequest, &AccessRequest),
+    (title, rest): (&str, Duration),
+) -> Result<(), Failure> {
     let (mut without, mut with) = (Vec::new(), Vec::new());
+    let mut random = Random(ROUNDS as u64);
     for _ in 0..ROUNDS {
-        without.push(time(&pdp, &plain).await?);
-        with.push(time(&pdp, &exchanging).await?);
+        if random.heads() {
+            without.push(time(pdp, plain, rest).await?);
+            with.push(time(pdp, exchanging, rest).await?);
+        } else {
+            with.push(time(pdp, exchanging, rest).await?);
+            without.push(time(pdp, plain, rest).await?);
+        }
     }
     let (without, with) = (median(without), median(with));
+    println!("{title}");
     println!("a decision without an exchange   {:>8.1} us", micros(without));
     println!("the same with one from the store {:>8.1} us", micros(with));
     println!("difference                       {:>8.1} us", micros(with.saturating_sub(without)));
-    measure_uncached(&key, &pdp, &provider).await
+    Ok(())
+}
+
+/// Coins, by xorshift.
+struct Random(u64);
+
+impl Random {
+    fn heads(&mut self) -> bool {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 & 1 == 0
+    }
 }
 
 async fn measure_uncached(key: &Ed25519KeyPair, pdp: &Pdp, provider: &str) -> Result<(), Failure> {
@@ -85,8 +122,8 @@ async fn measure_uncached(key: &Ed25519KeyPair, pdp: &Pdp, provider: &str) -> Re
     let url = provider.parse()?;
     let (mut without, mut with, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     for number in 1..=ROUNDS_AT_PROVIDER {
-        without.push(time(pdp, &of(key, "plain", number)?).await?);
-        with.push(time(pdp, &of(key, "exchanging", number)?).await?);
+        without.push(time(pdp, &of(key, "plain", number)?, REST).await?);
+        with.push(time(pdp, &of(key, "exchanging", number)?, REST).await?);
         let began = Instant::now();
         fetcher.post(&url, None, Zeroizing::new("grant_type=x".to_owned())).await?;
         bare.push(began.elapsed());
@@ -115,11 +152,10 @@ fn median(mut all: Vec<Duration>) -> Duration {
     all.get(all.len() / 2).copied().unwrap_or_default()
 }
 
-/// To wake the thread that writes the log costs as much as a good part of a decision, and in an unbroken row it would be
-/// paid by one kind of decision and not by the other, in whichever way they fall into step. So each finds it asleep.
-async fn time(pdp: &Pdp, request: &AccessRequest) -> Result<Duration, Failure> {
+/// After a rest of this length: none, or so long that the thread that writes the log is asleep.
+async fn time(pdp: &Pdp, request: &AccessRequest, rest: Duration) -> Result<Duration, Failure> {
     let rests = Instant::now();
-    while rests.elapsed() < REST {
+    while rests.elapsed() < rest {
         std::thread::yield_now();
     }
     let snapshot = pdp.snapshot();

@@ -283,9 +283,8 @@ impl<'a> Asking<'a> {
                 return Ok(plain(shared(&self.plain, || self.context(false))?));
             }
             (Carries::Terms, Known::Terms(terms)) => {
-                let mut own = plain(self.copied_context()?);
                 let requester = EntityUID::from(vocabulary.uid("Client", terms.requester)?);
-                add_terms(Arc::make_mut(&mut own.context), terms, &requester)?;
+                let own = plain(self.context_with(terms, &requester)?);
                 return Ok(Own { named: Some(requester), ..own });
             }
             (Carries::Terms, Known::Given | Known::Nothing)
@@ -338,15 +337,22 @@ impl<'a> Asking<'a> {
         self.sent.get_or_init(entities).clone()
     }
 
-    /// The context of actions without arguments, to be added to: of what is there for other items, if something is.
-    fn copied_context(&self) -> Result<Arc<Record>, RequestError> {
-        if let Some(plain) = self.plain.get() {
-            return Ok(Arc::new(plain.as_deref().map_err(Clone::clone)?.clone()));
-        }
-        let Some(call) = self.call.get() else { return self.context(false) };
-        let mut copy = call.as_deref().map_err(Clone::clone)?.clone();
-        copy.remove("args");
-        Ok(Arc::new(copy))
+    /// The context of an exchange: what is in that of every action, which is there already if another item was asked about, and
+    /// the terms.
+    fn context_with(&self, terms: &Terms<'_>, requester: &EntityUID) -> Result<Arc<Record>, RequestError> {
+        let base = match self.plain.get().or_else(|| self.call.get()) {
+            Some(known) => known.clone()?,
+            None => self.context(false)?,
+        };
+        let terms = [
+            ("requested_scopes", values::texts(terms.scopes.iter().map(Scope::as_str))),
+            ("requested_lifetime", values::duration(terms.lifetime)?),
+            ("requester", values::reference(requester)),
+        ];
+        let every = base.iter().filter(|(name, _)| *name != "args");
+        let every = every.map(|(name, value)| (name.clone(), value.clone()));
+        let terms = terms.into_iter().map(|(name, value)| (SmolStr::new_static(name), value));
+        Ok(Arc::new(every.chain(terms).collect()))
     }
 
     /// What the subject's token and the circumstances put into every context of this request.
@@ -371,14 +377,6 @@ impl<'a> Asking<'a> {
     }
 }
 
-fn add_terms(context: &mut Record, terms: &Terms<'_>, requester: &EntityUID) -> Result<(), RequestError> {
-    let mut put = |name: &'static str, value: Value| context.insert(SmolStr::new_static(name), value);
-    put("requested_scopes", values::texts(terms.scopes.iter().map(Scope::as_str)));
-    put("requested_lifetime", values::duration(terms.lifetime)?);
-    put("requester", values::reference(requester));
-    Ok(())
-}
-
 /// What the items of a request share, put together for the first of them.
 fn shared(
     place: &OnceLock<Result<Arc<Record>, RequestError>>,
@@ -390,10 +388,9 @@ fn shared(
 /// The target with what the caller supplies of it.
 fn target(about: &About<'_>, vocabulary: &Vocabulary, store: &Store) -> Result<Arc<Entity>, RequestError> {
     let About { target, resource, supplied, .. } = about;
-    let unknown = || RequestError::Target { target: target.entity(), resource: resource.to_string() };
     // A target of another resource is a defect of the caller, not a question.
     if !belongs(&target.type_name, &target.id, resource) {
-        return Err(unknown());
+        return Err(unknown(about));
     }
     let uid = EntityUID::from(vocabulary.uid(&target.type_name, &target.id)?);
     let none = Properties::default();
@@ -441,14 +438,9 @@ fn operation(
     vocabulary: &Vocabulary,
     store: &Store,
 ) -> Result<Arc<Entity>, RequestError> {
-    let About { target, resource, .. } = about;
-    let unknown = || RequestError::Target { target: target.entity(), resource: resource.to_string() };
-    let graph = vocabulary.uid("Graphql::Graph", resource.as_str())?;
-    let graph: &EntityUID = graph.as_ref();
-    let stored = store.get(graph).ok_or_else(unknown)?;
-    let attributes = Record::from([(SmolStr::new_static("graph"), values::reference(graph))]);
-    let ancestors: HashSet<EntityUID> = stored.ancestors().chain([graph]).cloned().collect();
-    Ok(values::entity(uid, attributes, ancestors, Record::new()))
+    let graph = parent("Graphql::Graph", about, vocabulary, store)?;
+    let attributes = Record::from([(SmolStr::new_static("graph"), values::reference(graph.uid()))]);
+    Ok(values::entity(uid, attributes, ancestors(graph), Record::new()))
 }
 
 /// A target that nothing lists, for kinds of things no configuration can list in full, made from its id.
@@ -459,18 +451,34 @@ fn from_id(
     store: &Store,
 ) -> Result<Arc<Entity>, RequestError> {
     let About { target, resource, .. } = about;
-    let unknown = || RequestError::Target { target: target.entity(), resource: resource.to_string() };
     let name = target.id.strip_prefix(resource.as_str()).and_then(|rest| rest.strip_prefix('/'));
-    let name = name.filter(|name| !name.is_empty()).ok_or_else(unknown)?;
-    let mut attributes = unlisted(target, name).ok_or_else(unknown)?;
-    let server = vocabulary.uid("Mcp::Server", resource.as_str())?;
-    let server: &EntityUID = server.as_ref();
-    let stored = store.get(server).ok_or_else(unknown)?;
-    let tenant = values::tenant_of(stored).map(|tenant| (SmolStr::new_static("tenant"), tenant.clone()));
+    let name = name.filter(|name| !name.is_empty()).ok_or_else(|| unknown(about))?;
+    let mut attributes = unlisted(target, name).ok_or_else(|| unknown(about))?;
+    let server = parent("Mcp::Server", about, vocabulary, store)?;
+    let tenant = values::tenant_of(server).map(|tenant| (SmolStr::new_static("tenant"), tenant.clone()));
     attributes.extend(tenant);
-    attributes.insert(SmolStr::new_static("server"), values::reference(server));
-    let ancestors: HashSet<EntityUID> = stored.ancestors().chain([server]).cloned().collect();
-    Ok(values::entity(uid, attributes, ancestors, Record::new()))
+    attributes.insert(SmolStr::new_static("server"), values::reference(server.uid()));
+    Ok(values::entity(uid, attributes, ancestors(server), Record::new()))
+}
+
+/// The server or graph that a target of the resource belongs to.
+fn parent<'s>(
+    type_name: &str,
+    about: &About<'_>,
+    vocabulary: &Vocabulary,
+    store: &'s Store,
+) -> Result<&'s Arc<Entity>, RequestError> {
+    let uid = vocabulary.uid(type_name, about.resource.as_str())?;
+    store.get(uid.as_ref()).ok_or_else(|| unknown(about))
+}
+
+/// Those of what is in this parent: the parent, and its own.
+fn ancestors(parent: &Entity) -> HashSet<EntityUID> {
+    parent.ancestors().chain([parent.uid()]).cloned().collect()
+}
+
+fn unknown(about: &About<'_>) -> RequestError {
+    RequestError::Target { target: about.target.entity(), resource: about.resource.to_string() }
 }
 
 /// What is known of a tool, prompt or resource that nothing lists, beside its server.
