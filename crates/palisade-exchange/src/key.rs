@@ -2,12 +2,12 @@
 //!
 //! SHA-256 over every field with its length before it. A delimiter would not do: two users' fields could run together into
 //! the same text. A field that a request or an answer depends on and that is not here would let one user have another's
-//! token; a test changes one field after the other. What all orders of an exchange have in common comes first, and is
-//! hashed once.
+//! token; a test changes one field after the other. What all orders of an exchange have in common comes first, as a digest
+//! of its own that is made once. A token stands there as its SHA-256, so that no text of one is copied.
 
 use std::{fmt, time::Duration};
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::{ExchangeSettings, wire};
 use palisade_pdp::{Fingerprint, Order};
@@ -54,7 +54,7 @@ pub struct Fields<'a> {
 
 /// The beginning of every key of an exchange.
 #[derive(Clone)]
-pub struct Beginning(Hash);
+pub struct Beginning([u8; 32]);
 
 impl fmt::Debug for Beginning {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,19 +66,22 @@ impl Common<'_> {
     /// The beginning of the keys.
     #[must_use]
     pub fn hashed(&self) -> Beginning {
-        let mut hash = Hash(Context::new(&SHA256));
-        hash.text(self.exchange);
-        hash.bytes(&self.fingerprint.0);
-        hash.text(self.provider);
-        hash.text(self.subject_token_type);
-        let actor: Vec<&str> = self.actor_token.iter().flat_map(|(token, kind)| [*token, *kind]).collect();
-        for list in [&actor, &self.audiences, &self.resources] {
-            hash.list(list);
+        let mut hashed = Hashed::default();
+        hashed.text(self.exchange);
+        hashed.bytes(&self.fingerprint.0);
+        hashed.text(self.provider);
+        hashed.text(self.subject_token_type);
+        hashed.count(usize::from(self.actor_token.is_some()));
+        if let Some((token, kind)) = self.actor_token {
+            hashed.token(token);
+            hashed.text(kind);
         }
-        hash.text(self.requested_token_type);
-        hash.text(self.client.0);
-        hash.text(self.client.1);
-        Beginning(hash)
+        hashed.list(&self.audiences);
+        hashed.list(&self.resources);
+        hashed.text(self.requested_token_type);
+        hashed.text(self.client.0);
+        hashed.text(self.client.1);
+        Beginning(hashed.digest())
     }
 }
 
@@ -118,15 +121,14 @@ impl Fields<'_> {
     /// The digest.
     #[must_use]
     pub fn key(&self, after: &Beginning) -> Key {
-        let mut hash = after.0.clone();
-        hash.text(self.subject_token);
-        hash.text(self.subject.0);
-        hash.text(self.subject.1);
-        hash.list(&self.scopes);
-        hash.bytes(&self.lifetime.as_nanos().to_be_bytes());
-        let mut digest = [0; 32];
-        digest.copy_from_slice(hash.0.finish().as_ref());
-        Key(digest)
+        let mut hashed = Hashed::default();
+        hashed.bytes(&after.0);
+        hashed.token(self.subject_token);
+        hashed.text(self.subject.0);
+        hashed.text(self.subject.1);
+        hashed.list(&self.scopes);
+        hashed.bytes(&self.lifetime.as_nanos().to_be_bytes());
+        Key(hashed.digest())
     }
 }
 
@@ -137,21 +139,36 @@ impl Key {
     }
 }
 
-#[derive(Clone)]
-struct Hash(Context);
+/// What is hashed, in one piece: in many, each costs as much as a good part of the whole.
+#[derive(Default)]
+struct Hashed(Vec<u8>);
 
-impl Hash {
+impl Hashed {
+    fn count(&mut self, count: usize) {
+        self.0.extend(count.to_be_bytes());
+    }
+
     fn bytes(&mut self, bytes: &[u8]) {
-        self.0.update(&bytes.len().to_be_bytes());
-        self.0.update(bytes);
+        self.count(bytes.len());
+        self.0.extend(bytes);
     }
 
     fn text(&mut self, text: &str) {
         self.bytes(text.as_bytes());
     }
 
+    fn token(&mut self, text: &str) {
+        self.bytes(digest(&SHA256, text.as_bytes()).as_ref());
+    }
+
     fn list(&mut self, list: &[&str]) {
-        self.0.update(&list.len().to_be_bytes());
+        self.count(list.len());
         list.iter().for_each(|text| self.text(text));
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        let mut whole = [0; 32];
+        whole.copy_from_slice(digest(&SHA256, &self.0).as_ref());
+        whole
     }
 }

@@ -19,7 +19,7 @@ use cedar_policy_core::{
     ast::{Context, Entity, EntityUID, EntityUIDEntry, Request, Value},
     entities::Entities,
 };
-use palisade_model::{Arguments, Circumstances, Properties, Scope, Target};
+use palisade_model::{Arguments, Circumstances, Properties, Target};
 use smol_str::SmolStr;
 
 use crate::{
@@ -337,22 +337,19 @@ impl<'a> Asking<'a> {
         self.sent.get_or_init(entities).clone()
     }
 
-    /// The context of an exchange: what is in that of every action, which is there already if another item was asked about, and
-    /// the terms.
+    /// The context of an exchange: what is in that of every action, and the terms. It is copied from the context that another
+    /// item was asked about in, if there is one: to copy it whole takes a fraction of what it takes to put it together.
     fn context_with(&self, terms: &Terms<'_>, requester: &EntityUID) -> Result<Arc<Record>, RequestError> {
-        let base = match self.plain.get().or_else(|| self.call.get()) {
-            Some(known) => known.clone()?,
-            None => self.context(false)?,
+        let mut context = match self.plain.get().or_else(|| self.call.get()) {
+            Some(known) => known.as_deref().map_err(Clone::clone)?.clone(),
+            None => Arc::unwrap_or_clone(self.context(false)?),
         };
-        let terms = [
-            ("requested_scopes", values::texts(terms.scopes.iter().map(Scope::as_str))),
-            ("requested_lifetime", values::duration(terms.lifetime)?),
-            ("requester", values::reference(requester)),
-        ];
-        let every = base.iter().filter(|(name, _)| *name != "args");
-        let every = every.map(|(name, value)| (name.clone(), value.clone()));
-        let terms = terms.into_iter().map(|(name, value)| (SmolStr::new_static(name), value));
-        Ok(Arc::new(every.chain(terms).collect()))
+        context.remove("args");
+        let mut put = |name: &'static str, value: Value| context.insert(SmolStr::new_static(name), value);
+        put("requested_scopes", values::scopes(terms.scopes));
+        put("requested_lifetime", values::duration(terms.lifetime)?);
+        put("requester", values::reference(requester));
+        Ok(Arc::new(context))
     }
 
     /// What the subject's token and the circumstances put into every context of this request.

@@ -11,7 +11,7 @@ use cedar_policy_core::{
     ast::{Entity, EntityUID, ExtensionFunction, PartialValue, Value, ValueKind},
     extensions::Extensions,
 };
-use palisade_model::Timestamp;
+use palisade_model::{Scope, Scopes, Timestamp};
 use smol_str::SmolStr;
 
 use crate::query::RequestError;
@@ -54,22 +54,50 @@ pub(crate) fn time(time: Timestamp) -> Result<Value, RequestError> {
 }
 
 /// The lifetimes that are asked about are those of the configuration, again and again, and each is read from a text by a
-/// regular expression: so each thread keeps the last few.
+/// regular expression.
 pub(crate) fn duration(duration: Duration) -> Result<Value, RequestError> {
-    const KEPT: usize = 8;
     static DURATION: Constructor = LazyLock::new(|| constructor("duration"));
     thread_local! {
-        static LAST: RefCell<VecDeque<(Duration, Value)>> = const { RefCell::new(VecDeque::new()) };
+        static LAST: RefCell<Last<Duration>> = const { RefCell::new(Last(VecDeque::new())) };
+    }
+    LAST.with_borrow_mut(|last| match last.get(&duration) {
+        Some(value) => Ok(value),
+        None => {
+            let value = made(&DURATION, &format!("{}ms", duration.as_millis()), "context")?;
+            last.put(duration, value.clone());
+            Ok(value)
+        }
+    })
+}
+
+/// The scopes that are asked about in an exchange are those of the configuration, too.
+pub(crate) fn scopes(scopes: &Scopes) -> Value {
+    thread_local! {
+        static LAST: RefCell<Last<Scopes>> = const { RefCell::new(Last(VecDeque::new())) };
     }
     LAST.with_borrow_mut(|last| {
-        if let Some((_, value)) = last.iter().find(|(known, _)| *known == duration) {
-            return Ok(value.clone());
-        }
-        let value = made(&DURATION, &format!("{}ms", duration.as_millis()), "context")?;
-        last.truncate(KEPT - 1);
-        last.push_front((duration, value.clone()));
-        Ok(value)
+        last.get(scopes).unwrap_or_else(|| {
+            let value = texts(scopes.iter().map(Scope::as_str));
+            last.put(scopes.clone(), value.clone());
+            value
+        })
     })
+}
+
+/// The last few that a thread has put together.
+struct Last<K>(VecDeque<(K, Value)>);
+
+impl<K: PartialEq> Last<K> {
+    const KEPT: usize = 8;
+
+    fn get(&self, key: &K) -> Option<Value> {
+        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone())
+    }
+
+    fn put(&mut self, key: K, value: Value) {
+        self.0.truncate(Self::KEPT - 1);
+        self.0.push_front((key, value));
+    }
 }
 
 pub(crate) fn ip(ip: std::net::IpAddr) -> Result<Value, RequestError> {
