@@ -169,8 +169,11 @@ impl Site {
 }
 
 /// What no upstream gets from a client.
-const NOT_FOR_UPSTREAMS: [&str; 8] = [
+const NOT_FOR_UPSTREAMS: [&str; 11] = [
     "x-api-key",
+    "x-api_key",
+    "x_api-key",
+    "x_api_key",
     "x-palisade-key",
     "x-palisade-decision-id",
     "x_palisade_subject",
@@ -344,6 +347,27 @@ async fn a_static_token_ends_at_every_proxy() {
         let headers = [request.headers, &[("x-api-key", STATIC)]].concat();
         let (record, _) = site.ask(fronts, &Request { token: None, headers: &headers, ..request }).await;
         assert_eq!(record["token_id"], "static:bob");
+    }
+    // Beside another credential it ends, too, however it is spelt and as often as it comes: for upstreams that take `_` for `-`.
+    let (read, files) = (site.token("orders", "orders:read").await, site.token("files", "files:read").await);
+    let spelt = ["x_api_key", "x_api-key", "x-api_key", "X_Api-Key", "x_API_key"].map(|name| (name, STATIC));
+    for (fronts, request) in [
+        (&site.orders, order(Method::GET, "/orders/7", &read, 404)),
+        (&site.files, call("list_files", &files, 200)),
+    ] {
+        let headers = [request.headers, &spelt].concat();
+        let (record, _) = site.ask(fronts, &Request { headers: &headers, ..request }).await;
+        assert_ne!(record["token_id"], "static:bob");
+    }
+    // Twice under its own name it is two credentials, and gets nobody anywhere.
+    let doubled = [("x-api-key", STATIC), ("X-API-Key", STATIC)];
+    for front in &site.orders {
+        site.upstream.forget_requests().await.unwrap();
+        let request = Request { token: None, headers: &doubled, ..order(Method::GET, "/orders/7", "", 400) };
+        // Some proxies make one field of both, which is nobody's token.
+        let status = request.send(front).await.status().as_u16();
+        assert!([400, 401].contains(&status), "{}: {status}", front.name());
+        assert_eq!(site.upstream.requests().await.unwrap(), [Value::Null; 0], "{}", front.name());
     }
 }
 

@@ -123,6 +123,12 @@ async fn through_envoy_a_token_in_the_path_or_the_header_is_its_subject_and_goes
         assert_eq!(header_values(&request, "x-api-key"), [""; 0]);
         assert_eq!(send(url, headers, call("delete_file")).await, 403);
     }
+    // Nor does what an upstream would take for the same header.
+    let spelt =
+        [("x-api-key", ONE), ("x_api-key", TWO), ("x-api_key", TWO), ("X_Api_Key", TWO), ("x_api_key", TWO)];
+    assert_eq!(send(&plain, &spelt, call("echo")).await, 200);
+    let request = reached(&files.upstream).await;
+    assert!(!request.to_string().contains("static-token"), "{request}");
     let record = files.palisade.decisions().unwrap().remove(0);
     assert_eq!(record.principal.as_deref(), Some("Client::\"static/ci\""));
     assert_eq!((record.token_id.as_deref(), record.asserted), (Some("static:ci"), false));
@@ -136,6 +142,7 @@ async fn through_envoy_a_token_in_the_path_or_the_header_is_its_subject_and_goes
         (&in_path, &[("x-api-key", ONE)]),
         (&plain, &[("x-api-key", ONE), ("authorization", &alice)]),
         (&plain, &[("x-api-key", ONE), ("x-api-key", ONE)]),
+        (&plain, &[("x-api-key", ONE), ("X-Api-Key", TWO)]),
     ] {
         assert_eq!(send(url, headers, call("echo")).await, 400, "{headers:?}");
     }
@@ -161,6 +168,17 @@ async fn through_the_gateway_too() {
     assert!(!request.to_string().contains("static-token"), "{request}");
     assert_eq!(send(&url(""), &[("x-api-key", ONE)], call("echo")).await, 200);
     assert!(!reached(&files.upstream).await.to_string().contains("static-token"));
+    // However it is spelt, and as often as it comes, it goes no further: for servers that take `_` for `-`.
+    let spelt = ["x_api_key", "x_api-key", "x-api_key", "X_API-key", "x_api_key"].map(|name| (name, TWO));
+    let headers =
+        [&[("x-api-key", ONE), ("mcp_session_id", "stolen"), ("Mcp-Name_", "x")], &spelt[..]].concat();
+    assert_eq!(send(&url(""), &headers, call("echo")).await, 200);
+    let request = reached(&files.upstream).await;
+    assert!(!request.to_string().contains("static-token"), "{request}");
+    for name in ["mcp_session_id", "mcp-name_", "x_api_key", "x_api-key", "x-api_key"] {
+        assert_eq!(header_values(&request, name), [""; 0], "{name}");
+    }
+    assert_eq!(send(&url(""), &[("x-api-key", ONE), ("X-API-KEY", ONE)], call("echo")).await, 400);
     let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}).to_string();
     assert_eq!(send(&url(&format!("/t-{TWO}")), &[], list).await, 200);
     assert_eq!(send(&url("/t-no"), &[], call("echo")).await, 401);

@@ -14,6 +14,8 @@ use crate::call::{Body, HttpCall};
 
 /// The header of a session (MCP 2025-11-25, Streamable HTTP).
 const SESSION: &str = "mcp-session-id";
+/// The header that mirrors what a request names (MCP 2026-07-28, Streamable HTTP).
+const NAME: &str = "mcp-name";
 /// The member of `_meta` that says which task a message belongs to (MCP 2025-11-25, tasks).
 const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 
@@ -129,6 +131,16 @@ pub fn unbound_body(call: &HttpCall, handles: &[Handle]) -> Option<Vec<u8>> {
     }
     unbound.push_str(text.get(taken..)?);
     Some(unbound.into_bytes())
+}
+
+/// The server's own handle of the task that the header names which mirrors the request's (`Mcp-Name`). Nothing where that header came
+/// more than once, or names something else: a tool, which may be called whatever a handle is.
+#[must_use]
+pub fn unbound_name<'h>(call: &HttpCall, asked: &Asked, handles: &'h [Handle]) -> Option<&'h str> {
+    let [item] = asked.items.as_slice() else { return None };
+    let named = call.headers.only(NAME).and_then(palisade_mcp::mirrored)?;
+    let named = Handle::parse(HandleKind::Task, &named).filter(|_| item.action.name.starts_with("tasks/"))?;
+    handles.iter().find(|handle| **handle == named).map(|handle| handle.id.as_str())
 }
 
 /// Where handles of tasks stand in a body.

@@ -10,6 +10,8 @@ use crate::call::Headers;
 const OWN: [&str; 3] = ["subject", "scopes", "decision"];
 /// What some upstreams take the method from, instead of the request's.
 const METHOD_OVERRIDES: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
+/// The most parts of a name that is spelt in every way.
+const MOST_PARTS: usize = 5;
 /// The most bytes of a subject in a header.
 const MAX_SUBJECT: usize = 1_024;
 /// The most bytes of scopes in a header.
@@ -90,28 +92,29 @@ impl Passage<'_> {
     /// The names of headers that the upstream must not get from the client: none that we write ourselves, which replace
     /// what the client sent.
     ///
-    /// They are named also where we have not seen them: a proxy need not send us every header.
+    /// They are named also where we have not seen them: a proxy need not send us every header. And in every spelling, for readers
+    /// that take `_` for `-`.
     pub fn removals(&self, set: &[(&'static str, String)], client: &Headers) -> Vec<String> {
-        let of_client = client.iter().map(|(name, _)| name.to_owned());
-        let overrides = METHOD_OVERRIDES.map(str::to_owned);
-        let mut names: Vec<String> =
-            of_client.filter(|name| is_removed(name)).chain(own_spellings()).chain(overrides).collect();
+        let mut credentials: Vec<&str> = Vec::new();
+        // Wherever a token may come from, it goes no further.
         match self.upstream {
             Upstream::Keep => {}
             Upstream::Strip | Upstream::Exchanged(_) | Upstream::Static(_) => {
-                names.push("authorization".to_owned());
+                credentials.push("authorization");
+                credentials.extend(self.resource.static_tokens.own_header());
             }
-        }
-        // Wherever a token may come from, it goes no further.
-        if let (Some(name), Upstream::Strip | Upstream::Exchanged(_) | Upstream::Static(_)) =
-            (self.resource.static_tokens.own_header(), self.upstream)
-        {
-            names.extend([name.to_owned(), name.replace('-', "_")]);
         }
         // Nobody but us writes it, also where the call is nobody's and gets none.
         if let UpstreamToken::Static(header) = &self.resource.upstream_token {
-            names.extend([header.name.clone(), header.name.replace('-', "_")]);
+            credentials.push(&header.name);
         }
+        let is_credential = |name: &str| credentials.iter().any(|other| dashed(other) == dashed(name));
+        let of_client = client.iter().map(|(name, _)| name);
+        let of_client = of_client.filter(|name| is_removed(name) || is_credential(name)).map(str::to_owned);
+        let own = OWN.into_iter().flat_map(|own| spellings(&format!("x-palisade-{own}")));
+        let mut names: Vec<String> = of_client.chain(own).collect();
+        names.extend(METHOD_OVERRIDES.map(str::to_owned));
+        names.extend(credentials.iter().flat_map(|name| spellings(name)));
         let credential = self.credential();
         let own = |name: &str| credential.as_ref().is_some_and(|(written, _)| *written == name);
         names.sort_unstable();
@@ -121,16 +124,31 @@ impl Passage<'_> {
     }
 }
 
-/// Whether a name is in our namespace or overrides the method, for readers that take `_` for `-`.
+/// Whether a name is in our namespace or overrides the method, or would be one of the protocol's that was decided on under its right
+/// name, for readers that take `_` for `-`.
 fn is_removed(name: &str) -> bool {
-    let name = name.to_ascii_lowercase().replace('_', "-");
-    name.starts_with("x-palisade-") || METHOD_OVERRIDES.contains(&name.as_str())
+    let read = dashed(name);
+    let is_protocols = read.starts_with("mcp-") && name.contains('_');
+    read.starts_with("x-palisade-") || METHOD_OVERRIDES.contains(&read.as_str()) || is_protocols
 }
 
-/// The names of our headers, also as readers that take `_` for `-` would meet them.
-fn own_spellings() -> impl Iterator<Item = String> {
-    let prefixes = ["x-palisade-", "x_palisade_", "x-palisade_", "x_palisade-"];
-    OWN.into_iter().flat_map(move |own| prefixes.map(|prefix| format!("{prefix}{own}")))
+/// A name as readers that take `_` for `-` read it.
+fn dashed(name: &str) -> String {
+    name.to_ascii_lowercase().replace('_', "-")
+}
+
+/// Every name that such readers read as this one. Of a long name, only those in which all are written alike.
+fn spellings(name: &str) -> Vec<String> {
+    let name = dashed(name);
+    let parts: Vec<&str> = name.split('-').collect();
+    if parts.len() > MOST_PARTS {
+        return vec![name.replace('-', "_"), name];
+    }
+    let (first, rest) = parts.split_first().map_or(("", &[][..]), |(first, rest)| (*first, rest));
+    let grown = |all: Vec<String>, part: &&str| {
+        all.iter().flat_map(|begun| [format!("{begun}-{part}"), format!("{begun}_{part}")]).collect()
+    };
+    rest.iter().fold(vec![first.to_owned()], grown)
 }
 
 /// `User::"corp/alice"`, with everything but visible ASCII percent-encoded, and what delimits it too.
@@ -160,4 +178,31 @@ fn scopes_text(authority: &Authority) -> String {
         text.push_str(scope.as_str());
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_spelt_in_every_way_that_is_read_as_the_same() {
+        let mut all = spellings("X-Api_Key");
+        all.sort_unstable();
+        assert_eq!(all, ["x-api-key", "x-api_key", "x_api-key", "x_api_key"]);
+        assert_eq!(spellings("authorization"), ["authorization"]);
+        assert_eq!(spellings("a-b-c-d-e").len(), 16);
+        assert_eq!(spellings("a-b-c-d-e-f"), ["a_b_c_d_e_f", "a-b-c-d-e-f"]);
+    }
+
+    #[test]
+    fn what_is_read_as_the_protocols_is_removed_and_the_protocols_own_is_not() {
+        for name in
+            ["mcp_session_id", "Mcp-Session_Id", "mcp_name", "mcp_param_x", "x_palisade-new", "x_http_method"]
+        {
+            assert!(is_removed(name), "{name}");
+        }
+        for name in ["mcp-session-id", "mcp-param-region", "mcp-name", "x_trace_id", "accept"] {
+            assert!(!is_removed(name), "{name}");
+        }
+    }
 }

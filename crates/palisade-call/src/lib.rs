@@ -23,6 +23,6 @@ pub use answer::{denial_answer, outage, response_headers};
 pub use call::{Body, Headers, HttpCall, Named};
 pub use decode::{Believed, Decoded, decode};
 pub use graphql::{Graph, Operations};
-pub use handles::unbound_body;
+pub use handles::{unbound_body, unbound_name};
 pub use identity::{Passage, subject_text};
 pub use lists::list_question;

@@ -209,12 +209,9 @@ impl Passage {
         for name in &self.remove {
             headers.remove(name);
         }
-        // First all of a name, then each value: what the client sent under it is gone.
-        for name in self.set.keys() {
-            headers.remove(name);
-        }
+        // Each has one value, in place of all that the client sent under its name.
         for (name, value) in &self.set {
-            headers.append(name, value.clone());
+            headers.insert(name, value.clone());
         }
     }
 

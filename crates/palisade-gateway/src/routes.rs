@@ -36,9 +36,10 @@ impl Routes {
     /// Puts the decision point in front of each server. The longest path is looked at first.
     #[must_use]
     pub fn new(point: &Arc<dyn GatewayPoint>, routes: impl IntoIterator<Item = Route>) -> Self {
+        // Strangers' bodies are bounded for all together.
+        let first = PalisadeLayer::with(Arc::clone(point), "", Settings::default());
         let guard = |Route { resource, path, upstream }: Route| {
-            let layer = PalisadeLayer::with(Arc::clone(point), resource, Settings::default());
-            let guarded = layer.layer(upstream.below(&path));
+            let guarded = first.beside(resource).layer(upstream.below(&path));
             (path, guarded)
         };
         let mut all: Vec<(String, Guarded<Upstream>)> = routes.into_iter().map(guard).collect();

@@ -4,13 +4,14 @@
 //! one possible reading (`message`), no member of it could be taken for another (`lookalikes`), every message names a
 //! method of the protocol (`method`), what a subscription names is asked about piece by piece (`subscription`), and the headers that mirror the body agree with it (`mirrors`). A GET is [`stream_open`], a DELETE is [`session_delete`]. What a proxy
 //! has read from the body itself comes as [`Attributes`]. [`denial()`] is the way back. What a server answers is cut to its reader
-//! by [`Listing`], in event streams with the help of [`sse`].
+//! by [`Listing`], as it came where it can be ([`Lists`]), in event streams with the help of [`sse`].
 //!
 //! There is no I/O here, and no decision. Nothing is repaired: what two readers could take differently is refused.
 
 mod attributes;
 mod denial;
 mod listing;
+mod lists;
 mod lookalikes;
 mod message;
 mod method;
@@ -23,8 +24,10 @@ use palisade_model::{Action, Asked, Item, Properties, Reason, Refusal, ResourceN
 pub use attributes::{Attributes, unread};
 pub use denial::{Reply, denial};
 pub use listing::Listing;
+pub use lists::Lists;
 pub use message::{Unread, read};
-pub use mirrors::{Mirrors, is_stateless};
+pub use method::is_request;
+pub use mirrors::{Mirrors, decoded as mirrored, is_stateless};
 pub use subscription::Subscribed;
 
 /// A POST of a client, as far as the decision depends on it.

@@ -43,7 +43,7 @@ impl Listing {
     }
 
     /// The member of a result that holds the entries.
-    const fn member(self) -> &'static str {
+    pub(crate) const fn member(self) -> &'static str {
         match self {
             Self::Tools => "tools",
             Self::Prompts => "prompts",
@@ -53,7 +53,7 @@ impl Listing {
     }
 
     /// The member of an entry that its call names.
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Tools | Self::Prompts => "name",
             Self::Resources => "uri",

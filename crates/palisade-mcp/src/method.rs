@@ -46,7 +46,8 @@ fn subject(method: &str) -> Option<Subject> {
 }
 
 /// Whether the protocol has a request of this name.
-pub(crate) fn is_request(method: &str) -> bool {
+#[must_use]
+pub fn is_request(method: &str) -> bool {
     subject(method).is_some()
 }
 

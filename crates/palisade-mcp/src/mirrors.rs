@@ -199,8 +199,9 @@ fn argument<'v>(arguments: &'v Map<String, Value>, mirrored: &Mirrored) -> Optio
     names.try_fold(first, |value, name| value.as_object()?.get(&name))
 }
 
-/// A header's value; where it wears the sentinel, what the sentinel wraps.
-fn decoded(header: &str) -> Option<String> {
+/// The text that a mirror's value stands for: itself, or where it wears the sentinel what that wraps; nothing where it wraps no text.
+#[must_use]
+pub fn decoded(header: &str) -> Option<String> {
     let header = header.trim();
     match header.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
         Some(wrapped) => String::from_utf8(STANDARD.decode(wrapped).ok()?).ok(),

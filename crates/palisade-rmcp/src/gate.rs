@@ -19,6 +19,9 @@ use serde_json::{Value, json};
 /// The header of a session (MCP 2025-11-25, Streamable HTTP).
 const SESSION: &str = "mcp-session-id";
 
+/// Where a message says which task it belongs to (MCP 2025-11-25, tasks).
+const RELATED_TASK: &str = "/_meta/io.modelcontextprotocol~1related-task/taskId";
+
 /// Who is asked, about which resource.
 #[derive(Debug)]
 pub(crate) struct Gate {
@@ -159,6 +162,36 @@ pub(crate) fn called<R: Serialize + DeserializeOwned>(result: R, handle: &str) -
         *id = Value::from(handle);
     }
     serde_json::from_value(result).map_err(unreadable)
+}
+
+/// A task as its handler knows it, and as its client does; neither where a request is about none.
+#[derive(Debug)]
+pub(crate) struct Handles {
+    own: Option<String>,
+    client: Option<String>,
+}
+
+impl Handles {
+    /// Those of a request, by its parameters as they came and as they go on.
+    pub(crate) fn of(sent: Option<&Value>, changed: Option<&Value>) -> Self {
+        let task = |params: Option<&Value>| params?.get("taskId")?.as_str().map(str::to_owned);
+        Self { own: task(changed), client: task(sent) }
+    }
+
+    /// A result as the client may have it. Whose the tasks of a list are is not known: none is told. A result with a task that the
+    /// request was not about is withheld.
+    pub(crate) fn of_client(&self, mut result: Value) -> Result<Value, ErrorData> {
+        let foreign = || ErrorData::internal_error("the result is of another task, and is withheld", None);
+        if let Some(Value::Array(tasks)) = result.get_mut("tasks") {
+            tasks.clear();
+        }
+        for place in ["/taskId", "/task/taskId", RELATED_TASK] {
+            let Some(id) = result.pointer_mut(place) else { continue };
+            let own = self.own.as_deref().filter(|own| id == own);
+            *id = own.and(self.client.clone()).map(Value::from).ok_or_else(foreign)?;
+        }
+        Ok(result)
+    }
 }
 
 /// The HTTP request as it came, but for the session: it is the service's own business, and bound to nobody here.

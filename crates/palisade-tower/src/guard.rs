@@ -9,11 +9,9 @@ use std::{
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request::Parts, uri::PathAndQuery,
-};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header, request::Parts};
 use http_body::Body as HttpBody;
-use palisade_client::{Bind, Check, Checked, Describe, GatewayPoint, Incoming, Passage};
+use palisade_client::{Bind, Check, Checked, Describe, GatewayPoint, Passage};
 use palisade_model::DecisionId;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -25,7 +23,9 @@ use crate::{
     Body, BoxError, answer,
     body::NotWhole,
     change::{Change, Withheld},
+    coming::Coming,
     plan::Plan,
+    request,
     stream::{self, InForce, Lease},
     tools::Tools,
 };
@@ -49,6 +49,9 @@ pub struct Settings {
     /// How much of bodies that are still coming, or not yet decided on, is kept at once, in bytes; a request for which there is
     /// no room is answered with 503. Whoever sends them has not shown any credential yet.
     pub bodies: usize,
+    /// How many bodies may be coming at once that are not there with the head of their request; for one more, the one that has been
+    /// coming for longest is given up and answered with 503.
+    pub coming: usize,
     /// How long a body may take to come.
     pub body_time: Duration,
     /// The largest answer, or event of a stream, that is taken in where it may have to be changed. What has not to be changed
@@ -61,6 +64,7 @@ impl Default for Settings {
         Self {
             body: 1024 * 1024,
             bodies: 256 * 1024 * 1024,
+            coming: 1_024,
             body_time: Duration::from_secs(30),
             answer: 16 * 1024 * 1024,
         }
@@ -88,6 +92,7 @@ struct Gate {
     in_force: Arc<InForce>,
     tools: Arc<Tools>,
     room: Arc<Semaphore>,
+    coming: Arc<Coming>,
 }
 
 impl PalisadeLayer {
@@ -102,7 +107,17 @@ impl PalisadeLayer {
     pub fn with(point: Arc<dyn GatewayPoint>, resource: impl Into<String>, settings: Settings) -> Self {
         let room = Arc::new(Semaphore::new(settings.bodies.min(Semaphore::MAX_PERMITS)));
         let (resource, in_force, tools) = (resource.into(), Arc::default(), Arc::default());
-        Self { gate: Arc::new(Gate { point, resource, settings, in_force, tools, room }) }
+        let coming = Arc::new(Coming::new(settings.coming));
+        Self { gate: Arc::new(Gate { point, resource, settings, in_force, tools, room, coming }) }
+    }
+
+    /// The same for another resource. What bounds the bodies of strangers bounds those of both together.
+    #[must_use]
+    pub fn beside(&self, resource: impl Into<String>) -> Self {
+        let (resource, in_force, tools) = (resource.into(), Arc::default(), Arc::default());
+        let Gate { point, settings, room, coming, .. } = &*self.gate;
+        let (point, room, coming) = (Arc::clone(point), Arc::clone(room), Arc::clone(coming));
+        Self { gate: Arc::new(Gate { point, resource, settings: *settings, in_force, tools, room, coming }) }
     }
 }
 
@@ -175,7 +190,7 @@ impl Gate {
         if parts.uri.path().starts_with(METADATA) {
             return Admission::Answer(Box::new(self.metadata(&parts).await));
         }
-        let incoming = incoming(&parts);
+        let incoming = request::incoming(&parts);
         // The room is held until it is decided.
         let (check, _room) = match self.take_in(body).await {
             Ok((body, room)) => (Check::new(self.resource.clone(), incoming, body), room),
@@ -189,7 +204,8 @@ impl Gate {
             Ok(Checked::Answer(told)) => Admission::Answer(Box::new(answer::told(told))),
             Ok(Checked::Pass(passage)) => {
                 let pass = Pass { passage: *passage, plan: plan(&check), check };
-                Admission::Pass(Box::new(forwarded(parts, &pass)), Box::new(pass))
+                let forwarded = request::forwarded(parts, &pass.check, &pass.passage, !pass.plan.is_empty());
+                Admission::Pass(Box::new(forwarded), Box::new(pass))
             }
             Err(no_answer) => {
                 tracing::warn!(%no_answer, "a request is refused");
@@ -201,7 +217,8 @@ impl Gate {
     /// The whole body, if it keeps the bounds, and its room among all of them.
     async fn take_in(&self, body: Body) -> Result<(Bytes, Option<OwnedSemaphorePermit>), NotWhole> {
         let whole = body.whole_within(self.settings.body, &self.room);
-        timeout(self.settings.body_time, whole).await.unwrap_or(Err(NotWhole::TooSlow))
+        let in_time = timeout(self.settings.body_time, self.coming.wait_for(whole));
+        in_time.await.unwrap_or(Err(NotWhole::TooSlow))
     }
 
     async fn metadata(&self, parts: &Parts) -> Response<Body> {
@@ -234,6 +251,7 @@ impl Gate {
             passage: passage.clone(),
             plan,
             tools: Arc::clone(&self.tools),
+            readable: Arc::default(),
         });
         if change.is_some()
             && (is_stream || is_json)
@@ -285,7 +303,7 @@ impl Gate {
                 tracing::warn!("where a list may come, the server answers something that cannot be read");
                 answer::unreadable()
             }
-            Err(withheld @ (Withheld::NoAnswer(_) | Withheld::Unbound)) => {
+            Err(withheld @ (Withheld::NoAnswer(_) | Withheld::Unbound | Withheld::Unheard)) => {
                 tracing::warn!(%withheld, "an answer is withheld");
                 answer::outage()
             }
@@ -313,20 +331,6 @@ impl Gate {
     }
 }
 
-/// The request as it came.
-fn incoming(parts: &Parts) -> Incoming {
-    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
-    Incoming {
-        method: parts.method.clone(),
-        scheme: if parts.uri.scheme_str() == Some("http") { "http" } else { "https" },
-        host: authority.or(host).unwrap_or_default().to_owned(),
-        path: parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
-        headers: parts.headers.clone(),
-        client: parts.extensions.get::<ClientAddress>().map(|address| address.0),
-    }
-}
-
 /// What may have to be changed of the answer.
 fn plan(check: &Check) -> Plan {
     match check.request.method {
@@ -334,47 +338,6 @@ fn plan(check: &Check) -> Plan {
         Method::GET => Plan::of_stream(),
         _ => Plan::default(),
     }
-}
-
-/// The request as the server may have it.
-fn forwarded(parts: Parts, pass: &Pass) -> Request<Body> {
-    let body = pass.passage.body().unwrap_or(&pass.check.body).clone();
-    let mut request = Request::from_parts(parts, Body::full(body.clone()));
-    if let Some(path) = pass.passage.path() {
-        *request.uri_mut() = on_path(request.uri(), path);
-    }
-    let caller = Caller { subject: pass.passage.subject().to_owned(), decision: pass.passage.id() };
-    request.extensions_mut().insert(caller);
-    let headers = request.headers_mut();
-    end_connection(headers);
-    pass.passage.change(headers);
-    headers.remove(header::TRANSFER_ENCODING);
-    if headers.contains_key(header::CONTENT_LENGTH) || !body.is_empty() {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    }
-    if !pass.plan.is_empty() {
-        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    }
-    request
-}
-
-/// The URI on another path: nothing of the one before is left in it.
-fn on_path(uri: &Uri, path: &PathAndQuery) -> Uri {
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(path.clone());
-    Uri::from_parts(parts).unwrap_or_else(|_| Uri::from(path.clone()))
-}
-
-/// Takes away what belongs to the client's connection (RFC 9110 section 7.6.1): before anything is set that the server must
-/// get, so that no client can name that as its connection's own.
-fn end_connection(headers: &mut HeaderMap) {
-    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let named: Vec<String> =
-        values.flat_map(|value| value.split(',')).map(|name| name.trim().to_owned()).collect();
-    for name in named {
-        headers.remove(&name);
-    }
-    headers.remove(header::CONNECTION);
 }
 
 /// Whether an answer is of this media type, whatever its parameters.

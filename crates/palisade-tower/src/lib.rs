@@ -21,6 +21,7 @@
 //!   it is 503.
 //! - Lists (`tools/list` and its like) are cut to what their reader may see, in JSON and in event streams, and become
 //!   private.
+//! - A stream that is listened to tells of those changed resources that its subscription names, or that its client may read.
 //! - Ids of sessions and tasks are bound to their subject on the way out, and taken only from them on the way in.
 //! - A stream ends with the token that opened it, and when other policies come into force that deny it.
 //! - The metadata document of the resource (RFC 9728) is answered at its well-known path.
@@ -28,8 +29,11 @@
 mod answer;
 mod body;
 mod change;
+mod coming;
 mod guard;
 mod plan;
+mod readable;
+mod request;
 mod stream;
 mod tools;
 

@@ -25,6 +25,20 @@ pub(crate) struct Plan {
     pub(crate) made_by: Vec<(Value, String)>,
     /// Tasks that the client listens for, by the server's own handles, and the tools that made them.
     pub(crate) listened: Vec<(String, String)>,
+    /// Of which resources changes may be told.
+    pub(crate) updates: Updates,
+}
+
+/// Of which resources a stream may tell that they have changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Updates {
+    /// Nothing is listened for: such a message is no more than part of an answer.
+    #[default]
+    Unheard,
+    /// Of those that the subscription names, which were decided on.
+    Named(Vec<String>),
+    /// Of those that its client may read: what was subscribed before, the stream does not say.
+    Readable,
 }
 
 impl Plan {
@@ -40,7 +54,7 @@ impl Plan {
 
     /// The same for a stream that a client opens beside its requests.
     pub(crate) fn of_stream() -> Self {
-        Self { any_list: true, tasks: true, ..Self::default() }
+        Self { any_list: true, tasks: true, updates: Updates::Readable, ..Self::default() }
     }
 
     fn add(&mut self, message: &Value) {
@@ -51,7 +65,7 @@ impl Plan {
         let tool = match method {
             "tools/call" if takes_tasks(params) => Some(text("name").to_owned()),
             "subscriptions/listen" => {
-                self.listened.extend(listened(params));
+                self.listen(params);
                 None
             }
             "tasks/list" => None,
@@ -65,6 +79,19 @@ impl Plan {
         let id = message.get("id").filter(|id| !id.is_null());
         if let (Some(id), Some(tool)) = (id, tool.filter(|tool| !tool.is_empty())) {
             self.made_by.push((id.clone(), tool));
+        }
+    }
+
+    /// Adds what a subscription names. Its handles say their tools, and were proven.
+    fn listen(&mut self, params: &Value) {
+        let subscribed =
+            params.as_object().and_then(|params| Subscribed::read(params).ok()).unwrap_or_default();
+        let handles = subscribed.tasks.into_iter().filter_map(|text| Handle::parse(HandleKind::Task, text));
+        self.listened.extend(handles.map(|handle| (handle.id, handle.tool)));
+        let resources = subscribed.resources.into_iter().map(str::to_owned);
+        match &mut self.updates {
+            Updates::Named(named) => named.extend(resources),
+            Updates::Unheard | Updates::Readable => self.updates = Updates::Named(resources.collect()),
         }
     }
 
@@ -85,17 +112,15 @@ impl Plan {
         self.lists || self.any_list
     }
 
+    /// Whether something is listened for that comes when it comes.
+    pub(crate) fn listens(&self) -> bool {
+        self.updates != Updates::Unheard
+    }
+
     /// Whether nothing has to be changed.
     pub(crate) fn is_empty(&self) -> bool {
-        !self.has_lists() && !self.tasks
+        !self.has_lists() && !self.tasks && !self.listens()
     }
-}
-
-/// The tasks that a subscription names. Its handles say their tools, and were proven.
-fn listened(params: &Value) -> Vec<(String, String)> {
-    let subscribed = params.as_object().and_then(|params| Subscribed::read(params).ok()).unwrap_or_default();
-    let handles = subscribed.tasks.into_iter().filter_map(|text| Handle::parse(HandleKind::Task, text));
-    handles.map(|handle| (handle.id, handle.tool)).collect()
 }
 
 /// Whether a call may be answered with a task: its client says that it takes them.
@@ -132,6 +157,19 @@ mod tests {
         let meta = json!({ CAPABILITIES: { "extensions": { TASKS: {} } } });
         assert_eq!(call(json!({ "name": "t", "_meta": meta })).tool_of(Some(&json!(1))), Some("t"));
         assert!(call(json!({ "name": "t", "_meta": {} })).is_empty());
+    }
+
+    #[test]
+    fn a_subscription_names_whose_changes_are_told_and_a_stream_beside_does_not() {
+        let listen = |filter: Value| json!({ "id": 1, "method": "subscriptions/listen", "params": { "notifications": filter } });
+        let one = listen(json!({ "resourceSubscriptions": ["file:///a"] }));
+        let two = listen(json!({ "resourceSubscriptions": ["file:///b"] }));
+        assert_eq!(
+            plan(&json!([one, two])).updates,
+            Updates::Named(vec!["file:///a".to_owned(), "file:///b".to_owned()])
+        );
+        assert_eq!(plan(&listen(json!({}))).updates, Updates::Named(Vec::new()));
+        assert!(Plan::of_stream().listens() && Plan::of_stream().updates == Updates::Readable);
     }
 
     #[test]

@@ -18,10 +18,13 @@ use palisade_mcp::sse::{self, Events};
 use palisade_model::{Clock, PolicyRevision, SystemClock, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
-use crate::{Body, BoxError, change::Change};
+use crate::{
+    Body, BoxError,
+    change::{Change, Event},
+};
 
 /// How often it is asked which policies are in force, while streams are open.
-const RECHECK: Duration = Duration::from_secs(5);
+pub(crate) const RECHECK: Duration = Duration::from_secs(5);
 /// After how many refusals for asking too much a stream ends that other policies might deny: in more than a minute, in which a
 /// budget is whole again.
 const MOST_TOO_MANY: u32 = 15;
@@ -139,10 +142,17 @@ fn changed(
     stream::unfold(state, |(mut frames, mut events, change, mut ended)| async move {
         loop {
             if let Some(event) = events.take() {
-                match changed_event(&change, event).await {
-                    Some(event) => return Some((Ok(event), (frames, events, change, ended))),
-                    None => continue,
-                }
+                let changed = match sse::data(&event) {
+                    Some(data) => change.change_event(&data).await,
+                    None => Event::AsItCame,
+                };
+                let told = match changed {
+                    Event::AsItCame => event,
+                    Event::Changed(data) => sse::with_data(&event, &data),
+                    Event::LeftOut => continue,
+                    Event::Ends => return None,
+                };
+                return Some((Ok(told), (frames, events, change, ended)));
             }
             if ended {
                 return None;
@@ -163,12 +173,4 @@ fn changed(
             }
         }
     })
-}
-
-async fn changed_event(change: &Change, event: Bytes) -> Option<Bytes> {
-    let Some(data) = sse::data(&event) else { return Some(event) };
-    match change.change_event(&data).await? {
-        None => Some(event),
-        Some(changed) => Some(sse::with_data(&event, &changed)),
-    }
 }

@@ -17,6 +17,8 @@ pub(crate) enum Reading {
     Cerbos,
     /// The HTTP status.
     Status,
+    /// The result of a JSON-RPC message: an error in place of one is no permit, whatever its status.
+    Mcp,
 }
 
 /// Of `envoy.service.auth.v3.CheckResponse`.
@@ -50,12 +52,26 @@ struct CerbosResult {
 /// `EFFECT_ALLOW` of `cerbos.effect.v1.Effect`.
 const CERBOS_ALLOW: i32 = 1;
 
+/// The most bytes before a message's result.
+const BEFORE_RESULT: usize = 64;
+
+/// Whether a message is a result, by its beginning: a list is long, and the load must not pay for reading it all. Where it ends, it is
+/// whole.
+fn is_result(body: &[u8]) -> bool {
+    let beginning = body.get(..BEFORE_RESULT).unwrap_or(body);
+    let member = b"\"result\":{";
+    beginning.windows(member.len()).any(|part| part == member) && body.ends_with(b"}}")
+}
+
 impl Reading {
     /// Whether the answer permits.
     pub(crate) fn permitted(self, status: StatusCode, trailers: &HeaderMap, body: &[u8]) -> Result<bool> {
         if self == Self::Status {
             // An Envoy that had no answer in time says 503: no permit, as every other one.
             return Ok(status.is_success());
+        }
+        if self == Self::Mcp {
+            return Ok(status == StatusCode::OK && is_result(body));
         }
         let grpc = trailers.get("grpc-status").and_then(|code| code.to_str().ok());
         ensure!(status == 200 && grpc == Some("0"), "status {status}, grpc-status {grpc:?}");
@@ -67,5 +83,28 @@ impl Reading {
             return Ok(effect == CERBOS_ALLOW);
         }
         Ok(Checked::decode(message)?.status.unwrap_or_default().code == 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_no_permit_whatever_its_status() {
+        let permits = |status: u16, body: &str| {
+            let status = StatusCode::from_u16(status).unwrap();
+            Reading::Mcp.permitted(status, &HeaderMap::new(), body.as_bytes()).unwrap()
+        };
+        assert!(permits(200, r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[]}}"#));
+        for (status, body) in [
+            (200, r#"{"jsonrpc":"2.0","id":7,"error":{"code":-32603,"message":"no"}}"#),
+            (200, r#"{"jsonrpc":"2.0","id":7,"result":{"tools":["#),
+            (200, ""),
+            (202, r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[]}}"#),
+            (503, r#"{"error":"temporarily_unavailable"}"#),
+        ] {
+            assert!(!permits(status, body), "{status} {body}");
+        }
     }
 }

@@ -21,6 +21,7 @@ pub(crate) struct Contender<'a> {
     pub(crate) side: &'a Side,
     pub(crate) connections: usize,
     pub(crate) in_flight: usize,
+    strict: bool,
     supply: RefCell<Supply>,
 }
 
@@ -59,7 +60,7 @@ impl<'a> Contender<'a> {
     pub(crate) fn warm(name: &str, side: &'a Side, calls: Vec<Call>) -> Self {
         let supply = Supply::Warm(side.expecting(calls));
         let name = name.to_owned();
-        Self { name, side, connections: CONNECTIONS, in_flight: IN_FLIGHT, supply: RefCell::new(supply) }
+        Self::of(name, side, supply)
     }
 
     /// Each round takes a share of the calls.
@@ -68,7 +69,12 @@ impl<'a> Contender<'a> {
         let share = calls.len().div_ceil(rounds.max(1)).max(1);
         let supply = Supply::Cold(calls.chunks(share).map(Arc::from).collect());
         let name = name.to_owned();
-        Self { name, side, connections: CONNECTIONS, in_flight: IN_FLIGHT, supply: RefCell::new(supply) }
+        Self::of(name, side, supply)
+    }
+
+    fn of(name: String, side: &'a Side, supply: Supply) -> Self {
+        let supply = RefCell::new(supply);
+        Self { name, side, connections: CONNECTIONS, in_flight: IN_FLIGHT, strict: false, supply }
     }
 
     pub(crate) fn is_cold(&self) -> bool {
@@ -80,13 +86,19 @@ impl<'a> Contender<'a> {
         Self { connections, in_flight, ..self }
     }
 
+    /// The same where nothing but the right answer is one.
+    pub(crate) fn strict(self) -> Self {
+        Self { strict: true, ..self }
+    }
+
     fn load(&self, pace: Pace, length: Duration) -> Result<Load> {
         let (calls, once) = match &mut *self.supply.borrow_mut() {
             Supply::Warm(calls) => (Arc::clone(calls), false),
             Supply::Cold(rounds) => (rounds.pop_front().context("no cold calls are left")?, true),
         };
         let (port, over, reading) = (self.side.port, self.side.form.over(), self.side.reading());
-        Ok(Load { port, over, calls, reading, connections: self.connections, pace, length, once })
+        let (connections, strict) = (self.connections, self.strict);
+        Ok(Load { port, over, calls, reading, connections, pace, length, once, strict })
     }
 
     /// One round.
@@ -120,6 +132,11 @@ impl Runs {
     /// The part of the answers that were denials for want of time, for a table.
     pub(crate) fn late(&self) -> String {
         format!("{:.2} %", 100.0 * float(self.late) / float(self.answered.max(1)))
+    }
+
+    /// The part of its processor that the load took, for a table.
+    pub(crate) fn generator(&self) -> String {
+        format!("{:.0} %", 100.0 * Rounds::of(self.generator.iter().copied()).median)
     }
 
     pub(crate) fn cost(&self) -> Rounds {

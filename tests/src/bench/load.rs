@@ -71,6 +71,8 @@ pub(crate) struct Load {
     pub(crate) length: Duration,
     /// Each call goes out once, and the load ends early when there are no more.
     pub(crate) once: bool,
+    /// A denial in place of a permit makes the measurement fail, however few there are.
+    pub(crate) strict: bool,
 }
 
 /// What came of it.
@@ -154,6 +156,14 @@ impl Load {
         if self.once { self.calls.get(number) } else { self.calls.get(number % self.calls.len()) }
     }
 
+    /// An answer, if it is one: where the load is strict, only the right one is.
+    fn judged(&self, call: &Call, answered: Result<(bool, Bytes)>) -> Result<(bool, Bytes)> {
+        let (permitted, body) = answered?;
+        let is_right = call.permitted.is_none_or(|expected| expected == permitted);
+        ensure!(is_right || !self.strict, "not what is to be answered: {}", String::from_utf8_lossy(&body));
+        Ok((permitted, body))
+    }
+
     /// One request after the other on a connection.
     async fn repeat(self, mut connection: Connection, shared: Arc<Mutex<Shared>>, began: Instant) {
         while began.elapsed() < self.length {
@@ -165,7 +175,7 @@ impl Load {
             let Some(call) = self.call(number) else { return };
             let sent = Instant::now();
             let answered = connection.ask(call, self.reading).await;
-            if !note(&shared, call, answered, sent) {
+            if !note(&shared, call, self.judged(call, answered), sent) {
                 return;
             }
         }
@@ -194,7 +204,7 @@ impl Load {
             tasks.spawn(async move {
                 let Some(call) = load.call(number) else { return };
                 let answered = connection.ask(call, load.reading).await;
-                note(&shared, call, answered, meant);
+                note(&shared, call, load.judged(call, answered), meant);
             });
         }
     }

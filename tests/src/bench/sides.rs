@@ -150,7 +150,8 @@ impl Side {
         match self.form {
             Form::ExtAuthz => Reading::ExtAuthz,
             Form::Cerbos => Reading::Cerbos,
-            Form::Proxy | Form::Client => Reading::Status,
+            Form::Proxy => Reading::Status,
+            Form::Client => Reading::Mcp,
         }
     }
 

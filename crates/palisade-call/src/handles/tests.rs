@@ -95,6 +95,35 @@ fn a_handle_is_replaced_in_every_place_of_handles_and_in_no_other() {
     assert_eq!(unbound_body(&call(&body), &[]), None);
 }
 
+#[test]
+fn the_header_of_a_task_is_replaced_and_that_of_a_tool_never() {
+    let run = handle("run", "7");
+    let handles = [run.clone(), handle("walk", "8")];
+    let named = |method: &str, values: &[&str]| {
+        let mut call = call("{}");
+        values.iter().for_each(|value| call.headers.push(NAME, (*value).to_owned()));
+        let item = Item {
+            action: palisade_model::Action::mcp(method),
+            target: Target::mcp_tool(&"files".parse().unwrap(), "any"),
+            arguments: None,
+            supplied: Default::default(),
+            known: Default::default(),
+            reply_to: None,
+        };
+        unbound_name(&call, &Asked::one(item), &handles).map(str::to_owned)
+    };
+    let first = run.text();
+    assert_eq!(named("tasks/get", &[&first]).as_deref(), Some("7"));
+    let wrapped = "=?base64?MDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAuNzc2MTZjNmIuOA==?=";
+    assert_eq!(named("tasks/get", &[wrapped]).as_deref(), Some("8"));
+    assert_eq!(named("tasks/get", &[&first, &first]), None, "twice");
+    assert_eq!(named("tasks/get", &["7"]), None, "what nobody has bound");
+    assert_eq!(named("tasks/get", &[&handle("run", "9").text()]), None, "what the body does not hold");
+    assert_eq!(named("tools/call", &["run"]), None);
+    assert_eq!(named("tools/call", &[&first]), None, "a tool that is called as a handle is");
+    assert_eq!(named("tasks/get", &[]), None);
+}
+
 proptest! {
     #[test]
     fn nothing_else_of_a_body_is_changed(text in "\\PC{0,20}", number in -1e300_f64..1e300, id in "[!#-\\[\\]-~]{1,20}") {

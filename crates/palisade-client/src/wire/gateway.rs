@@ -67,7 +67,7 @@ impl Asked for Check {
                 expires_at: reply.expires_at.map(timestamp),
                 policy_revision: revision(reply.policy_revision),
                 remove: names(passage.remove)?,
-                set: headers(passage.set)?,
+                set: once(headers(passage.set)?)?,
                 response: headers(passage.response)?,
                 body: passage.body.map(Bytes::from),
                 path: passage.path.map(path).transpose()?,
@@ -178,6 +178,11 @@ fn path(text: String) -> Result<PathAndQuery, Unreadable> {
 
 fn names(all: Vec<String>) -> Result<Vec<HeaderName>, Unreadable> {
     all.iter().map(|name| name.parse().map_err(|_| Unreadable("a name of a header is none"))).collect()
+}
+
+/// Header fields of which none comes twice: a server could take either.
+fn once(headers: HeaderMap) -> Result<HeaderMap, Unreadable> {
+    if headers.len() == headers.keys_len() { Ok(headers) } else { Err(Unreadable("it sets a header twice")) }
 }
 
 fn headers(all: Vec<v1::Header>) -> Result<HeaderMap, Unreadable> {

@@ -222,6 +222,36 @@ fn a_token_comes_with_a_permit_on_record_or_there_is_none() {
     }
 }
 
+#[test]
+fn what_goes_on_has_each_header_once_or_there_is_no_answer() {
+    let incoming = crate::Incoming {
+        method: http::Method::POST,
+        scheme: "https",
+        host: "files.example.com".to_owned(),
+        path: "/".to_owned(),
+        headers: http::HeaderMap::new(),
+        client: None,
+    };
+    let check = crate::Check::new("files", incoming, bytes::Bytes::new());
+    let header = |name: &&str| v1::Header { name: (*name).to_owned(), value: b"x".to_vec() };
+    let reply = |names: &[&str]| v1::CheckResponse {
+        decision_id: ID.to_owned(),
+        outcome: v1::Outcome::Permit.into(),
+        subject: Some("User::\"a\"".to_owned()),
+        passage: Some(v1::Passage { set: names.iter().map(header).collect(), ..v1::Passage::default() }),
+        ..v1::CheckResponse::default()
+    };
+    let Ok(crate::Checked::Pass(passage)) = check.read(reply(&["mcp-name", "authorization"])) else {
+        panic!()
+    };
+    let mut headers = http::HeaderMap::new();
+    headers.append("mcp-name", "sent".parse().unwrap());
+    headers.append("mcp-name", "twice".parse().unwrap());
+    passage.change(&mut headers);
+    assert_eq!(headers.get_all("mcp-name").iter().collect::<Vec<_>>(), ["x"]);
+    assert!(check.read(reply(&["mcp-name", "Mcp-Name"])).is_err());
+}
+
 proptest! {
     #[test]
     fn no_token_is_issued_but_by_the_one_outcome(outcome in any::<i32>(), id in prop_oneof![Just(ID.to_owned()), ".{0,40}"], token in proptest::option::of(".{0,4}")) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use palisade_call::{
     Believed, Body, Decoded, Headers, HttpCall, Named, Passage, decode, denial_answer, list_question, outage,
-    response_headers, unbound_body,
+    response_headers, unbound_body, unbound_name,
 };
 use palisade_mcp::Listing;
 use palisade_model::{AccessRequest, HandleKind, Reason, Surface};
@@ -219,20 +219,20 @@ fn changes(passage: &Passage<'_>, call: &HttpCall, decoded: &Decoded) -> Changes
     let mut remove = passage.removals(&identity, &call.headers);
     let mut set: Vec<Header> = identity.into_iter().map(|(name, value)| header(name, &value)).collect();
     set.extend(passage.credential().map(|(name, value)| header(name, &value)));
-    for handle in &decoded.request.handles {
-        match handle.kind {
-            HandleKind::Session => set.push(header("mcp-session-id", &handle.id)),
-            HandleKind::Task if call.headers.has("mcp-name") => set.push(header("mcp-name", &handle.id)),
-            HandleKind::Task => {}
-        }
-    }
+    let handles = &decoded.request.handles;
+    // There is one at most: what came twice was refused.
+    let session = handles.iter().find(|handle| handle.kind == HandleKind::Session);
+    set.extend(session.map(|session| header("mcp-session-id", &session.id)));
+    let asked = decoded.request.asked.as_ref().ok();
+    let task = asked.and_then(|asked| unbound_name(call, asked, handles));
+    set.extend(task.map(|task| header("mcp-name", task)));
     remove.retain(|name| set.iter().all(|header| header.name != *name));
     let response = response_headers(passage, call);
     Changes {
         remove,
         set,
         response: response.iter().map(|(name, value)| header(name, value)).collect(),
-        body: unbound_body(call, &decoded.request.handles),
+        body: unbound_body(call, handles),
         path: decoded.target.clone(),
     }
 }

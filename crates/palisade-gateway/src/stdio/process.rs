@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -68,6 +69,28 @@ impl State {
     }
 }
 
+/// A process with everything that it has started and that has not left its group: a wrapper's server, a server's helpers. They are
+/// killed when this is dropped, also where nobody waits for the end of the process.
+#[derive(Debug)]
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)))
+    }
+
+    fn kill(&self) {
+        // There is none any more where all have ended by themselves.
+        let _ = self.0.map(|leader| kill_process_group(leader, Signal::KILL));
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
 #[derive(Debug)]
 struct UnderWay {
     /// The id as the client sent it.
@@ -93,12 +116,15 @@ impl Process {
             }
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
+        // What it starts itself ends with it.
+        command.process_group(0);
         let mut child = command.spawn()?;
+        let group = Group::of(&child);
         let missing = || std::io::Error::other("the process has no standard input or output");
         let (stdin, stdout) = child.stdin.take().zip(child.stdout.take()).ok_or_else(missing)?;
         let (input, messages) = mpsc::channel(WAITING);
         let state = Arc::new(Mutex::new(State { used: Some(Instant::now()), ..State::default() }));
-        tokio::spawn(run(child, stdin, stdout, messages, Arc::clone(&state), place));
+        tokio::spawn(run((child, group), stdin, stdout, messages, Arc::clone(&state), place));
         Ok(Self { owner: owner.to_owned(), input, state, number: AtomicU64::new(1) })
     }
 
@@ -207,7 +233,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 /// Carries messages to and from a process until it ends or nobody holds it.
 async fn run(
-    mut child: Child,
+    (mut child, group): (Child, Group),
     stdin: ChildStdin,
     stdout: ChildStdout,
     messages: mpsc::Receiver<Value>,
@@ -220,9 +246,11 @@ async fn run(
     }
     // A server ends when its input does (MCP, stdio transport); one that does not is killed.
     if timeout(Duration::from_secs(2), child.wait()).await.is_err() {
-        let _ = child.start_kill();
+        // Before it is waited for, so that its number can be nobody else's yet.
+        group.kill();
         let _ = child.wait().await;
     }
+    drop(group);
     let mut state = lock(&state);
     state.ended = true;
     // Whoever waits sees its channel closed.
@@ -312,3 +340,6 @@ fn addressees(message: &mut Value, state: &mut State) -> Vec<mpsc::Sender<Value>
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,6 +66,7 @@ impl GatewayPoint for Point {
                 subject: Some("User::\"corp/alice\"".to_owned()),
                 passage: Some(v1::Passage {
                     remove: vec!["authorization".to_owned()],
+                    body: Some(String::from_utf8_lossy(&check.body).replace("bound..7", "7").into_bytes()),
                     ..v1::Passage::default()
                 }),
                 ..v1::CheckResponse::default()
@@ -128,6 +129,23 @@ impl ServerHandler for Files {
         let text = format!("{} {has_token}", caller.subject);
         Ok(CallToolResult::success(vec![ContentBlock::text(text)]).into())
     }
+
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: Context,
+    ) -> Result<CustomResult, ErrorData> {
+        self.reached.fetch_add(1, Ordering::SeqCst);
+        let task = request.params.as_ref().and_then(|params| params.get("taskId"));
+        let related = json!({ "io.modelcontextprotocol/related-task": { "taskId": task } });
+        Ok(CustomResult(match (request.method.as_str(), task) {
+            ("tasks/list", None) => json!({ "tasks": [{ "taskId": "7" }, { "taskId": "8" }] }),
+            ("tasks/list", Some(_)) => json!({ "tasks": [], "taskId": "8" }),
+            ("tasks/result", Some(task)) if task != "7" => json!({ "taskId": "7" }),
+            ("tasks/result", _) => json!({ "content": [], "_meta": related }),
+            (method, _) => json!({ "tools": [{ "name": "b" }], "method": method }),
+        }))
+    }
 }
 
 /// Asks for each of these, and gives the answers, what was asked about, and how much reached the handler.
@@ -179,6 +197,8 @@ fn every_method() -> Vec<(&'static str, Value)> {
         ("resources/unsubscribe", json!({ "uri": "file:///a" })),
         ("tools/call", json!({ "name": "a1", "arguments": { "x": 1 } })),
         ("tools/list", json!({})),
+        ("tasks/list", json!({})),
+        ("tasks/result", json!({ "taskId": "bound..7" })),
     ]
 }
 
@@ -193,7 +213,7 @@ async fn every_method_is_asked_about_and_reaches_the_handler_only_with_a_permit(
         assert_eq!(asked, methods.iter().map(|(method, _)| *method).collect::<HashSet<_>>(), "{says:?}");
     }
     let (_answers, asked, reached) = ask(Says::Yes, &methods).await;
-    assert_eq!((asked.len(), reached), (methods.len(), 2));
+    assert_eq!((asked.len(), reached), (methods.len(), 4));
     let call = asked.iter().find(|body| body["method"] == "tools/call").unwrap();
     assert_eq!(call["params"]["arguments"], json!({ "x": 1 }));
 }
@@ -216,4 +236,25 @@ async fn a_list_is_cut_and_a_handler_knows_whom_it_is_for_and_never_the_token() 
     let names: Vec<&str> = tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["a1", "a2"]);
     assert_eq!(answers[1]["result"]["content"][0]["text"], "User::\"corp/alice\" false");
+}
+
+#[tokio::test]
+async fn tasks_of_former_revisions_are_told_by_their_handles_and_nobody_elses_are() {
+    let task = |id: &str| json!({ "taskId": id });
+    let requests = [
+        ("tasks/list", json!({})),
+        ("tasks/result", task("bound..7")),
+        ("tasks/result", task("bound..9")),
+        ("tasks/list", task("bound..7")),
+        // In a form that its own method does not have it would be answered by nobody that the guard stands before.
+        ("tools/call", json!({ "name": 7 })),
+    ];
+    let (answers, asked, _) = ask(Says::Yes, &requests).await;
+    assert_eq!(asked.len(), requests.len());
+    assert_eq!(answers[0]["result"]["tasks"], json!([]));
+    let related = &answers[1]["result"]["_meta"]["io.modelcontextprotocol/related-task"];
+    assert_eq!(related["taskId"], "bound..7", "{answers:?}");
+    for answer in &answers[2..] {
+        assert!(answer["error"].is_object() && answer["result"].is_null(), "{answer}");
+    }
 }

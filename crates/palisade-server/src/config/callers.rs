@@ -84,7 +84,7 @@ impl Builder<'_> {
                 self.problem(format!("peps.{name}.resources: there is no resource `{resource}`"));
             }
         }
-        if pep.client_ip == ClientIp::XForwardedFor(0) {
+        if pep.client_ip == Some(ClientIp::XForwardedFor(0)) {
             self.problem(format!("peps.{name}.client_ip: `x_forwarded_for` counts from 1"));
         }
         if pep.surfaces.contains(&Surface::Sts) {
@@ -110,7 +110,7 @@ impl Builder<'_> {
             surfaces: pep.surfaces.iter().copied().collect(),
             resources,
             resource_from: pep.resource_from,
-            client_ip: pep.client_ip,
+            client_ip: pep.client_ip.unwrap_or(ClientIp::Source),
             vouches: true,
             request_from: pep.request_from,
             mcp_metadata: pep.mcp_metadata,

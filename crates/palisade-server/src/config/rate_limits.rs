@@ -2,14 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use palisade_model::ResourceName;
+use palisade_model::{PepName, ResourceName, Surface};
 use palisade_pdp::{Block, Budget, Kind, RateLimits, Rates, SharedCounts, Snapshot};
 
 use super::{
     build::Builder,
     redis,
+    resources::with_defaults,
     types::{self, Config},
-    values::OrOff,
+    values::{OneOrAll, OrOff},
 };
 
 /// The most in a minute that is a limit.
@@ -87,5 +88,31 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
                 .to_owned(),
         );
     }
+    warnings.extend(of_the_addresses(config));
     warnings
+}
+
+/// Where nobody has said what a client's address is: it may be that of a balancer, and then one client can have all blocked.
+fn of_the_addresses(config: &Config) -> Vec<String> {
+    let blocks = |resource: &types::Resource| {
+        let resource = with_defaults(resource, &config.defaults);
+        match (resource.rate_limits, resource.kind) {
+            (Some(OrOff::On(limits)), _) => limits.failed_authentication.on().is_some(),
+            (Some(OrOff::Off), _) => false,
+            (None, kind) => kind == Some(Kind::Mcp),
+        }
+    };
+    let asks = |pep: &types::Pep| match &pep.resources {
+        OneOrAll::All(_) => config.resources.values().any(blocks),
+        OneOrAll::These(names) => names.iter().filter_map(|name| config.resources.get(name)).any(blocks),
+    };
+    let unsaid = config.peps.iter().filter(|(_, pep)| pep.client_ip.is_none());
+    let told = unsaid.filter(|(_, pep)| pep.surfaces.contains(&Surface::ExtAuthz) && asks(pep));
+    let warning = |(name, _): (&PepName, &types::Pep)| {
+        format!(
+            "peps.{name}.client_ip: not written, so it is `source`: behind a load balancer that is the balancer, and a few bad tokens of one \
+             client block all; write `source` where clients come directly, else `{{x_forwarded_for: N}}`"
+        )
+    };
+    told.map(warning).collect()
 }

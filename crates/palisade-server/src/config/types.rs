@@ -264,9 +264,9 @@ pub struct Pep {
     /// How its `ext_authz` calls name their resource.
     #[serde(default)]
     pub resource_from: ResourceFrom,
-    /// Where the client's address is read from.
+    /// Where the client's address is read from; default: `source`, with a warning where addresses can be blocked.
     #[serde(default)]
-    pub client_ip: ClientIp,
+    pub client_ip: Option<ClientIp>,
     /// Where its HTTP checks say what the client's request is.
     #[serde(default)]
     pub request_from: RequestFrom,

@@ -25,10 +25,18 @@ struct Point {
     silent: bool,
     /// Whether requests go on.
     denies: bool,
-    /// Whether it answers for lists.
-    no_lists: bool,
+    /// What it does not answer for.
+    without: Without,
     /// The lists that it was asked about.
     lists: Mutex<Vec<(String, Vec<String>)>>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Without {
+    #[default]
+    Nothing,
+    Lists,
+    Handles,
 }
 
 fn silent<T>() -> Result<T, NoAnswer> {
@@ -91,12 +99,20 @@ impl GatewayPoint for Point {
     fn list<'a>(&'a self, list: &'a List) -> Answering<'a, Listed> {
         self.lists.lock().unwrap().push((list.list.clone(), list.entries.clone()));
         let shown = list.entries.iter().map(|entry| entry.starts_with('a')).collect();
-        Box::pin(async move { if self.no_lists { silent() } else { Ok(Listed::Shown(shown)) } })
+        Box::pin(
+            async move { if self.without == Without::Lists { silent() } else { Ok(Listed::Shown(shown)) } },
+        )
     }
 
     fn bind<'a>(&'a self, bind: &'a Bind) -> Answering<'a, Option<String>> {
         let bound = format!("bound.{}.{}", bind.tool, bind.id);
-        Box::pin(async move { Ok((bind.id != "unbindable").then_some(bound)) })
+        Box::pin(async move {
+            if self.without == Without::Handles {
+                silent()
+            } else {
+                Ok((bind.id != "unbindable").then_some(bound))
+            }
+        })
     }
 }
 
@@ -269,7 +285,7 @@ async fn a_list_that_cannot_be_cut_is_withheld() {
     let other_id = tools(json!("1")).to_string();
     let (answer, _) = ask(&point, Says("application/json", other_id, Vec::new()), post(&list)).await;
     assert!(!answer.body().contains("\"b\""), "{}", answer.body());
-    let mute = Arc::new(Point { no_lists: true, ..Point::default() });
+    let mute = Arc::new(Point { without: Without::Lists, ..Point::default() });
     let (answer, _) = ask(&mute, json_of(&tools(json!(1))), post(&list)).await;
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     let events = format!("data: {whole}\n\n");
@@ -339,6 +355,155 @@ async fn who_listens_for_a_task_hears_of_it_by_its_handle_and_of_no_other() {
     );
     assert_eq!(heard[1]["params"]["taskId"], "bound.t.7");
     assert_eq!(heard[2]["method"], "notifications/tools/list_changed");
+}
+
+/// The messages of a stream that is an answer to this request.
+async fn heard(point: &Arc<Point>, request: Request<Body>, messages: &[Value]) -> Vec<Value> {
+    let events: String = messages.iter().map(|message| format!("data: {message}\n\n")).collect();
+    let (answer, _) = ask(point, Says("text/event-stream", events, Vec::new()), request).await;
+    let data = answer.body().lines().filter_map(|line| line.strip_prefix("data: "));
+    data.map(|data| serde_json::from_str(data).unwrap()).collect()
+}
+
+fn stream() -> Request<Body> {
+    let get = Request::get("https://mcp.example.com/files").header("accept", "text/event-stream");
+    get.body(Body::full("")).unwrap()
+}
+
+fn notification(method: &str, params: Value) -> Value {
+    json!({ "jsonrpc": "2.0", "method": method, "params": params })
+}
+
+#[tokio::test]
+async fn what_may_not_be_told_is_an_error_where_it_answers_and_else_is_left_out() {
+    let point = Arc::new(Point::default());
+    // A request of the server with a task that nobody knows is not answered in its client's place.
+    let asked = json!({ "jsonrpc": "2.0", "id": 9, "method": "elicitation/create",
+        "params": { "_meta": { "io.modelcontextprotocol/related-task": { "taskId": "strange" } } } });
+    let log = notification("notifications/message", json!({ "level": "info", "data": "task" }));
+    assert_eq!(heard(&point, stream(), &[asked.clone(), log.clone()]).await, std::slice::from_ref(&log));
+    let answer = json!({ "jsonrpc": "2.0", "id": 3, "result": { "taskId": "strange" } });
+    let refused = heard(&point, stream(), std::slice::from_ref(&answer)).await;
+    assert_eq!((&refused[0]["id"], &refused[0]["error"]["code"]), (&json!(3), &json!(-32_603)));
+    // Of several in one event each is told for itself.
+    let batch = heard(&point, stream(), &[json!([asked, log, answer, [tools(json!(1))]])]).await;
+    let batch = batch[0].as_array().unwrap();
+    assert_eq!((batch.len(), &batch[0]), (2, &log));
+    assert_eq!((&batch[1]["id"], &batch[1]["error"]["code"]), (&json!(3), &json!(-32_603)));
+    assert!(heard(&point, stream(), &[json!([asked])]).await.is_empty());
+    // So it is where they are one body.
+    let call = |id: u32| json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": { "name": "t", "task": {} } });
+    let made =
+        |id: u32, task: &str| json!({ "jsonrpc": "2.0", "id": id, "result": { "task": { "taskId": task } } });
+    let says = json_of(&json!([made(1, "unbindable"), made(2, "7")]));
+    let (answer, _) = ask(&point, says, post(&json!([call(1), call(2)]))).await;
+    let both: Value = serde_json::from_str(answer.body()).unwrap();
+    assert_eq!(both[0]["error"]["code"], -32_603);
+    assert_eq!(both[1]["result"]["task"]["taskId"], "bound.t.7");
+}
+
+#[tokio::test]
+async fn a_change_of_a_resource_is_told_to_who_has_subscribed_or_may_read_it() {
+    let point = Arc::new(Point::default());
+    let updated = |uri: Value| notification("notifications/resources/updated", json!({ "uri": uri }));
+    let listen = |uris: Value| {
+        let filter = json!({ "resourceSubscriptions": uris, "resourcesListChanged": true });
+        post(
+            &json!({ "jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": { "notifications": filter } }),
+        )
+    };
+    let acknowledged = notification(
+        "notifications/subscriptions/acknowledged",
+        json!({ "notifications": { "resourceSubscriptions": ["b", "a-other"], "resourcesListChanged": true } }),
+    );
+    let changed = notification("notifications/resources/list_changed", json!({}));
+    let of_other = notification("notifications/resources/list_changed", json!({ "uri": "a-other" }));
+    let escaped = "notifications/resources/updated".replace("res", "r\\u0065s");
+    let spelt = format!("data: {{\"method\":\"{escaped}\",\"params\":{{\"uri\":\"a-other\"}}}}\n\n");
+    let messages = [
+        acknowledged,
+        updated(json!("b")),
+        updated(json!("a-other")),
+        updated(json!(["b"])),
+        notification("notifications/resources/updated", json!({})),
+        of_other,
+        changed.clone(),
+        json!([updated(json!("a-other")), updated(json!("b"))]),
+    ];
+    let told = heard(&point, listen(json!(["b"])), &messages).await;
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert_eq!(told[0]["params"]["notifications"]["resourceSubscriptions"], json!(["b"]));
+    assert_eq!(told[1..], [updated(json!("b")), changed, json!([updated(json!("b"))])]);
+    let (answer, _) = ask(&point, Says("text/event-stream", spelt, Vec::new()), listen(json!(["b"]))).await;
+    assert_eq!(answer.body(), "");
+    assert!(heard(&point, listen(json!([])), &[updated(json!("b"))]).await.is_empty());
+    // A stream beside the requests does not say what was subscribed: its client hears of what it may read.
+    let (may, may_not) = (updated(json!("a1")), updated(json!("b")));
+    let told = heard(&point, stream(), &[may.clone(), may_not, may.clone()]).await;
+    assert_eq!(told, [may.clone(), may.clone()]);
+    let asked = point.lists.lock().unwrap().clone();
+    assert_eq!(asked.len(), 2, "each is asked about once in a while: {asked:?}");
+    assert!(asked.iter().all(|(list, _)| list == "resources/list"));
+    let mute = Arc::new(Point { without: Without::Lists, ..Point::default() });
+    assert!(heard(&mute, stream(), &[may]).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_stream_ends_whose_beginning_cannot_be_told() {
+    let handle = |id: &str| format!("{}.{}.{id}", "0".repeat(32), "74");
+    let listen = |id: &str| {
+        let filter = json!({ "taskIds": [handle(id)], "toolsListChanged": true });
+        post(
+            &json!({ "jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": { "notifications": filter } }),
+        )
+    };
+    let acknowledged = |id: &str| {
+        notification(
+            "notifications/subscriptions/acknowledged",
+            json!({ "notifications": { "taskIds": [id] } }),
+        )
+    };
+    let changed = notification("notifications/tools/list_changed", json!({}));
+    let told = |point: Point, id: &'static str, first: Value| {
+        let (point, listen, changed) = (Arc::new(point), listen(id), changed.clone());
+        async move { heard(&point, listen, &[first, changed]).await }
+    };
+    assert_eq!(told(Point::default(), "7", acknowledged("7")).await.len(), 2);
+    let silent = || Point { without: Without::Handles, ..Point::default() };
+    for (point, id) in [(silent(), "7"), (Point::default(), "unbindable")] {
+        assert!(told(point, id, acknowledged(id)).await.is_empty(), "{id}");
+    }
+    let told_batch = told(silent(), "7", json!([changed, acknowledged("7")])).await;
+    assert!(told_batch.is_empty(), "{told_batch:?}");
+    // What is told of a task is missed, too.
+    let status = notification("notifications/tasks", json!({ "taskId": "7", "status": "working" }));
+    assert!(told(silent(), "7", status).await.is_empty());
+}
+
+#[tokio::test]
+async fn who_sends_slowly_loses_its_place_to_who_sends_and_holds_up_nobody() {
+    let point: Arc<dyn GatewayPoint> = Arc::new(Point::default());
+    let settings = Settings { coming: 2, ..Settings::default() };
+    let says = json_of(&json!({ "result": {} }));
+    let first = PalisadeLayer::with(point, "files", settings);
+    let (one, other) = (first.layer(server(says.clone(), Arc::default())), first.beside("more"));
+    let other = other.layer(server(says, Arc::default()));
+    let slow = |server: &Guarded<Server>| {
+        let body = http_body_util::StreamBody::new(futures::stream::pending::<Result<_, BoxError>>());
+        let request = Request::post("https://mcp.example.com/files").body(Body::new(body)).unwrap();
+        tokio::spawn(server.clone().oneshot(request))
+    };
+    let (oldest, second) = (slow(&one), slow(&other));
+    tokio::task::yield_now().await;
+    // What is whole takes no place, for whichever resource it is.
+    for server in [&one, &other] {
+        let answer = server.clone().oneshot(post(&rpc(json!(1), "ping"))).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+    }
+    assert!(!oldest.is_finished() && !second.is_finished());
+    let third = slow(&one);
+    assert_eq!(oldest.await.unwrap().unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!second.is_finished() && !third.is_finished());
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ fn load(port: u16, pace: Pace) -> Load {
         pace,
         length: Duration::from_millis(400),
         once: false,
+        strict: false,
     }
 }
 
@@ -72,6 +73,19 @@ async fn a_wrong_permit_makes_the_measurement_fail() {
     wrong.calls = vec![call].into();
     let failed = tokio::task::spawn_blocking(move || wrong.run(&Cores::shared())).await.unwrap();
     assert_eq!(failed.unwrap_err().to_string(), "permitted what is to be denied");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_strict_load_takes_no_denial_for_an_answer() {
+    let port = stalling_server(Duration::ZERO).await;
+    let mut strict = load(port, Pace::Closed(1));
+    strict.strict = true;
+    strict.reading = Reading::Mcp;
+    let mut call = strict.calls.first().unwrap().clone();
+    call.permitted = Some(true);
+    strict.calls = vec![call].into();
+    let failed = tokio::task::spawn_blocking(move || strict.run(&Cores::shared())).await.unwrap();
+    assert!(failed.unwrap_err().to_string().starts_with("not what is to be answered"));
 }
 
 #[test]

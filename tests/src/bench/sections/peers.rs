@@ -210,7 +210,7 @@ fn print_peaks(contenders: &[Contender<'_>], peaks: &[Runs]) -> Result<()> {
             format!("{:.2}", cost.median / null.cost().median),
             format!("{:.0}", contender.side.memory()?.resident),
             runs.late(),
-            format!("{:.0} %", Rounds::of(runs.generator.iter().copied()).median * 100.0),
+            runs.generator(),
         ]);
     }
     table.print()

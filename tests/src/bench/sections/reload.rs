@@ -51,6 +51,7 @@ pub(in crate::bench) async fn run(run: &mut Run) -> Result<()> {
     palisade.wait_for_readiness(200).await?;
     let pid = palisade.process()?.pid();
     let load = Load {
+        strict: false,
         port: palisade.decision,
         over: Form::ExtAuthz.over(),
         calls: Form::ExtAuthz.warm(&world.issuer, &matrix, &matrix.load())?.into(),

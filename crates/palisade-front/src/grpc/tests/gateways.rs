@@ -177,6 +177,17 @@ async fn a_handle_is_bound_to_whom_a_ticket_names_and_to_nobody_else() {
     let body: Value = serde_json::from_slice(&passage.body.unwrap()).unwrap();
     assert_eq!(body["params"]["taskId"], TASK);
     assert!(passage.set.iter().any(|header| header.name == "mcp-name" && header.value == TASK.as_bytes()));
+    // What names a tool stays the tool's name, whatever task the call belongs to; and there is one name.
+    let related = json!({ "io.modelcontextprotocol/related-task": { "taskId": task } });
+    let within = rpc("tools/call", json!({ "name": "list_files", "_meta": related }));
+    let passage =
+        check(&fixture, post(&alice, &[("mcp-name", "list_files")]), &within).await.passage.unwrap();
+    assert!(passage.body.is_some() && passage.set.iter().all(|header| header.name != "mcp-name"));
+    let both = rpc("tasks/get", json!({ "taskId": task, "_meta": related }));
+    let passage = check(&fixture, post(&alice, &[("mcp-name", &task)]), &both).await.passage.unwrap();
+    assert_eq!(passage.set.iter().filter(|header| header.name == "mcp-name").count(), 1);
+    let doubled = post(&alice, &[("mcp-name", &task), ("mcp-name", &task)]);
+    assert_eq!(told(&check(&fixture, doubled, &get(&task)).await).1, "header_mismatch");
     for (token, task) in [(&bob, task.as_str()), (&alice, TASK), (&alice, session.as_str())] {
         assert_eq!(told(&check(&fixture, post(token, &[]), &get(task)).await), (404, "session_mismatch"));
     }

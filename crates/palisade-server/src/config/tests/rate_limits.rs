@@ -94,3 +94,25 @@ async fn replicas_count_together_by_the_keys_of_the_other_store() {
         assert!(error.contains(says), "{keys}: {error}");
     }
 }
+
+#[tokio::test]
+async fn who_blocks_addresses_that_nobody_has_told_it_is_warned() {
+    let key = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(key.path(), "0f".repeat(32)).unwrap();
+    let warned = |resource: &str, pep: &str| {
+        let auth = format!("{{key: {{file: \"{}\"}}}}", key.path().display());
+        let peps = format!("peps: {{edge: {{auth: {auth}, resources: '*', {pep}}}}}\n");
+        let built = check(&format!("{}{peps}", SAMPLE.replace("kind: mcp", resource)));
+        let warnings = built.map(|built| built.warnings).unwrap_or_else(|error| panic!("{error}"));
+        warnings.iter().any(|warning| warning.contains("peps.edge.client_ip"))
+    };
+    let asks = "surfaces: [ext_authz]";
+    assert!(warned("kind: mcp", asks));
+    for said in ["client_ip: source", "client_ip: {x_forwarded_for: 1}"] {
+        assert!(!warned("kind: mcp", &format!("{asks}, {said}")), "{said}");
+    }
+    assert!(!warned("kind: mcp", "surfaces: [decide]"));
+    for limits in ["off", "{failed_authentication: off}"] {
+        assert!(!warned(&format!("kind: mcp, rate_limits: {limits}"), asks), "{limits}");
+    }
+}
