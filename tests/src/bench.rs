@@ -59,7 +59,7 @@ struct Options {
     /// Let the system choose the processors of servers and load.
     #[arg(long)]
     unpinned: bool,
-    /// Start every side of the sections `peers` and `gateway`, hold their answers against each other, and measure nothing.
+    /// Start every side of the sections `peers`, `gateway` and `graphql`, hold their answers against each other, and measure nothing.
     #[arg(long)]
     check: bool,
     /// Put Palisade under full load for so long, print its process id, and measure nothing: for a profiler.
@@ -86,6 +86,8 @@ enum Section {
     Envoy,
     /// The MCP gateway against its upstream alone; lists of 1,000 tools; the adapter in the process against a service beside.
     Gateway,
+    /// GraphQL: operations of 10, 100 and 1,000 fields against a call of one tool; a router that asks against one that judges by itself.
+    Graphql,
     /// A reload of many policies under load.
     Reload,
     /// From the start until ready.
@@ -155,7 +157,8 @@ fn measure(options: &Options) -> Result<()> {
     if options.check {
         return runtime.block_on(async {
             sections::peers::check(&mut run).await?;
-            sections::gateway::check(&mut run).await
+            sections::gateway::check(&mut run).await?;
+            sections::graphql::check(&mut run).await
         });
     }
     run.report.line(&format!("{cores}"))?;
@@ -174,6 +177,7 @@ fn measure(options: &Options) -> Result<()> {
                 Section::Growth => sections::growth::run(&mut run).await,
                 Section::Envoy => sections::envoy::run(&mut run).await,
                 Section::Gateway => sections::gateway::run(&mut run).await,
+                Section::Graphql => sections::graphql::run(&mut run).await,
                 Section::Reload => sections::reload::run(&mut run).await,
                 Section::Startup => sections::startup::run(&mut run).await,
             }

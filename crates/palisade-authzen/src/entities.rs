@@ -94,7 +94,7 @@ impl<'a> Words<'a> {
         // A call of MCP has arguments, also where the caller does not tell them.
         let untold = action.namespace == "Mcp" && self.snapshot.policies.takes_arguments(&action);
         Item {
-            arguments: told.or_else(|| untold.then(palisade_mcp::unread)),
+            arguments: told.or_else(|| untold.then(palisade_mcp::unread)).map(Arc::new),
             action,
             supplied: entity.properties.clone(),
             target,

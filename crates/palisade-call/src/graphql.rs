@@ -6,7 +6,7 @@
 //! router judges: `@skip` and `@include` change nothing, and a field of an interface is one of all that implement it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     ops::Range,
     sync::Arc,
 };
@@ -18,7 +18,7 @@ use palisade_mcp::Unread;
 use palisade_model::{
     Action, Arguments, Asked, Item, Properties, Reason, Refusal, ResourceName, Scope, Scopes, Target,
 };
-use palisade_pdp::{Granted, Lack, Lacking, MOST_PARTS, Resource};
+use palisade_pdp::{EXECUTED_ROOTS, Granted, Lack, Lacking, MOST_PARTS, Resource};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -126,7 +126,7 @@ impl Operations {
             ..item(
                 analysis.kind.as_str(),
                 Target::graphql_operation(resource, name),
-                arguments(analysis.variables())?,
+                arguments(analysis.variables())?.map(Arc::new),
             )
         });
         let introspection = analysis.introspects.then_some(items.len());
@@ -139,9 +139,15 @@ impl Operations {
             names.push((name, items.len() - 1));
         }
         let first = items.len();
+        // The fields of an interface's implementers have one field's arguments: they are read once, and shared.
+        let mut read: HashMap<*const Map<String, Value>, Option<Arc<Arguments>>> = HashMap::new();
         for ask in analysis.asks() {
             let target = Target::graphql_element(resource, &ask.coordinate.to_string());
-            items.push(item("field", target, arguments(&ask.arguments)?));
+            let shared = match read.entry(Arc::as_ptr(&ask.arguments)) {
+                Entry::Occupied(shared) => shared.get().clone(),
+                Entry::Vacant(new) => new.insert(arguments(&ask.arguments)?.map(Arc::new)).clone(),
+            };
+            items.push(item("field", target, shared));
         }
         let fields = first..items.len();
         self.read.push(Operation { request, analysis, introspection, names, fields });
@@ -194,7 +200,7 @@ fn scopes(names: &BTreeSet<String>) -> Option<Scopes> {
     names.iter().map(|name| name.parse::<Scope>().ok()).collect()
 }
 
-fn item(action: &str, target: Target, arguments: Option<Arguments>) -> Item {
+fn item(action: &str, target: Target, arguments: Option<Arc<Arguments>>) -> Item {
     Item {
         action: Action::graphql(action),
         target,
@@ -212,6 +218,7 @@ fn known(request: &Request, analysis: &Analysis) -> Properties {
     known.insert("allowlisted".to_owned(), request.listed.into());
     known.insert("depth".to_owned(), analysis.measure.depth.into());
     known.insert("fields".to_owned(), analysis.measure.fields.into());
+    known.insert(EXECUTED_ROOTS.to_owned(), analysis.executed_roots().into());
     Properties::new(known)
 }
 

@@ -215,7 +215,7 @@ fn asked(message: &Message, resource: &Resource) -> Result<Asked, Refusal> {
     let Worded { mut item, .. } = wording.read(resource)?;
     // Arguments that the gateway does not tell are not known to be none.
     if message.arguments.is_none() && item.arguments.is_some() {
-        item.arguments = Some(palisade_mcp::unread());
+        item.arguments = Some(Arc::new(palisade_mcp::unread()));
     }
     Ok(Asked::one(item))
 }

@@ -5,6 +5,8 @@
 //! So there is no second mapping that could differ from the first. What the protocol would not look at is refused: a
 //! question that says more than is asked would be answered for something else than was meant.
 
+use std::sync::Arc;
+
 use palisade_mcp::{Mirrors, Post};
 use palisade_model::{Action, Arguments, Item, Properties, Reason, Refusal, Target};
 use palisade_pdp::{Kind, Resource, location::Location};
@@ -114,7 +116,7 @@ impl Wording<'_> {
         Ok(Item {
             action: Action::graphql(self.action),
             target,
-            arguments,
+            arguments: arguments.map(Arc::new),
             supplied: Properties::default(),
             known: Properties::default(),
             reply_to: None,

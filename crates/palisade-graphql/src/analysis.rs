@@ -7,7 +7,7 @@
 
 mod walk;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -193,6 +193,25 @@ impl Analysis {
     #[must_use]
     pub fn asks(&self) -> &[Ask] {
         &self.asks
+    }
+
+    /// How many fields of the root type are executed: each alias is one, and what `@skip` and `@include` leave out is none.
+    /// Introspection is nothing that a server's resolvers do.
+    #[must_use]
+    pub fn executed_roots(&self) -> usize {
+        let is_root = |step: &Step| {
+            let mut above = step.above;
+            while let Some(part) = above.and_then(|index| self.steps.get(index)) {
+                if part.part.field().is_some() {
+                    return false;
+                }
+                above = part.above;
+            }
+            step.executed
+        };
+        let keys = self.steps.iter().filter_map(|step| Some((step, step.part.field()?)));
+        let roots = keys.filter(|(step, _)| is_root(step)).map(|(_, field)| field.response_key());
+        roots.collect::<HashSet<_>>().len()
     }
 
     /// The values of the variables, with defaults.

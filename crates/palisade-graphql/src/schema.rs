@@ -71,8 +71,8 @@ pub enum SchemaError {
 pub struct Element<'a> {
     /// What it asks for.
     pub rule: &'a Rule,
-    /// `@tag`.
-    pub tags: &'a BTreeSet<String>,
+    /// `@tag`: of a field also those of the type that it returns, and of the interfaces' fields that it is.
+    pub labels: &'a BTreeSet<String>,
     /// `@inaccessible`.
     pub inaccessible: bool,
 }

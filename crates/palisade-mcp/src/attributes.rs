@@ -5,6 +5,8 @@
 //!
 //! Where the body came too, the body is what is decided, and everything the proxy says must be in it.
 
+use std::sync::Arc;
+
 use palisade_model::{Arguments, Asked, Item, Reason, Refusal, ResourceName};
 use serde_json::{Map, Number, Value};
 
@@ -65,7 +67,7 @@ impl Attributes {
         }
         params.remove("arguments");
         let item = method::item(method, Some(&params), resource)?;
-        let arguments = item.arguments.is_some().then(unread);
+        let arguments = item.arguments.is_some().then(unread).map(Arc::new);
         Ok(Item { arguments, reply_to: self.id.as_ref().and_then(raw_id), ..item })
     }
 

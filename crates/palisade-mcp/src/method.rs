@@ -2,6 +2,8 @@
 //!
 //! The list is closed. A method that is not in it is refused, whatever the server behind may know.
 
+use std::sync::Arc;
+
 use palisade_model::{Action, Arguments, Item, Properties, Reason, Refusal, ResourceName, Target};
 use serde_json::{Map, Value};
 
@@ -88,7 +90,7 @@ pub(crate) fn item(
     Ok(Item {
         action: Action::mcp(method),
         target,
-        arguments,
+        arguments: arguments.map(Arc::new),
         supplied: Properties::default(),
         known: Properties::default(),
         reply_to: None,

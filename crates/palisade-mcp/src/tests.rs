@@ -141,7 +141,7 @@ fn arguments_come_with_the_calls_that_have_them() {
     assert_eq!(called.unwrap().text["/path"], "/a");
     assert_eq!(
         arguments(request("tools/call", &json!({ "name": "t" }))),
-        Arguments::from_json(&json!({})).ok()
+        Arguments::from_json(&json!({})).ok().map(std::sync::Arc::new)
     );
     let reference = json!({ "type": "ref/prompt", "name": "p" });
     let completed = json!({ "ref": reference, "argument": { "name": "lang", "value": "r" } });

@@ -1,6 +1,6 @@
 //! What is asked: the form every protocol decodes to.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -131,8 +131,8 @@ pub struct Item {
     pub action: Action,
     /// What it is done to.
     pub target: Target,
-    /// The arguments, for actions that have any.
-    pub arguments: Option<Arguments>,
+    /// The arguments, for actions that have any. Items that have the same ones share them.
+    pub arguments: Option<Arc<Arguments>>,
     /// What the caller supplies of the target's attributes.
     pub supplied: Properties,
     /// What the decoder itself knows of a target that is there for this request alone. It counts whoever calls, and before what

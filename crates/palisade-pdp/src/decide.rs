@@ -22,7 +22,7 @@ use futures::FutureExt;
 use palisade_audit::{AuditLog, AuditReceipt, DecisionRecord, ExchangeRecord, ItemRecord};
 use palisade_limits::Limiter;
 use palisade_model::{
-    AccessRequest, Asked, Clock, Credential, DecisionId, Item, Reason, Refusal, Scopes, Surface, Timestamp,
+    AccessRequest, Clock, Credential, DecisionId, Item, Reason, Refusal, Scopes, Surface, Timestamp,
 };
 use palisade_policy::{NearPermit, Offer, StepUp, Verdict};
 use tokio::{
@@ -41,7 +41,9 @@ use crate::{
     metrics::Metrics,
     operation,
     principal::{self, Principal},
-    question::{Question, about, believed, circumstances, fits_catalogue, permitted_resource, readable},
+    question::{
+        Believed, Question, about, believed, circumstances, fits_catalogue, permitted_resource, readable,
+    },
     record,
     shadow::Shadow,
     step_up::Challenges,
@@ -341,7 +343,7 @@ impl Pdp {
             _ if alone => Outcome::Permit,
             None => self.judge_items(snapshot, &question, &asked, now, deadline, judgement)?,
             Some(directives) => {
-                let whole = (&*asked, directives);
+                let whole = (&asked, directives);
                 self.judge_operation(snapshot, &question, whole, now, deadline, judgement).await?
             }
         };
@@ -358,13 +360,13 @@ impl Pdp {
         &self,
         snapshot: &Snapshot,
         question: &Question<'_>,
-        asked: &Asked,
+        asked: &Believed<'_>,
         now: Timestamp,
         deadline: Instant,
         judgement: &mut Judgement,
     ) -> Result<Outcome, Refusal> {
         let resource = question.resource;
-        for item in &asked.items {
+        for item in asked.items() {
             let said = inner::ask(snapshot, &question.asking, resource, item)?;
             let first = judgement.verdicts.iter().all(Verdict::permits);
             judgement.verdicts.push(said.verdict);
@@ -374,8 +376,7 @@ impl Pdp {
                 return Err(too_late());
             }
         }
-        let first_denied =
-            asked.items.iter().zip(&judgement.verdicts).find(|(_, verdict)| !verdict.permits());
+        let first_denied = asked.items().zip(&judgement.verdicts).find(|(_, verdict)| !verdict.permits());
         let Some((item, verdict)) = first_denied else {
             return Ok(Outcome::Permit);
         };

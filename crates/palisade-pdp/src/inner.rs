@@ -4,6 +4,8 @@
 //! its configuration names where its arguments say which other tool, and with what, and the policies are asked about that
 //! call, too. The outer call is permitted only where all calls inside it are.
 
+use std::sync::Arc;
+
 use palisade_audit::ItemRecord;
 use palisade_model::{Arguments, Item, Properties, Reason, Refusal, Target, ToolForm};
 use palisade_policy::{Asking, Verdict};
@@ -104,7 +106,7 @@ fn inside(resource: &Resource, item: &Item) -> Result<Option<Item>, Refusal> {
     Ok(Some(Item {
         action: item.action.clone(),
         target: Target::mcp_tool(&resource.name, name),
-        arguments: Some(arguments),
+        arguments: Some(Arc::new(arguments)),
         supplied: Properties::default(),
         known: Properties::default(),
         reply_to: item.reply_to.clone(),

@@ -50,7 +50,7 @@ pub use exchange::{
 pub use findings::{Finding, Findings, ItemOutcome};
 pub use grammar::Grammar;
 pub use handles::HandleKeys;
-pub use limits::{RateLimits, Rates};
+pub use limits::{EXECUTED_ROOTS, RateLimits, Rates};
 pub use list::{ListMode, ListRequest, Listed, MOST_ENTRIES};
 pub use operation::{Directives, Granted, Lack, Lacking, MOST_PARTS};
 pub use palisade_limits::{Block, Budget, SharedCounts};

@@ -2,7 +2,7 @@
 //!
 //! A block is looked at before a token is: whoever tries tokens learns nothing by going on. Budgets are drawn on after it is
 //! known who asks and before the policies are asked, so that nobody can use up another's, and who has used up his own costs
-//! no evaluation. Each item of a batch counts. Each entry counts for itself: a request that a proxy asks about at two of
+//! no evaluation. Each item of a batch counts, and of an operation each field of the root type. Each entry counts for itself: a request that a proxy asks about at two of
 //! them is not two.
 //!
 //! An address is the client's as its PEP vouches for it. Where none does nobody is blocked: a block that a claim could
@@ -11,10 +11,13 @@
 use std::{net::IpAddr, time::Duration};
 
 use palisade_limits::{Block, Budget, Crowd, Draw, Holder, Limiter, SharedCounts};
-use palisade_model::{AccessRequest, Action, Credential, Reason, Refusal, Surface, Timestamp};
+use palisade_model::{AccessRequest, Action, Credential, Item, Reason, Refusal, Surface, Timestamp};
 use tokio::time::Instant;
 
 use crate::{Resource, Snapshot, principal::Principal};
+
+/// What the reader of an operation knows of it beside what policies see: how many fields of the root type are executed.
+pub const EXECUTED_ROOTS: &str = "executedRoots";
 
 /// In what time so many calls and reads may be done.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -156,12 +159,13 @@ impl Gauge<'_> {
     /// How many calls and how many reads are asked for. What cannot be read counts, too.
     fn asked(&self) -> (u32, u32) {
         let Ok(asked) = &self.request.asked else { return (0, 1) };
-        // An operation is one thing that is asked for, however many fields it has.
-        let whole = || asked.items.iter().filter(|item| !item.action.is_part_of_operation());
-        let all = u32::try_from(whole().count().max(1)).unwrap_or(u32::MAX);
-        let calls = whole().filter(|item| is_call(&item.action)).count();
-        let calls = u32::try_from(calls).unwrap_or(u32::MAX);
-        (calls, all.saturating_sub(calls))
+        let (mut calls, mut reads) = (0_u32, 0_u32);
+        // The fields of an operation count with it.
+        for item in asked.items.iter().filter(|item| !item.action.is_part_of_operation()) {
+            let count = if is_call(&item.action) { &mut calls } else { &mut reads };
+            *count = count.saturating_add(weight(item));
+        }
+        if calls == 0 { (0, reads.max(1)) } else { (calls, reads) }
     }
 
     /// The address that may be blocked here, and when it is.
@@ -205,6 +209,14 @@ fn is_failed_authentication(credential: &Credential, reason: Reason) -> bool {
     let forged =
         matches!(reason, Reason::TokenMalformed | Reason::TokenSignatureInvalid | Reason::TokenIssuerUnknown);
     forged && matches!(credential, Credential::Token(_))
+}
+
+/// How many things an item asks for. A field of the root type is what a server is asked for as by a request of its own, so that a
+/// hundred aliases of one mutation are no less than a hundred mutations.
+fn weight(item: &Item) -> u32 {
+    let roots = item.known.iter().find(|(name, _)| *name == EXECUTED_ROOTS);
+    let roots = roots.filter(|_| item.action.is_operation()).and_then(|(_, count)| count.as_u64());
+    u32::try_from(roots.unwrap_or(1).max(1)).unwrap_or(u32::MAX)
 }
 
 /// Whether something is done, and not just looked at.

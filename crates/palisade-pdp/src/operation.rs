@@ -5,24 +5,22 @@
 //! permit some. So the reader brings [`Directives`] along, which say from the answers what is not granted; and an operation of
 //! which anything is not granted is denied. The steps, the record and the answer are those of every decision.
 
-use std::collections::HashSet;
+mod account;
 
-use palisade_audit::{ItemRecord, Outcome as Recorded};
 use palisade_model::{Action, Asked, Item, Reason, Refusal, Scopes, Target, Timestamp};
 use palisade_policy::Verdict;
 use tokio::time::Instant;
 
+pub(crate) use self::account::Account;
+use self::account::{account, reason_of};
 use crate::{
     Pdp, Remedy, Snapshot,
     decide::{Found, Judgement, Outcome, is_policy_denial, too_late},
-    question::{Question, about},
-    record,
+    question::{Believed, Question, about},
 };
 
 /// The most items of an operation: as many as a reader ever finds, and its own.
 pub const MOST_PARTS: usize = 6_000;
-/// How many items the record names.
-const MOST_RECORDED: usize = 500;
 /// How many items are asked about before other work gets its turn.
 const A_TURN: usize = 16;
 /// The most scopes that a directive's set may lack to be offered, as in a step-up.
@@ -73,21 +71,6 @@ fn is_for_want_of_a_token(lack: &Lack, question: &Question<'_>) -> bool {
     }
 }
 
-/// What is to be recorded of an operation.
-#[derive(Debug, Default)]
-pub(crate) struct Account {
-    /// The item whose verdict stands for the decision.
-    pub(crate) deciding: usize,
-    /// What is denied, where that is not the deciding item.
-    pub(crate) part: Option<(Action, Target)>,
-    /// Whether anything is not granted.
-    pub(crate) lacks: bool,
-    /// How many different parts are denied.
-    pub(crate) denied: usize,
-    /// What the record names, the denied first.
-    pub(crate) items: Vec<ItemRecord>,
-}
-
 /// What an operation is denied for.
 struct Denied {
     reason: Reason,
@@ -100,12 +83,12 @@ impl Pdp {
         &self,
         snapshot: &Snapshot,
         question: &Question<'_>,
-        (asked, directives): (&Asked, &Directives<'_>),
+        (asked, directives): (&Believed<'_>, &Directives<'_>),
         now: Timestamp,
         deadline: Instant,
         judgement: &mut Judgement,
     ) -> Result<Outcome, Refusal> {
-        for (number, item) in asked.items.iter().enumerate() {
+        for (number, item) in asked.items().enumerate() {
             if number % A_TURN == A_TURN - 1 {
                 tokio::task::yield_now().await;
             }
@@ -118,8 +101,11 @@ impl Pdp {
         let authenticated = question.principal.is_known();
         let granted = Granted { authenticated, scopes: &judgement.scopes, items: &items };
         let lacks = directives(&granted);
+        if Instant::now() >= deadline {
+            return Err(too_late());
+        }
         judgement.operation = Some(account(snapshot, asked, &judgement.verdicts, &lacks));
-        let mut denied_items = asked.items.iter().zip(&judgement.verdicts).enumerate();
+        let mut denied_items = asked.items().zip(&judgement.verdicts).enumerate();
         let denied_item = denied_items.find(|(_, (item, verdict))| stands_alone(item) && !verdict.permits());
         let denied = match (denied_item, lacks.first()) {
             (None, None) => return Ok(Outcome::Permit),
@@ -157,7 +143,7 @@ impl Pdp {
         &self,
         snapshot: &Snapshot,
         question: &Question<'_>,
-        asked: &Asked,
+        asked: &Believed<'_>,
         lack: &Lack,
         now: Timestamp,
         judgement: &mut Judgement,
@@ -180,7 +166,7 @@ impl Pdp {
             Lacking::Names(names) => {
                 let denied =
                     |(item, verdict): &(&Item, &Verdict)| names.contains(&item.target) && !verdict.permits();
-                let mut items = asked.items.iter().zip(&judgement.verdicts).enumerate();
+                let mut items = asked.items().zip(&judgement.verdicts).enumerate();
                 let found = items.find_map(|(number, pair)| denied(&pair).then_some((number, pair)));
                 let Some((number, (item, verdict))) = found else {
                     return Denied { reason: Reason::InternalError, found: None };
@@ -233,8 +219,8 @@ pub(crate) fn is_sound(account: &Account, asked: &Asked, verdicts: &[Verdict]) -
 }
 
 /// Operations are decided with their directives, and only they.
-pub(crate) fn fits(asked: &Asked, directives: Option<&Directives<'_>>) -> Result<(), Refusal> {
-    let any = asked.items.iter().any(|item| item.action.is_operation());
+pub(crate) fn fits(asked: &Believed<'_>, directives: Option<&Directives<'_>>) -> Result<(), Refusal> {
+    let any = asked.items().any(|item| item.action.is_operation());
     match (any, directives) {
         (true, Some(_)) | (false, None) => Ok(()),
         (true, None) => Err(Refusal::new(
@@ -242,62 +228,6 @@ pub(crate) fn fits(asked: &Asked, directives: Option<&Directives<'_>>) -> Result
             "an operation is decided as the request that it comes by",
         )),
         (false, Some(_)) => Err(Refusal::new(Reason::InternalError, "there is no operation")),
-    }
-}
-
-/// The reason of an item's verdict. A name that no policy is about is not just denied: nobody has decided it.
-fn reason_of(snapshot: &Snapshot, item: &Item, verdict: &Verdict) -> (Reason, Option<String>) {
-    let undecided = !stands_alone(item)
-        && verdict.reason() == Reason::NoPermit
-        && !snapshot.policies.could_permit(&item.action, &item.target);
-    if undecided {
-        let detail =
-            format!("no policy could ever permit `{}`, which the schema names", item.target.entity());
-        return (Reason::PolicyError, Some(detail));
-    }
-    (verdict.reason(), None)
-}
-
-/// What the record says of the items: the denied first, those by directives among them.
-fn account(snapshot: &Snapshot, asked: &Asked, verdicts: &[Verdict], lacks: &[Lack]) -> Account {
-    let by_directives = lacks.iter().filter_map(|lack| {
-        let reason = match &lack.why {
-            Lacking::Authentication => Reason::NoCredentials,
-            Lacking::Scopes(_) => Reason::InsufficientScope,
-            Lacking::Names(_) => Reason::NoPermit,
-            Lacking::Permit => return None,
-        };
-        Some(ItemRecord {
-            principal: None,
-            action: Action::graphql("field").entity(),
-            target: lack.target.entity(),
-            decision: Recorded::Deny,
-            reason,
-            determining_policies: Vec::new(),
-        })
-    });
-    let of_items = asked.items.iter().zip(verdicts).map(|(item, verdict)| {
-        let (reason, _) = reason_of(snapshot, item, verdict);
-        ItemRecord { reason, ..record::item_record(item, verdict) }
-    });
-    let (denied, permitted): (Vec<ItemRecord>, Vec<ItemRecord>) =
-        of_items.partition(|item| item.decision == Recorded::Deny);
-    // A place that is denied twice, or denied by a directive and permitted by the policies, is told once.
-    let mut told = HashSet::new();
-    let mut items: Vec<ItemRecord> = denied.into_iter().chain(by_directives).collect();
-    items.retain(|item| told.insert((item.action.clone(), item.target.clone())));
-    let denied = items.len();
-    items.extend(permitted);
-    let mut told = HashSet::new();
-    items.retain(|item| told.insert((item.action.clone(), item.target.clone())));
-    items.truncate(MOST_RECORDED);
-    Account { deciding: 0, part: None, lacks: !lacks.is_empty(), denied, items }
-}
-
-impl Account {
-    /// How many of how many, for the record.
-    pub(crate) fn told(&self, asked: &Asked) -> String {
-        format!("an operation: {} parts, {} denied", asked.items.len(), self.denied)
     }
 }
 

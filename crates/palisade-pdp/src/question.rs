@@ -1,7 +1,7 @@
 //! What a request asks, on the way to the policies: who may ask it, what of it can be read, and in which form the
 //! policies see it.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use palisade_model::{
     AccessRequest, Asked, Circumstances, Credential, Item, PepName, Reason, Refusal, ResourceName, Surface,
@@ -24,25 +24,45 @@ pub(crate) fn about<'a>(item: &'a Item, resource: &'a Resource) -> About<'a> {
         action: &item.action,
         target: &item.target,
         resource: &resource.name,
-        arguments: item.arguments.as_ref(),
+        arguments: item.arguments.as_deref(),
         supplied: Some(&item.supplied),
     }
 }
 
-/// What is asked, with no more of the targets' attributes than the caller may supply, and all that the decoder knows.
-pub(crate) fn believed<'a>(snapshot: &Snapshot, request: &AccessRequest, asked: &'a Asked) -> Cow<'a, Asked> {
-    if asked.items.iter().all(|item| item.supplied.is_empty() && item.known.is_empty()) {
-        return Cow::Borrowed(asked);
+/// What is asked, as far as it is believed. An operation may have thousands of items, of which one or two say anything that is to
+/// be believed or not: only those are copied.
+pub(crate) struct Believed<'a> {
+    asked: &'a Asked,
+    /// Those that differ from what came, by their places.
+    instead: BTreeMap<usize, Item>,
+}
+
+impl Believed<'_> {
+    /// Every item, in order.
+    pub(crate) fn items(&self) -> impl Iterator<Item = &Item> {
+        let items = self.asked.items.iter().enumerate();
+        items.map(|(place, item)| self.instead.get(&place).unwrap_or(item))
     }
+
+    /// The only item, where there is one.
+    pub(crate) fn only(&self) -> Option<&Item> {
+        let mut items = self.items();
+        items.next().filter(|_| items.next().is_none())
+    }
+}
+
+/// What is asked, with no more of the targets' attributes than the caller may supply, and all that the decoder knows.
+pub(crate) fn believed<'a>(snapshot: &Snapshot, request: &AccessRequest, asked: &'a Asked) -> Believed<'a> {
     let pep = request.pep.as_ref().and_then(|name| snapshot.peps.by_name(name));
-    let mut believed = asked.clone();
-    for item in &mut believed.items {
+    let says_something = |(_, item): &(usize, &Item)| !(item.supplied.is_empty() && item.known.is_empty());
+    let said = asked.items.iter().enumerate().filter(says_something);
+    let instead = said.map(|(place, item)| {
         // INVARIANT: what an operation comes to nobody says but who has read it.
         let may =
             |name: &str| pep.is_some_and(|pep| pep.supplies.contains(name)) && !item.target.is_operation();
-        item.supplied = item.supplied.only(may).with(&item.known);
-    }
-    Cow::Owned(believed)
+        (place, Item { supplied: item.supplied.only(may).with(&item.known), ..item.clone() })
+    });
+    Believed { asked, instead: instead.collect() }
 }
 
 /// The resource the request is for, if its caller may ask about it.
@@ -94,11 +114,11 @@ pub(crate) fn readable(request: &AccessRequest, most_items: usize) -> Result<&As
 }
 
 /// Arguments that fail a tool's input schema are denied before policies: what a tool would refuse is not worth a rule.
-pub(crate) fn fits_catalogue(snapshot: &Snapshot, asked: &Asked) -> Result<(), Refusal> {
+pub(crate) fn fits_catalogue(snapshot: &Snapshot, asked: &Believed<'_>) -> Result<(), Refusal> {
     let fits = |item: &Item| {
         item.arguments.as_ref().is_none_or(|arguments| snapshot.policies.accepts(&item.target, arguments))
     };
-    if asked.items.iter().all(fits) {
+    if asked.items().all(fits) {
         Ok(())
     } else {
         Err(Refusal::new(Reason::ArgumentsInvalid, "the arguments fail the tool's input schema"))

@@ -125,7 +125,7 @@ impl Resource {
         Ok(Item {
             action: Action::http(method),
             target: Target::http_route(&self.name, &route.template),
-            arguments: Some(route.arguments),
+            arguments: Some(Arc::new(route.arguments)),
             supplied: Properties::default(),
             known: Properties::default(),
             reply_to: None,

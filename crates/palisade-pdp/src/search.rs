@@ -163,7 +163,7 @@ impl Pdp {
         account.principal.clone_from(&principal);
         let asked = access.asked.as_ref().map_err(Clone::clone)?;
         let asked = believed(snapshot, access, asked);
-        let [item] = asked.items.as_slice() else {
+        let Some(item) = asked.only() else {
             return Err(Refusal::new(Reason::RequestMalformed, "a search is about one item"));
         };
         let seal = Seal { pdp: self, snapshot, request, item, principal: principal.as_ref() };
@@ -280,7 +280,7 @@ impl Given<'_> {
             circumstances: &self.circumstances,
             inputs: match self.any_arguments {
                 true => Inputs::Any,
-                false => Inputs::Given(self.item.arguments.as_ref()),
+                false => Inputs::Given(self.item.arguments.as_deref()),
             },
             supplied: Some(&self.item.supplied),
             from: bounds.from,

@@ -2,8 +2,11 @@
 //!
 //! What it would have answered differently becomes an event record. The comparison comes after the decision, on a copy
 //! of the question, away from the decision's own task: its answer can reach nobody, and neither its cost nor its
-//! failure can reach the decision. One question is compared at a time, a bounded number waits, and what finds no room
+//! failure can reach the decision. One question is compared at a time, a bounded number of items waits, and what finds no room
 //! is counted and left out.
+//!
+//! An operation is one thing: it differs where any part of it is permitted by the one and denied by the other, and the first such
+//! part is told. For which of several reasons each of thousands of fields is denied is no difference to anybody.
 
 use std::sync::{Arc, OnceLock};
 
@@ -22,15 +25,15 @@ use crate::{
     question::{about, believed, circumstances},
 };
 
-/// The most questions that wait for their comparison.
-const MOST_WAITING: u32 = 1_024;
+/// The most items that wait for their comparison: a whole operation finds room, and few of them at once.
+const MOST_WAITING: u32 = 8_192;
 /// The most differences that become records within a second; more are counted only.
 const MOST_RECORDED: u32 = 50;
 
 /// Compares decisions with those of the shadow.
 pub(crate) struct Shadow {
     queue: OnceLock<Queue>,
-    /// A place for each question that waits or is under way.
+    /// A place for each item that waits or is under way.
     places: Arc<Semaphore>,
     audit: AuditLog,
     clock: Arc<dyn Clock>,
@@ -48,6 +51,8 @@ struct Job {
     principal: Principal,
     circumstances: Circumstances,
     items: Vec<(Item, Reason)>,
+    /// Whether the items are one operation.
+    operation: bool,
 }
 
 impl Shadow {
@@ -85,8 +90,11 @@ impl Shadow {
         if exchange || judgement.verdicts.is_empty() || judgement.verdicts.len() != asked.items.len() {
             return;
         }
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return self.outcomes.add(asked.items.len() as u64, &[KeyValue::new("outcome", "skipped")]);
+        let operation = judgement.operation.is_some();
+        let wanted = u32::try_from(asked.items.len()).unwrap_or(u32::MAX);
+        let Ok(place) = Arc::clone(&self.places).try_acquire_many_owned(wanted) else {
+            let skipped = if operation { 1 } else { u64::from(wanted) };
+            return self.outcomes.add(skipped, &[KeyValue::new("outcome", "skipped")]);
         };
         let reasons = judgement.verdicts.iter().map(Verdict::reason);
         let job = Job {
@@ -96,7 +104,8 @@ impl Shadow {
             resource: Arc::clone(resource),
             principal: principal.clone(),
             circumstances: circumstances(request, at),
-            items: believed(snapshot, request, asked).into_owned().items.into_iter().zip(reasons).collect(),
+            items: believed(snapshot, request, asked).items().cloned().zip(reasons).collect(),
+            operation,
         };
         // The task ends only with the runtime, and then nobody asks any more.
         let _ = self.queue.get_or_init(|| self.start()).send((job, place));
@@ -127,7 +136,7 @@ async fn run(
     };
     let mut second = (Timestamp::from_unix_seconds(0), 0_u32);
     while let Some((job, _place)) = jobs.recv().await {
-        let asked = job.items.len() as u64;
+        let asked = if job.operation { 1 } else { job.items.len() as u64 };
         // Apart from the threads that decide; and a panic is an error here, and nothing more.
         let Ok(differences) = tokio::task::spawn_blocking(move || differences(&job)).await else {
             count("failed", asked);
@@ -151,7 +160,7 @@ async fn run(
     }
 }
 
-/// The items that the shadow answers differently.
+/// The items that the shadow answers differently; of an operation the first one.
 fn differences(job: &Job) -> Vec<Event> {
     let asker = Asker::new(&job.policies, &job.resource, &job.principal);
     let asking = job.policies.ask(&asker.subject, &job.circumstances);
@@ -159,7 +168,11 @@ fn differences(job: &Job) -> Vec<Event> {
         let inner = inner::calls(&job.resource, item).unwrap_or_default();
         let all = std::iter::once(item).chain(&inner).map(|call| asking.about(&about(call, &job.resource)));
         let verdict = first_denial(all)?;
-        (verdict.reason() != *decided).then(|| Event::ShadowDiffers {
+        let differs = match job.operation {
+            true => verdict.permits() != (*decided == Reason::Permitted),
+            false => verdict.reason() != *decided,
+        };
+        differs.then(|| Event::ShadowDiffers {
             decision: job.decision,
             decided_at: job.at.to_string(),
             principal: job.principal.subject().entity(),
@@ -171,7 +184,7 @@ fn differences(job: &Job) -> Vec<Event> {
             shadow_revision: job.policies.revision().clone(),
         })
     };
-    job.items.iter().filter_map(differs).collect()
+    job.items.iter().filter_map(differs).take(if job.operation { 1 } else { usize::MAX }).collect()
 }
 
 /// The first verdict that denies, else the first.

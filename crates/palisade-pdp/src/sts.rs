@@ -77,6 +77,8 @@ pub struct StsTarget {
     pub audience: String,
     /// The scopes that its tokens may have.
     pub scopes: BTreeSet<Scope>,
+    /// The scopes that others imply there: who holds one holds those, too.
+    pub implies: BTreeMap<Scope, Vec<Scope>>,
     /// The longest that its tokens live.
     pub lifetime: Duration,
 }

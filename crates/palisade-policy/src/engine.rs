@@ -79,11 +79,15 @@ impl Engine {
         self.index.candidates(truths)
     }
 
-    /// The permits that are about this action and target, whoever asks in whatever context; at most so many.
-    pub(crate) fn near(&self, truths: &Truths<'_>, most: usize) -> Vec<u32> {
+    /// The policies that are about this action and target, whoever asks in whatever context.
+    pub(crate) fn whoever_asks(&self, truths: &Truths<'_>) -> Vec<u32> {
         const MOST_FOUND: usize = 2_048;
-        let wide = Truths { principal: None, context: None, ..*truths };
-        let mut found = self.index.some_candidates(&wide, MOST_FOUND);
+        self.index.some_candidates(&Truths { principal: None, context: None, ..*truths }, MOST_FOUND)
+    }
+
+    /// The permits of them; at most so many.
+    pub(crate) fn near(&self, truths: &Truths<'_>, most: usize) -> Vec<u32> {
+        let mut found = self.whoever_asks(truths);
         let permits = |number: &u32| {
             let rule = usize::try_from(*number).ok().and_then(|at| self.rules.get(at));
             rule.is_some_and(|rule| rule.policy.effect() == Effect::Permit)

@@ -6,7 +6,10 @@
 //! once. All are pure, synchronous and total: whatever is asked, there is a verdict, and what cannot be answered is
 //! denied.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use cedar_policy_core::ast::{Entity, EntityUIDEntry, Request};
 use jsonschema::Validator;
@@ -58,6 +61,8 @@ pub struct Policies {
     /// What this set has prepared bears this mark.
     mark: Arc<()>,
     input_schemas: HashMap<Target, Validator>,
+    /// The names of `@policy` that the schemas use and nothing decides.
+    undecided: BTreeSet<Target>,
     on_error: OnError,
     revision: PolicyRevision,
     source: String,
@@ -90,19 +95,22 @@ impl Policies {
         let engine = Engine::new(&policies);
         warnings.extend(lints);
         warnings.extend(notes);
-        Ok(Self {
+        let mut policies = Self {
             infos: engine.ids().map(|id| infos.remove(id).unwrap_or_else(|| unknown(id))).collect(),
             engine,
             no_arguments,
             mark: Arc::new(()),
             input_schemas,
+            undecided: BTreeSet::new(),
             revision: revision(sources, world, on_error),
             source: common_folder(&sources.policies),
             vocabulary,
             store,
             on_error,
             warnings,
-        })
+        };
+        policies.undecided = policies.find_undecided(world);
+        Ok(policies)
     }
 
     /// What is probably not meant, though it is valid.
@@ -179,6 +187,17 @@ impl Policies {
             (Some(schema), Some(arguments)) => schema.is_valid(arguments),
             (Some(_) | None, Some(_) | None) => true,
         }
+    }
+
+    /// The names of `@policy` that the schemas use and that no policy could ever permit.
+    pub fn undecided_names(&self) -> impl Iterator<Item = &Target> {
+        self.undecided.iter()
+    }
+
+    /// Whether this is one of them.
+    #[must_use]
+    pub fn leaves_undecided(&self, name: &Target) -> bool {
+        self.undecided.contains(name)
     }
 
     /// Prepares a subject with what its token says. Worth keeping as long as the token and this policy set are in

@@ -2,7 +2,7 @@
 //
 //   {"server": {...}, "tools": [name], "calls": [{"tool", "text"} or {"tool", "error"}]}
 //
-//   node client.mjs --url URL [--token TOKEN] [--call NAME=JSON]...
+//   node client.mjs --url URL [--token TOKEN] [--traceparent TRACE] [--call NAME=JSON]...
 
 import { parseArgs } from 'node:util';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
@@ -12,10 +12,12 @@ const { values: options } = parseArgs({
   options: {
     url: { type: 'string' },
     token: { type: 'string' },
+    traceparent: { type: 'string' },
     call: { type: 'string', multiple: true, default: [] },
   },
 });
 const headers = options.token ? { authorization: `Bearer ${options.token}` } : {};
+if (options.traceparent) headers.traceparent = options.traceparent;
 const transport = new StreamableHTTPClientTransport(new URL(options.url), { requestInit: { headers } });
 const client = new Client({ name: 'palisade-tests', version: '1.0.0' });
 await client.connect(transport);

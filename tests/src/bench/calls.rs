@@ -127,36 +127,65 @@ pub(crate) fn list(token: &str) -> Result<Call> {
 }
 
 fn check_request(token: &str, tool: usize) -> CheckRequest {
-    let body = message(tool);
+    let mirrors = [("mcp-method", "tools/call"), ("mcp-name", &*tool_name(tool))];
+    checked("demo", ("mcp.example.com", "/demo"), token, &mirrors, message(tool))
+}
+
+/// A GraphQL operation at this resource as Envoy asks about it.
+pub(crate) fn asked_operation(resource: &str, token: &str, document: &str) -> Result<Call> {
+    let body = json!({ "query": document }).to_string();
+    let request = checked(resource, ("api.example.com", "/graphql"), token, &[], body);
+    let (asked, body) = (grpc("/envoy.service.auth.v3.Authorization/Check")?, framed(&request));
+    Ok(Call { request: asked, body, permitted: Some(true) })
+}
+
+/// The same as a client posts it to a router.
+pub(crate) fn operation(token: &str, document: &str) -> Result<Call> {
+    let request = Request::post("http://api.example.com/graphql")
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", "application/json")
+        .header("accept", "application/json")
+        .header("user-agent", "bench")
+        .body(())?;
+    Ok(Call { request, body: json!({ "query": document }).to_string().into(), permitted: Some(true) })
+}
+
+/// What Envoy asks about a posted request for this resource.
+fn checked(
+    resource: &str,
+    (host, path): (&str, &str),
+    token: &str,
+    more: &[(&str, &str)],
+    body: String,
+) -> CheckRequest {
     let headers = [
-        (":authority", "mcp.example.com"),
+        (":authority", host),
         (":method", "POST"),
-        (":path", "/demo"),
+        (":path", path),
         (":scheme", "http"),
         ("authorization", &format!("Bearer {token}")),
         ("content-type", "application/json"),
         ("accept", "application/json, text/event-stream"),
         ("user-agent", "bench"),
         ("content-length", &body.len().to_string()),
-        ("mcp-method", "tools/call"),
-        ("mcp-name", &tool_name(tool)),
         ("x-forwarded-for", "127.0.0.1"),
         ("x-forwarded-proto", "http"),
         ("x-request-id", "5d9b9f3c-9f0a-4c55-8b70-0f6e64bb7c11"),
     ];
+    let headers = headers.iter().chain(more);
     let http = HttpRequest {
         id: "1234567890".to_owned(),
         method: "POST".to_owned(),
-        headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-        path: "/demo".to_owned(),
-        host: "mcp.example.com".to_owned(),
+        headers: headers.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        path: path.to_owned(),
+        host: host.to_owned(),
         scheme: "http".to_owned(),
         size: i64::try_from(body.len()).unwrap_or(-1),
         protocol: "HTTP/2".to_owned(),
         body,
         ..HttpRequest::default()
     };
-    let extensions = HashMap::from([("palisade.resource".to_owned(), "demo".to_owned())]);
+    let extensions = HashMap::from([("palisade.resource".to_owned(), resource.to_owned())]);
     CheckRequest {
         attributes: Some(AttributeContext {
             source: Some(peer(40_000)),

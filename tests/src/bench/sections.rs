@@ -2,6 +2,7 @@
 
 pub(super) mod envoy;
 pub(super) mod gateway;
+pub(super) mod graphql;
 pub(super) mod growth;
 pub(super) mod peers;
 pub(super) mod reload;

@@ -17,7 +17,7 @@ use super::{
     world::World,
 };
 use crate::{
-    components::{Envoy, Process},
+    components::{Envoy, HiveGateway, Process},
     service::Palisade,
 };
 
@@ -45,6 +45,7 @@ enum Server {
     Process(Process),
     Palisade(Palisade),
     Envoy(Envoy),
+    Router(HiveGateway),
 }
 
 /// How Palisade records.
@@ -110,6 +111,17 @@ impl Side {
         Ok(Self::of(name, port, Form::Client, Server::Palisade(palisade)).with(upstream.pid()?))
     }
 
+    /// A service of this configuration, which is asked as by Envoy.
+    pub(crate) async fn configured(cores: &Cores, name: &str, configuration: &str) -> Result<Self> {
+        let palisade = service(cores, configuration, "").await?;
+        Ok(Self::of(name, palisade.decision, Form::ExtAuthz, Server::Palisade(palisade)))
+    }
+
+    /// A GraphQL router.
+    pub(crate) fn router(name: &str, router: HiveGateway) -> Self {
+        Self::of(name, router.port(), Form::Client, Server::Router(router))
+    }
+
     /// An MCP server of this program: with what decides in front of it, or without.
     pub(crate) async fn mcp(cores: &Cores, name: &str, decides: Option<&str>) -> Result<Self> {
         let _held = cores.for_server()?;
@@ -160,6 +172,7 @@ impl Side {
             Server::Process(process) => Ok(process.pid()),
             Server::Palisade(palisade) => palisade.pid().context("it does not run"),
             Server::Envoy(envoy) => Ok(envoy.pid()),
+            Server::Router(router) => Ok(router.pid()),
         }
     }
 

@@ -45,6 +45,20 @@ impl McpServer {
         Self::launch("mcp-server", command, TempDir::new()?).await
     }
 
+    /// Starts a server whose tools are GraphQL operations, which it sends to this router: an array of tools, each with its
+    /// `operation`, at this port. It keeps no requests.
+    ///
+    /// # Errors
+    /// If the components are not installed or the server does not start.
+    pub async fn start_with_operations(tools: &Value, router: &str, port: u16) -> Result<Self> {
+        let files = TempDir::new()?;
+        let file = files.path().join("tools.json");
+        fs::write(&file, tools.to_string())?;
+        let mut command = node_script("mcp-graphql/server.mjs")?;
+        command.arg("--tools").arg(file).args(["--router", router, "--port", &port.to_string()]);
+        Self::launch("mcp-graphql", command, files).await
+    }
+
     /// Starts the reference server. It has sessions, answers as event streams and keeps no requests.
     ///
     /// # Errors

@@ -1,7 +1,10 @@
 //! GraphQL behind ext_authz: what is denied however it is written, what the schema's directives and the policies make of an
 //! operation, and what is on the record.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use palisade_audit::{DecisionRecord, Outcome};
 use palisade_call::Graph;
@@ -24,9 +27,9 @@ const SDL: &str = include_str!("../../../../policies/graphql-fields/schema.graph
 /// Beside what the set's schema has.
 const MORE: &str = r#"
 extend type Query { node: Node, found: [Found], odd: String @policy(policies: [["nobody_knows"]]) }
-interface Node { id: ID! }
-type Vault implements Node { id: ID! @tag(name: "pii") }
-extend type Customer implements Node { orders: [Order!] }
+interface Node { id: ID!, owner(of: String): String }
+type Vault implements Node { id: ID! @tag(name: "pii"), owner(of: String): String }
+extend type Customer implements Node { orders: [Order!], owner(of: String): String }
 union Found = Customer | Product
 extend type Mutation { ping: Boolean }
 type Subscription { orders: Order }
@@ -44,7 +47,7 @@ fn hash(document: &str) -> String {
 
 pub(super) fn in_world(name: &str) -> WorldResource {
     let schema = schema();
-    let elements = schema.elements().map(|(at, element)| (at.to_string(), element.tags.clone())).collect();
+    let elements = schema.elements().map(|(at, element)| (at.to_string(), element.labels.clone())).collect();
     let policies = schema.policies().into_keys().collect();
     WorldResource {
         name: name.parse().unwrap(),
@@ -215,6 +218,34 @@ fn a_batch_comes_to_no_more_than_one_operation_may() {
     assert_eq!(query(&many).refusal(), None);
     let batch = post(&json!([{ "query": many }, { "query": many }]));
     assert_eq!(batch.refusal(), Some(Reason::RequestMalformed));
+    // What the arguments of all questions come to, and how many items: no operation of these comes to too much alone.
+    let ids = |aliases: usize| -> String {
+        (0..aliases).map(|number| format!("a{number}: customer(id: $id) {{ id }} ")).collect()
+    };
+    let of = |operation: &str| json!({ "query": operation, "variables": { "id": "x".repeat(15_000) } });
+    let large = |aliases: usize| of(&format!("query($id: ID!) {{ {} }}", ids(aliases)));
+    assert_eq!(post(&large(60)).refusal(), None);
+    assert_eq!(post(&large(80)).refusal(), Some(Reason::RequestMalformed));
+    assert_eq!(post(&json!([large(30), large(30)])).refusal(), None);
+    assert_eq!(post(&json!([large(40), large(40)])).refusal(), Some(Reason::RequestMalformed));
+}
+
+/// Whatever an operation repeats is read once.
+#[test]
+fn the_fields_of_implementers_share_the_arguments_of_their_interface() {
+    let asked = query("{ found { ... on Node { as: owner(of: \"x\") } } node { owner(of: \"y\") } }")
+        .asked()
+        .asked
+        .unwrap();
+    let of = |argument: &str| -> Vec<_> {
+        let arguments = asked.items.iter().filter_map(|item| item.arguments.as_ref());
+        arguments.filter(|arguments| arguments.text.get("/of").is_some_and(|is| is == argument)).collect()
+    };
+    for argument in ["x", "y"] {
+        let shared = of(argument);
+        assert_eq!(shared.len(), 3, "the interface and the two that implement it");
+        assert!(shared.iter().all(|arguments| Arc::ptr_eq(arguments, shared[0])));
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 //! Entities stand here as policies name them, so that nothing has to be guessed of what is not known yet. Reading is
 //! total: what cannot be read is in the question, as the reason for a recorded refusal.
 
+use std::sync::Arc;
+
 use palisade_model::{
     AccessRequest, Action, Arguments, Asked, Credential, Item, Properties, RawToken, Reason, Refusal,
     Subject, SubjectKind, Surface, Target,
@@ -147,7 +149,7 @@ fn item(
         action,
         supplied: properties(&target)?,
         target: Target { type_name: target.r#type, id: target.id },
-        arguments,
+        arguments: arguments.map(Arc::new),
         known: Properties::default(),
         reply_to: None,
     })

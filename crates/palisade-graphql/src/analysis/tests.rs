@@ -305,3 +305,18 @@ fn a_name_that_could_be_a_hash_is_refused() {
     analyzed(&format!("query {} {{ open }}", hash.to_uppercase()));
     analyzed(&format!("query a{hash} {{ open }}"));
 }
+
+#[test]
+fn roots_count_by_what_is_executed_of_them() {
+    for (document, expected) in [
+        ("{ open }", 1),
+        ("{ a: open b: open open }", 3),
+        ("{ open open ...F } fragment F on Query { open c: me { id name } }", 2),
+        ("{ open @skip(if: true) me @include(if: true) { id } }", 1),
+        ("{ ... @include(if: false) { open } }", 0),
+        ("{ __typename }", 0),
+        ("mutation { a: remove(id: 1) b: remove(id: 1) }", 2),
+    ] {
+        assert_eq!(crate::fixtures::analyzed(document).executed_roots(), expected, "{document}");
+    }
+}

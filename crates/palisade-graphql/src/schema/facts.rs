@@ -15,7 +15,7 @@ use crate::{Alternatives, Coordinate, Rule};
 pub(crate) struct TypeFacts {
     pub(crate) rule: Rule,
     pub(crate) inaccessible: bool,
-    tags: BTreeSet<String>,
+    labels: BTreeSet<String>,
     pub(crate) fields: BTreeMap<String, FieldFacts>,
     /// The object types that implement it; none where it is no interface.
     pub(crate) implementers: Vec<String>,
@@ -27,18 +27,18 @@ pub(crate) struct TypeFacts {
 pub(crate) struct FieldFacts {
     pub(crate) rule: Rule,
     pub(crate) inaccessible: bool,
-    tags: BTreeSet<String>,
+    labels: BTreeSet<String>,
 }
 
 impl TypeFacts {
     pub(super) fn element(&self) -> Element<'_> {
-        Element { rule: &self.rule, tags: &self.tags, inaccessible: self.inaccessible }
+        Element { rule: &self.rule, labels: &self.labels, inaccessible: self.inaccessible }
     }
 }
 
 impl FieldFacts {
     pub(super) fn element(&self) -> Element<'_> {
-        Element { rule: &self.rule, tags: &self.tags, inaccessible: self.inaccessible }
+        Element { rule: &self.rule, labels: &self.labels, inaccessible: self.inaccessible }
     }
 }
 
@@ -59,7 +59,39 @@ pub(super) fn read(
         }
         types.insert(name.as_str().to_owned(), facts);
     }
+    hand_down(schema, &mut types);
     Ok(types)
+}
+
+/// Adds to the labels of each field those that mean its values, too: of the type that it returns, and of the fields of
+/// interfaces that it is, with the interfaces' own. Which way a value is asked for must make no difference.
+fn hand_down(schema: &apollo_compiler::Schema, types: &mut HashMap<String, TypeFacts>) {
+    let own = |name: &str| types.get(name).map(|facts| &facts.labels);
+    let own_of_field = |name: &str, field: &str| Some(&types.get(name)?.fields.get(field)?.labels);
+    let mut handed = Vec::new();
+    for (name, definition) in &schema.types {
+        for (field, defined) in fields(definition) {
+            let mut labels: BTreeSet<String> =
+                own(defined.ty.inner_named_type().as_str()).into_iter().flatten().cloned().collect();
+            for interface in interfaces(definition) {
+                // INVARIANT: what an interface's field returns, its implementer's field returns or something of that: both
+                // types' labels count.
+                let Some(of_interface) = own_of_field(interface, field) else { continue };
+                labels.extend(of_interface.iter().chain(own(interface).into_iter().flatten()).cloned());
+                let returned = schema.type_field(interface, field).ok();
+                let returned = returned.and_then(|field| own(field.ty.inner_named_type().as_str()));
+                labels.extend(returned.into_iter().flatten().cloned());
+            }
+            if !labels.is_empty() {
+                handed.push((name.as_str(), field, labels));
+            }
+        }
+    }
+    for (name, field, labels) in handed {
+        if let Some(facts) = types.get_mut(name).and_then(|facts| facts.fields.get_mut(field)) {
+            facts.labels.extend(labels);
+        }
+    }
 }
 
 /// What stands on one type or field.
@@ -75,7 +107,7 @@ impl Reader<'_> {
         let mut facts = TypeFacts {
             rule: self.rule(&coordinate, &on)?,
             inaccessible: self.single(Known::Inaccessible, &coordinate, &on)?.is_some(),
-            tags: self.tags(&coordinate, &on)?,
+            labels: self.tags(&coordinate, &on)?,
             ..TypeFacts::default()
         };
         for (field, definition) in fields(definition) {
@@ -95,7 +127,7 @@ impl Reader<'_> {
         Ok(FieldFacts {
             rule: self.rule(&coordinate, &on)?,
             inaccessible: self.single(Known::Inaccessible, &coordinate, &on)?.is_some(),
-            tags: self.tags(&coordinate, &on)?,
+            labels: self.tags(&coordinate, &on)?,
         })
     }
 
@@ -183,4 +215,17 @@ fn fields(definition: &ExtendedType) -> Vec<(&str, &FieldDefinition)> {
         | ExtendedType::Enum(_)
         | ExtendedType::InputObject(_) => Vec::new(),
     }
+}
+
+/// The interfaces that a type says it implements: validation has seen that it says all of them.
+fn interfaces(definition: &ExtendedType) -> Vec<&str> {
+    let all = match definition {
+        ExtendedType::Object(object) => &object.implements_interfaces,
+        ExtendedType::Interface(interface) => &interface.implements_interfaces,
+        ExtendedType::Scalar(_)
+        | ExtendedType::Union(_)
+        | ExtendedType::Enum(_)
+        | ExtendedType::InputObject(_) => return Vec::new(),
+    };
+    all.iter().map(|name| name.as_str()).collect()
 }

@@ -30,7 +30,46 @@ fn the_rules_of_each_place_are_read() {
     }
     assert_eq!(schema.implementers("Node").collect::<BTreeSet<_>>(), ["User", "Secret", "Robot"].into());
     let (_, email) = schema.elements().find(|(of, _)| of.to_string() == "User.email").unwrap();
-    assert_eq!(email.tags, &BTreeSet::from(["pii".to_owned()]));
+    assert_eq!(email.labels, &BTreeSet::from(["pii".to_owned()]));
+}
+
+#[test]
+fn a_field_has_the_labels_of_what_it_returns_and_of_the_interfaces_fields_that_it_is() {
+    let sdl = r#"
+type Query { card: Card, cards: [Card!]!, level: Level!, found: [Found], plain: String, person: Person }
+interface Named @tag(name: "named") { name: String @tag(name: "name") }
+interface Person implements Named { name: String, email: String @tag(name: "pii"), card: Secret }
+interface Secret @tag(name: "secret") { id: ID }
+type Customer implements Person & Named { name: String, email: String, card: Vault, age: Int @tag(name: "age") }
+type Vault implements Secret { id: ID }
+scalar Card @tag(name: "card")
+enum Level @tag(name: "level") { LOW }
+union Found @tag(name: "found") = Customer
+"#;
+    let schema = Schema::load(sdl).unwrap();
+    let labels = |coordinate: &str| {
+        let (_, element) = schema.elements().find(|(of, _)| of.to_string() == coordinate).unwrap();
+        element.labels.iter().cloned().collect::<Vec<_>>().join(" ")
+    };
+    for (coordinate, expected) in [
+        ("Query.card", "card"),
+        ("Query.cards", "card"),
+        ("Query.level", "level"),
+        ("Query.found", "found"),
+        ("Query.plain", ""),
+        ("Query.person", ""),
+        ("Named.name", "name"),
+        ("Person.name", "name named"),
+        ("Customer.name", "name named"),
+        ("Customer.email", "pii"),
+        ("Customer.card", "secret"),
+        ("Customer.age", "age"),
+        ("Customer", ""),
+        ("Vault.id", "secret"),
+        ("Card", "card"),
+    ] {
+        assert_eq!(labels(coordinate), expected, "{coordinate}");
+    }
 }
 
 #[test]

@@ -167,7 +167,7 @@ fn request(tools: &[&str]) -> AccessRequest {
     let item = |tool: &&str| Item {
         action: Action::mcp("tools/call"),
         target: Target::mcp_tool(&resource, tool),
-        arguments: Some(palisade_model::Arguments::default()),
+        arguments: Some(Arc::default()),
         supplied: palisade_model::Properties::default(),
         known: Default::default(),
         reply_to: None,
@@ -532,7 +532,7 @@ async fn a_tool_that_calls_another_is_decided_on_as_the_call_of_both() {
     let with = |arguments: serde_json::Value| {
         let mut request = request(&["any"]);
         let item = &mut request.asked.as_mut().unwrap().items[0];
-        item.arguments = Some(Arguments::from_json(&arguments).unwrap());
+        item.arguments = Some(Arc::new(Arguments::from_json(&arguments).unwrap()));
         request
     };
     let nested = |depth: usize| {

@@ -54,7 +54,7 @@ pub(crate) fn permitting(verdict: Verdict) -> (Verdict, bool) {
     (verdict, permits)
 }
 
-/// The same for whatever asks the policies. They may be asked some seventy times, and cannot be interrupted.
+/// The same for whatever asks the policies. They may be asked some hundreds of times, and cannot be interrupted.
 pub(crate) fn narrow<V>(
     ask: impl Fn(&Scopes, Duration) -> (V, bool),
     wanted: &Arc<Scopes>,

@@ -58,8 +58,7 @@ impl Seal<'_> {
             let members = supplied.iter().map(|(name, value)| (name.to_owned(), value.clone()));
             canonical_json(&serde_json::Value::Object(members.collect()))
         };
-        let digest =
-            |arguments: &Option<Arguments>| arguments.as_ref().map(|arguments| arguments.digest.clone());
+        let digest = |arguments: Option<&Arguments>| arguments.map(|arguments| arguments.digest.clone());
         let subject = self
             .principal
             .map(|principal| (principal.subject().entity(), supplied_of(&principal.subject().supplied)));
@@ -73,7 +72,7 @@ impl Seal<'_> {
             (
                 (pep.as_ref().map(ToString::to_string), resource.as_ref().map(ToString::to_string)),
                 (self.snapshot.revision.as_str(), &self.request.sought, self.request.any_arguments, subject),
-                (action, target, digest(arguments), supplied_of(supplied), digest(sent)),
+                (action, target, digest(arguments.as_deref()), supplied_of(supplied), digest(sent.as_ref())),
             )
         )
     }

@@ -12,7 +12,7 @@ use palisade_model::{
     AccessRequest, Action, Audience, Authority, DecisionId, RawToken, Reason, Scopes, SubjectKind, Target,
     Timestamp,
 };
-use palisade_policy::{About, Strength, Terms};
+use palisade_policy::{About, Strength, Terms, with_implied};
 use palisade_token::{Expectation, Passed, TokenError, VerifiedToken};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout_at};
@@ -235,14 +235,18 @@ impl Step<'_> {
         rules::takes_no_part("client", &self.requester.party, &provenance.subject, before.1)?;
         let chain = rules::chain(&acting.actor, &provenance.subject, before)?;
         rules::few_enough(provenance.since_first().count() + acting.shown.len())?;
-        let wanted = rules::scopes(self.asked.scopes.as_ref(), &authority.scopes, &self.target.scopes)?;
+        // What the subject holds, with what that implies at the target. Nothing else is asked about, whatever policies would say.
+        let held = with_implied(&authority.scopes, &self.target.implies);
+        let wanted = rules::scopes(self.asked.scopes.as_ref(), &held, &self.target.scopes)?;
         let issued_at = self.now.unix_seconds();
         let ends = [Some(authority.expires_at), acting.ends];
         let longest = rules::lifetime(self.target.lifetime, issued_at, ends.into_iter().flatten())?;
 
         // The policies see the chain as the token will have it.
         let acts = Authority { actors: chain.ids.clone(), ..(**authority).clone() };
-        let settled = self.ask(subject, &acts, access, (wanted, longest), judgement)?;
+        let strength =
+            Strength { scopes: &held, acr: authority.acr.as_deref(), auth_time: authority.auth_time };
+        let settled = self.ask(subject, (&acts, strength), access, (wanted, longest), judgement)?;
         let expires_in = settled.lifetime.as_secs();
         let expires_at = issued_at.saturating_add(i64::try_from(expires_in).unwrap_or_default());
         if let Some(record) = judgement.exchange_record.as_mut() {
@@ -272,16 +276,11 @@ impl Step<'_> {
     fn ask(
         &self,
         subject: &Arc<palisade_model::Subject>,
-        authority: &Authority,
+        (authority, strength): (&Authority, Strength<'_>),
         access: &AccessRequest,
         (wanted, longest): (Scopes, u64),
         judgement: &mut Judgement,
     ) -> Result<terms::Settled, Refused> {
-        let strength = Strength {
-            scopes: &authority.scopes,
-            acr: authority.acr.as_deref(),
-            auth_time: authority.auth_time,
-        };
         let policies = &self.snapshot.policies;
         let prepared = policies.prepare(subject, Some(authority), strength);
         let circumstances = circumstances(access, self.now);

@@ -1,6 +1,6 @@
 //! The hard rules of the token service: what no policy can permit.
 //!
-//! Scopes never widen. A token ends no later than those it was issued for. There are at most four actors, and none twice.
+//! Scopes never widen: a token has none that the one before does not have or, as the configuration says, imply. A token ends no later than those it was issued for. There are at most four actors, and none twice.
 //! Where the subject's token says who may act, nobody else may. All functions here are pure.
 
 use std::collections::BTreeSet;
@@ -76,7 +76,8 @@ pub(super) fn few_enough(passed: usize) -> Result<(), Refused> {
     Ok(())
 }
 
-/// The scopes to ask the policies about: what is asked for, which the subject's token and the target must both have.
+/// The scopes to ask the policies about: what is asked for, which the subject's token, with what its scopes imply, and the target
+/// must both have.
 pub(super) fn scopes(
     asked: Option<&Scopes>,
     held: &Scopes,

@@ -93,6 +93,7 @@ fn a_client_is_known_by_its_own_secret_alone() {
         name: name.parse().unwrap(),
         audience: audience.to_owned(),
         scopes: BTreeSet::new(),
+        implies: BTreeMap::new(),
         lifetime: Duration::from_secs(60),
     };
     let settings = |clients, targets| StsSettings {

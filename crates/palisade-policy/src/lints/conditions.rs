@@ -2,17 +2,22 @@
 
 use std::collections::HashSet;
 
-use cedar_policy::pst::{BinaryOp, Expr, Literal};
+use cedar_policy::pst::{BinaryOp, Expr, Literal, Var};
 
 use super::{
     Lint,
-    statement::{Actions, Bound, Statement, negated},
+    statement::{Actions, Bound, Statement, Uid, negated},
 };
 use crate::{Diagnostic, Effect};
 
 /// `unnarrowed` are the ids of the policies that no index holds.
 pub(super) fn lint(statement: &Statement<'_>, unnarrowed: &HashSet<&str>) -> Vec<Diagnostic> {
-    let found = [unconditional(statement), contradiction(statement), unindexed(statement, unnarrowed)];
+    let found = [
+        unconditional(statement),
+        contradiction(statement),
+        unindexed(statement, unnarrowed),
+        never_asked(statement),
+    ];
     found.into_iter().flatten().collect()
 }
 
@@ -62,6 +67,32 @@ fn equation(expression: &Expr) -> Option<(&Expr, &Literal)> {
         (Expr::Literal(_), Expr::Literal(_)) => None,
         (other, Expr::Literal(literal)) | (Expr::Literal(literal), other) => Some((other, literal)),
         (_, _) => None,
+    }
+}
+
+/// What is asked of an operation is asked of its fields: a type is what they are in.
+fn never_asked(statement: &Statement<'_>) -> Option<Diagnostic> {
+    const TYPE: &str = "Graphql::Type";
+    let by_head = match &statement.resource {
+        Bound::Equals(uid) => (uid.type_name == TYPE).then(|| uid.clone()),
+        Bound::Is(name) | Bound::IsIn(name, _) => (name == TYPE).then(|| Uid::new(TYPE, "..")),
+        Bound::Any | Bound::In(_) => None,
+    };
+    let by_condition = || statement.conjuncts.iter().find_map(type_alone);
+    let named = by_head.or_else(by_condition)?;
+    let message =
+        "never decides on an operation: those are asked about field by field, and never about a type itself";
+    let help = format!("`resource in {}` is about all fields of the type", named.shown());
+    Some(statement.finding(Lint::NeverAsked, message).help(help))
+}
+
+/// The type that the resource has to be, where a condition says so.
+fn type_alone(condition: &Expr) -> Option<Uid> {
+    match equation(condition) {
+        Some((Expr::Var(Var::Resource), Literal::EntityUID(uid))) => {
+            Some(Uid::from(uid)).filter(|uid| uid.type_name == "Graphql::Type")
+        }
+        Some(_) | None => None,
     }
 }
 

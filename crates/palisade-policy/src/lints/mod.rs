@@ -57,11 +57,13 @@ pub enum Lint {
     Unindexed,
     /// A name of `@policy` in a GraphQL schema that no policy could ever permit.
     UndecidedName,
+    /// A policy on a type of a GraphQL schema alone: operations are asked about field by field.
+    NeverAsked,
 }
 
 impl Lint {
     /// Every lint.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::MissingId,
         Self::NoRequest,
         Self::NeverHolds,
@@ -78,6 +80,7 @@ impl Lint {
         Self::UnguardedPrefix,
         Self::Unindexed,
         Self::UndecidedName,
+        Self::NeverAsked,
     ];
 
     /// The name.
@@ -100,6 +103,7 @@ impl Lint {
             Self::UnguardedPrefix => "unguarded-prefix",
             Self::Unindexed => "unindexed",
             Self::UndecidedName => "undecided-name",
+            Self::NeverAsked => "never-asked",
         }
     }
 }
@@ -142,7 +146,7 @@ pub fn lint(policies: &Policies, sources: &Sources, deployment: &Deployment) -> 
     found.extend(arguments::lint(&statements, &reach));
     found.extend(scopes::lint(&statements, deployment));
     found.extend(shadow::lint(&statements, &reach));
-    found.extend(names::lint(policies, &deployment.world));
+    found.extend(names::lint(policies));
     found.sort_by(|left, right| {
         (&left.file, left.line, left.column, left.lint).cmp(&(
             &right.file,

@@ -2,8 +2,13 @@
 //!
 //! Whatever hangs on such a name is denied to everybody, and nobody meant that: it is an error, not a warning.
 
+use std::collections::BTreeSet;
+
 use cedar_policy_core::{
-    ast::{Context, EntityUID, EntityUIDEntry, Expr, ExprKind, Literal, Policy, Request, ValueKind, Var},
+    ast::{
+        Context, Effect, EntityUID, EntityUIDEntry, Expr, ExprKind, Literal, Policy,
+        PrincipalOrResourceConstraint, Request, ValueKind, Var,
+    },
     entities::Entities,
     evaluator::Evaluator,
     extensions::Extensions,
@@ -13,12 +18,8 @@ use palisade_model::{Action, Target};
 use super::Lint;
 use crate::{Diagnostic, Policies, Severity, World, engine::Truths, explain::conjuncts};
 
-/// The most permits about one name that are looked at.
-const MOST_PERMITS: usize = 2_048;
-
-pub(super) fn lint(policies: &Policies, world: &World) -> Vec<Diagnostic> {
-    let names = policies.undecided_names(world);
-    let undecided = names.into_iter().map(|target| {
+pub(super) fn lint(policies: &Policies) -> Vec<Diagnostic> {
+    let undecided = policies.undecided_names().map(|target| {
         let place = target.id.split('/').next().unwrap_or_default();
         let message = format!("no policy could ever permit `{}`", target.entity());
         let help = format!(
@@ -32,9 +33,9 @@ pub(super) fn lint(policies: &Policies, world: &World) -> Vec<Diagnostic> {
 
 impl Policies {
     /// Whether any permit could be for this action on this known target, whoever asks in whatever context: one that is about them, and
-    /// of which nothing that it says of the target alone is false.
-    #[must_use]
-    pub fn could_permit(&self, action: &Action, target: &Target) -> bool {
+    /// of which nothing that it says of the target alone is false. Where a forbid is about them, whoever asks, and all that it
+    /// says holds of the target alone, there is none.
+    fn could_permit(&self, action: &Action, target: &Target) -> bool {
         let Some(act) = self.vocabulary().action(action) else { return false };
         let Ok(uid) = self.vocabulary().uid(&target.type_name, &target.id) else { return false };
         let (index, action, target) = (self.engine().index(), act.uid.as_ref(), uid.as_ref());
@@ -44,7 +45,7 @@ impl Policies {
             principal: None,
             context: None,
         };
-        let numbers = self.engine().near(&truths, MOST_PERMITS);
+        let numbers = self.engine().whoever_asks(&truths);
         let Ok(somebody) = self.vocabulary().uid("Anonymous", "anonymous") else { return false };
         let request = Request::new_unchecked(
             EntityUIDEntry::from(EntityUID::from(somebody)),
@@ -56,12 +57,17 @@ impl Policies {
         let none = Entities::new();
         let Ok(entities) = self.store().around(&none, &[], also) else { return false };
         let evaluator = Evaluator::new(request, &entities, Extensions::all_available());
-        self.engine().policies(&numbers).any(|(_, policy)| !is_ruled_out(policy, &evaluator))
+        let (permits, forbids): (Vec<&Policy>, Vec<&Policy>) = self
+            .engine()
+            .policies(&numbers)
+            .map(|(_, policy)| policy)
+            .partition(|policy| policy.effect() == Effect::Permit);
+        permits.into_iter().any(|permit| !is_ruled_out(permit, &evaluator))
+            && !forbids.into_iter().any(|forbid| is_about_everybody(forbid, &evaluator))
     }
 
-    /// The names of `@policy` that the schemas use and that no permit is about.
-    #[must_use]
-    pub fn undecided_names(&self, world: &World) -> Vec<Target> {
+    /// The names of `@policy` that the schemas use and that no policy could ever permit.
+    pub(crate) fn find_undecided(&self, world: &World) -> BTreeSet<Target> {
         let action = Action::graphql("policy");
         let graphs =
             world.resources.iter().filter_map(|resource| Some((&resource.name, resource.graph.as_ref()?)));
@@ -76,19 +82,34 @@ impl Policies {
 
 /// Whether a part of the condition that speaks of action and target alone is false: it is so for everybody.
 fn is_ruled_out(policy: &Policy, evaluator: &Evaluator<'_>) -> bool {
+    parts(policy).into_iter().any(|part| value_for_all(part, policy, evaluator) == Some(false))
+}
+
+/// Whether the head is about everybody, and the condition, which speaks of action and target alone, is true.
+fn is_about_everybody(policy: &Policy, evaluator: &Evaluator<'_>) -> bool {
+    let anybody = matches!(policy.principal_constraint().as_inner(), PrincipalOrResourceConstraint::Any);
+    anybody && parts(policy).into_iter().all(|part| value_for_all(part, policy, evaluator) == Some(true))
+}
+
+fn parts(policy: &Policy) -> Vec<&Expr> {
     let mut parts = Vec::new();
     if let Some(condition) = policy.non_scope_constraints() {
         conjuncts(condition, &mut parts);
     }
-    let of_the_item = |part: &&Expr| {
-        part.subexpressions()
-            .all(|inner| !matches!(inner.expr_kind(), ExprKind::Var(Var::Principal | Var::Context)))
-    };
-    let is_false = |part: &Expr| {
-        let value = evaluator.interpret(part, policy.env());
-        value.is_ok_and(|value| matches!(value.value_kind(), ValueKind::Lit(Literal::Bool(false))))
-    };
-    parts.into_iter().filter(of_the_item).any(is_false)
+    parts
+}
+
+/// What a part of a condition comes to whoever asks in whatever context; nothing where that makes a difference.
+fn value_for_all(part: &Expr, policy: &Policy, evaluator: &Evaluator<'_>) -> Option<bool> {
+    let is_of_the_asker =
+        |inner: &Expr| matches!(inner.expr_kind(), ExprKind::Var(Var::Principal | Var::Context));
+    if part.subexpressions().any(is_of_the_asker) {
+        return None;
+    }
+    match evaluator.interpret(part, policy.env()).ok()?.value_kind() {
+        ValueKind::Lit(Literal::Bool(value)) => Some(*value),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -109,7 +130,7 @@ mod tests {
         let world = World { resources: vec![graph], exchanges: Vec::new() };
         let sources = Sources { policies: vec![SourceFile::new("p.cedar", policies)], ..Sources::default() };
         let policies = Policies::load(&sources, &world, OnError::Forbid).unwrap();
-        policies.undecided_names(&world).into_iter().map(|target| target.id).collect()
+        policies.undecided_names().map(|target| target.id.clone()).collect()
     }
 
     #[test]
@@ -117,6 +138,8 @@ mod tests {
         let permit = |resource: &str, condition: &str| {
             format!("permit (principal, action in Graphql::Action::\"policy\", {resource}) {condition};")
         };
+        let forbid =
+            |resource: &str, condition: &str| permit(resource, condition).replace("permit", "forbid");
         let one = "resource == Graphql::Policy::\"shop/a\"";
         let all = "resource in Graphql::Graph::\"shop\"";
         for (policy, left) in [
@@ -130,6 +153,12 @@ mod tests {
             (permit("resource in Graphql::Graph::\"other\"", ""), vec!["shop/a", "shop/b"]),
             (permit(one, "").replace("permit", "forbid"), vec!["shop/a", "shop/b"]),
             (permit(all, "").replace("policy", "introspect"), vec!["shop/a", "shop/b"]),
+            // A forbid that is about everybody, and asks nothing of who asks, leaves nothing to permit.
+            (permit(all, "") + &forbid(one, ""), vec!["shop/a"]),
+            (permit(all, "") + &forbid("resource", "when { resource.name == \"b\" }"), vec!["shop/b"]),
+            (permit(all, "") + &forbid(one, "when { context.asserted }"), vec![]),
+            (permit(all, "") + &forbid(one, "unless { context.scopes.contains(\"x\") }"), vec![]),
+            (permit(all, "") + &forbid(one, "").replace("(principal,", "(principal is User,"), vec![]),
             (String::new(), vec!["shop/a", "shop/b"]),
         ] {
             assert_eq!(undecided(&policy, &["a", "b"]), left, "{policy}");

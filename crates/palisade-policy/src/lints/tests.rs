@@ -463,3 +463,27 @@ fn the_ready_made_sets_give_no_lint() {
     }
     assert!(sets >= 4, "{sets}");
 }
+
+#[test]
+fn a_type_of_a_schema_alone_is_never_asked_about() {
+    let permit = |resource: &str, condition: &str| {
+        format!(
+            "@id(\"a\") permit (principal, action in Graphql::Action::\"field\", {resource}) {condition};"
+        )
+    };
+    let one = "Graphql::Type::\"shop/Order\"";
+    let mut deployment = deployment();
+    deployment.complete = false;
+    for (policy, expected) in [
+        (permit(&format!("resource == {one}"), ""), true),
+        (permit("resource is Graphql::Type", ""), true),
+        (permit(&format!("resource is Graphql::Type in {one}"), ""), true),
+        (permit("resource", &format!("when {{ resource == {one} && context.asserted }}")), true),
+        (permit(&format!("resource in {one}"), ""), false),
+        (permit("resource", &format!("when {{ resource == {one} || context.asserted }}")), false),
+        (permit("resource == Graphql::Field::\"shop/Order.id\"", ""), false),
+    ] {
+        let lints: Vec<Lint> = found(&policy, &deployment).into_iter().filter_map(|one| one.lint).collect();
+        assert_eq!(lints.contains(&Lint::NeverAsked), expected, "{policy}: {lints:?}");
+    }
+}

@@ -98,7 +98,7 @@ pub fn snapshot(
     };
     let mut warnings = super::warnings::of(&loaded.config);
     warnings.extend(policies.warnings().iter().map(ToString::to_string));
-    warnings.extend(super::graphql::warnings(&policies, &world));
+    warnings.extend(super::graphql::warnings(&policies));
     warnings.extend(shadow_warnings);
     let source = match embedded.sources {
         Some(_) => "embedded".to_owned(),

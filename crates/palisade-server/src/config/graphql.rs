@@ -9,7 +9,7 @@ use palisade_call::Graph;
 use palisade_graphql::{Schema, read_manifest};
 use palisade_model::ResourceName;
 use palisade_pdp::{Grammar, Kind};
-use palisade_policy::{Policies, World, WorldGraph};
+use palisade_policy::{Policies, WorldGraph};
 
 use super::{build::Builder, types};
 
@@ -62,18 +62,19 @@ pub fn read_schema(path: &Path) -> Result<Schema, String> {
     Schema::load(&text).map_err(|error| format!("{shown}: {error}"))
 }
 
-/// What policies see of a schema: `@tag` of types and fields are their labels.
+/// What policies see of a schema: `@tag` of types and fields are their labels, also those of what a field returns and of the
+/// interfaces' fields that it is.
 #[must_use]
 pub fn world_graph(schema: &Schema) -> WorldGraph {
     let labelled =
-        schema.elements().map(|(coordinate, element)| (coordinate.to_string(), element.tags.clone()));
+        schema.elements().map(|(coordinate, element)| (coordinate.to_string(), element.labels.clone()));
     let policies: BTreeSet<String> = schema.policies().into_keys().collect();
     WorldGraph { elements: labelled.collect(), policies }
 }
 
 /// What hangs on names that nobody decides is denied to everybody.
-pub(super) fn warnings(policies: &Policies, world: &World) -> impl Iterator<Item = String> {
-    policies.undecided_names(world).into_iter().map(|target| {
+pub(super) fn warnings(policies: &Policies) -> impl Iterator<Item = String> {
+    policies.undecided_names().map(|target| {
         format!("no policy could ever permit `{}`, which a schema names in `@policy`", target.entity())
     })
 }

@@ -28,7 +28,7 @@ const LONGEST_LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// Of built-in issuers.
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
 /// The most scopes of a target: the policies may be asked about each.
-const MOST_SCOPES: usize = 16;
+const MOST_SCOPES: usize = 64;
 
 impl Builder<'_> {
     /// The token service, and the issuer of its tokens.
@@ -120,6 +120,7 @@ impl Builder<'_> {
                 name: name.clone(),
                 audience: target.audience.clone(),
                 scopes: target.scopes.iter().cloned().collect(),
+                implies: target.implies.clone(),
                 lifetime: target.lifetime.0,
             })
         });
@@ -198,7 +199,7 @@ fn check(target: &types::StsAudience) -> Result<(), &'static str> {
         return Err("audience: name what the tokens are for");
     }
     if target.scopes.len() > MOST_SCOPES {
-        return Err("scopes: at most 16");
+        return Err("scopes: at most 64");
     }
     if target.lifetime.0 < Duration::from_secs(1) || target.lifetime.0 > LONGEST_LIFETIME {
         return Err("lifetime: from 1s to 1h");

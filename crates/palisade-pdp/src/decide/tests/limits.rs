@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use palisade_model::{Authority, Subject};
+use palisade_model::{Authority, Properties, Subject};
 
 use super::*;
 use crate::{Block, Budget, Rates, limits::Limit};
@@ -212,4 +212,36 @@ async fn what_was_drawn_is_drawn_after_a_reload_and_what_is_not_limited_is_not()
     let Pdp { snapshot, .. } = Setup { rate_limits: RateLimits::default(), ..limited() }.pdp();
     pdp.replace(Arc::into_inner(snapshot.into_inner()).unwrap());
     assert_eq!(reasons(&pdp, &of("alice", &["open"]), 20).await, [Reason::Permitted; 20]);
+}
+
+/// A hundred aliases of a mutation are a hundred of them.
+#[tokio::test]
+async fn an_operation_counts_by_the_fields_of_its_root_that_are_executed() {
+    let pdp = limited().pdp();
+    let operation = |action: &str, roots: u32| {
+        let user = Credential::AssertedByPep(Subject::named("User", "corp/alice"));
+        let mut request = AccessRequest { credential: user, ..operations::query(&["Query.a"], &[]) };
+        let item = &mut request.asked.as_mut().unwrap().items[0];
+        item.action = Action::graphql(action);
+        let known = serde_json::json!({ crate::EXECUTED_ROOTS: roots, "allowlisted": false, "depth": 1, "fields": 1 });
+        item.known = Properties::new(known.as_object().unwrap().clone());
+        request
+    };
+    let decided = async |action: &str, roots: u32| {
+        let request = operation(action, roots);
+        pdp.decide_whole(&pdp.snapshot(), &request, Some(&operations::nothing), Duration::MAX)
+            .await
+            .0
+            .reason()
+    };
+    // Of three calls and five reads.
+    assert_eq!(decided("mutation", 4).await, Reason::RateLimited);
+    assert_eq!(decided("mutation", 2).await, Reason::Permitted);
+    assert_eq!(decided("mutation", 2).await, Reason::RateLimited);
+    // One that executes nothing is asked for all the same.
+    assert_eq!(decided("mutation", 0).await, Reason::Permitted);
+    assert_eq!(decided("mutation", 0).await, Reason::RateLimited);
+    assert_eq!(decided("query", 6).await, Reason::RateLimited);
+    assert_eq!(decided("query", 5).await, Reason::Permitted);
+    assert_eq!(decided("query", 1).await, Reason::RateLimited);
 }

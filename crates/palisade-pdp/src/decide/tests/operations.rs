@@ -34,7 +34,7 @@ pub(super) fn resource(setup: &Setup) -> Resource {
 }
 
 /// A query with these fields and names of policies.
-fn query(fields: &[&str], names: &[&str]) -> AccessRequest {
+pub(super) fn query(fields: &[&str], names: &[&str]) -> AccessRequest {
     let api: ResourceName = "api".parse().unwrap();
     let item = |action: &str, target: Target| Item {
         action: Action::graphql(action),
@@ -71,7 +71,7 @@ async fn reason_of(request: &AccessRequest, directives: Option<&Directives<'_>>)
     decided(&Setup::new(), request, directives).await.0.reason()
 }
 
-fn nothing(_: &Granted<'_>) -> Vec<Lack> {
+pub(super) fn nothing(_: &Granted<'_>) -> Vec<Lack> {
     Vec::new()
 }
 
@@ -153,4 +153,61 @@ async fn observation_lets_by_what_policies_deny_and_not_what_needs_somebody() {
     assert_eq!(decision.reason(), Reason::NoCredentials);
     let (decision, _) = decided(&observed(), &query(&["Query.c"], &[]), Some(&nothing)).await;
     assert_eq!(decision.reason(), Reason::TargetUnknown);
+}
+
+/// However much is denied: a few hundred parts are named, and it is said how many there were.
+#[tokio::test]
+async fn a_record_names_some_parts_of_many_and_counts_them_all() {
+    let unknown: Vec<String> = (0..700).map(|number| format!("Query.x{number}")).collect();
+    let twice = unknown.iter().chain(&unknown).map(String::as_str);
+    let fields: Vec<&str> = std::iter::once("Query.a").chain(twice).collect();
+    let api: ResourceName = "api".parse().unwrap();
+    let lacking = |field: &str| Lack {
+        target: Target::graphql_element(&api, field),
+        why: Lacking::Scopes(vec![Scopes::new()]),
+    };
+    // One that the policies permit, and one that they have denied already.
+    let lacks = |_: &Granted<'_>| vec![lacking("Query.a"), lacking("Query.x1")];
+    let setup = Setup::new();
+    let pdp = setup.pdp();
+    pdp.decide_whole(&pdp.snapshot(), &query(&fields, &[]), Some(&lacks), Duration::MAX).await;
+    pdp.audit().shutdown().await;
+    let mut records = Vec::new();
+    query::run(&setup.folder.path().join("audit"), &query::Filter::default(), |record| {
+        records.push(record);
+        std::ops::ControlFlow::Continue(())
+    })
+    .unwrap();
+    let decision = records.into_iter().find_map(|record| match record {
+        Record::Decision(decision) => Some(decision),
+        _ => None,
+    });
+    let decision = decision.unwrap();
+    assert_eq!(decision.detail.unwrap().split(';').next(), Some("an operation: 1402 parts, 701 denied"));
+    assert_eq!(decision.items.len(), 500);
+    assert!(decision.items.iter().all(|item| item.reason == Reason::TargetUnknown));
+}
+
+/// Thousands of fields that another policy denies for another reason are one answer, and the same one.
+#[tokio::test]
+async fn a_shadow_is_compared_by_what_comes_of_an_operation() {
+    let with_shadow = |shadow: &'static str| Setup { shadow: Some(shadow), ..Setup::new() };
+    let opposite = r#"permit (principal, action in Graphql::Action::"field", resource);"#;
+    let same = r#"
+permit (principal, action in Graphql::Action::"execute", resource);
+permit (principal, action in Graphql::Action::"field", resource == Graphql::Field::"api/Query.a");
+permit (principal, action in Graphql::Action::"policy", resource == Graphql::Policy::"api/yes");
+forbid (principal, action in Graphql::Action::"field", resource == Graphql::Field::"api/Query.b");"#;
+    for (shadow, expected) in [(opposite, 1), (same, 0)] {
+        let setup = with_shadow(shadow);
+        let pdp = setup.pdp();
+        let asked = query(EVERYTHING, &["yes", "no"]);
+        pdp.decide_whole(&pdp.snapshot(), &asked, Some(&nothing), Duration::MAX).await;
+        let events = shadow_events(&setup, &pdp, &[]).await;
+        assert_eq!(events.len(), expected, "{events:?}");
+        if let Some((reason, shadow_reason, target, _)) = events.first() {
+            assert_eq!((*reason, *shadow_reason), (Reason::Permitted, Reason::NoPermit));
+            assert_eq!(target, "Graphql::Operation::\"api/Q\"");
+        }
+    }
 }

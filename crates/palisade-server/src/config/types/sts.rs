@@ -53,6 +53,9 @@ pub struct StsAudience {
     /// The scopes that its tokens may have, of those that the subject's token has. Policies can narrow them.
     #[serde(default)]
     pub scopes: Vec<Scope>,
+    /// Scopes that a scope of the subject's token implies, as under `scopes` of resources.
+    #[serde(default)]
+    pub implies: BTreeMap<Scope, Vec<Scope>>,
     /// How long its tokens live at most; policies can narrow it, and the subject's token bounds it.
     #[serde(default = "default_lifetime")]
     pub lifetime: Period,
