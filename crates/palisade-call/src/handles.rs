@@ -41,19 +41,18 @@ fn handles(call: &HttpCall, asked: &mut Asked, resource: &ResourceName) -> Resul
         _ => return Err(foreign()),
     };
     let Body::Whole(body) = &call.body else { return Ok(handles) };
-    // The body was read already, in its only reading.
-    let text = std::str::from_utf8(body).unwrap_or_default();
-    let body: Value = serde_json::from_str(text).unwrap_or_default();
-    let messages = body.as_array().map_or(std::slice::from_ref(&body), Vec::as_slice);
+    // As it was read when it was asked about. Where there is none, a proxy has read it, or there is nothing but a stream to open.
+    let body =
+        (!body.is_empty()).then(|| palisade_mcp::read_body(body).map_err(|_| foreign())).transpose()?;
+    let messages = match &body {
+        Some(Value::Array(messages)) => messages.as_slice(),
+        Some(message) => std::slice::from_ref(message),
+        None => &[],
+    };
     let mut items = asked.items.iter_mut();
     for message in messages {
         // There is one for each message, and behind it one for each that a subscription names.
-        let Some(item) = items.next() else {
-            if message.is_null() {
-                break;
-            }
-            return Err(foreign());
-        };
+        let item = items.next().ok_or_else(foreign)?;
         let inside = |name: &str| message.get(name).unwrap_or(&Value::Null);
         for part in [inside("params"), inside("result")] {
             if let Some(task) = part.get("_meta").and_then(|meta| meta.get(RELATED_TASK)) {
@@ -78,7 +77,7 @@ fn handles(call: &HttpCall, asked: &mut Asked, resource: &ResourceName) -> Resul
         }
     }
     // INVARIANT: each item was looked at with its own message. One that is left belongs to none.
-    if !body.is_null() && items.next().is_some() {
+    if body.is_some() && items.next().is_some() {
         return Err(foreign());
     }
     Ok(handles)

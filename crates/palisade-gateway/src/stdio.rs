@@ -120,7 +120,7 @@ impl StdioServer {
     }
 
     async fn post(&self, caller: Option<String>, session: Option<String>, body: &[u8]) -> Response<Body> {
-        let Ok(body) = serde_json::from_slice::<Value>(body) else {
+        let Ok(body) = palisade_mcp::read_body(body) else {
             return answer::error(StatusCode::BAD_REQUEST, "invalid_request", "the body is not JSON");
         };
         let batch = body.is_array();

@@ -2,8 +2,9 @@
 //!
 //! `serde_json` keeps the last of two members with one name, and accepts any depth below its own limit. A service
 //! that decides on one reading while the server behind it acts on another is a hole, so what cannot be read in only
-//! one way is refused here: a byte order mark, invalid UTF-8, a second value, a duplicate member at any depth, and
-//! nesting beyond the caller's limit. Nothing is repaired.
+//! one way is refused here: a byte order mark, invalid UTF-8, a second value, a duplicate member at any depth, a
+//! member by whose name `serde_json` tells its own types from others, and nesting beyond the caller's limit. Nothing
+//! is repaired.
 
 use std::fmt;
 
@@ -20,6 +21,10 @@ pub enum JsonError {
     /// A member name occurs twice in one object.
     #[error("an object holds the same member twice")]
     DuplicateMember,
+    /// A member has a name by which a reader on `serde_json` takes its object for something else: for the text of another value,
+    /// or for a number.
+    #[error("an object holds a member whose name begins with `{PRIVATE}`")]
+    PrivateMember,
     /// The nesting is deeper than allowed.
     #[error("the nesting is deeper than {0} levels")]
     TooDeep(usize),
@@ -50,13 +55,19 @@ pub fn read(bytes: &[u8], max_depth: usize) -> Result<Value, JsonError> {
     Ok(value)
 }
 
+/// What the names begin with that `serde_json` uses between its own types, where it is built with `raw_value` or
+/// `arbitrary_precision`.
+const PRIVATE: &str = "$serde_json::private::";
 const DUPLICATE: &str = "palisade: duplicate member";
+const RESERVED: &str = "palisade: private member";
 const TOO_DEEP: &str = "palisade: too deep";
 
 fn classify(error: &serde_json::Error, max_depth: usize) -> JsonError {
     let message = error.to_string();
     if message.starts_with(DUPLICATE) {
         JsonError::DuplicateMember
+    } else if message.starts_with(RESERVED) {
+        JsonError::PrivateMember
     } else if message.starts_with(TOO_DEEP) {
         JsonError::TooDeep(max_depth)
     } else {
@@ -136,6 +147,9 @@ impl<'de> Visitor<'de> for Node {
         let inner = self.deeper()?;
         let mut object = Map::new();
         while let Some(key) = members.next_key::<String>()? {
+            if key.starts_with(PRIVATE) {
+                return Err(A::Error::custom(RESERVED));
+            }
             let value = members.next_value_seed(inner)?;
             if object.insert(key, value).is_some() {
                 return Err(A::Error::custom(DUPLICATE));

@@ -14,6 +14,19 @@ fn duplicate_members_are_refused_at_any_depth_and_however_they_are_written() {
     }
 }
 
+/// Built with `raw_value`, `serde_json` reads the first as `{"a":1}` and the second not at all.
+#[test]
+fn what_serde_json_takes_for_its_own_is_refused() {
+    for text in [
+        r#"{"$serde_json::private::RawValue":"{\"a\":1}"}"#,
+        r#"{"params":{"$serde_json::private::RawValue":"!"}}"#,
+        r#"[{"a":1,"\u0024serde_json::private::Number":"1"}]"#,
+    ] {
+        assert_eq!(read(text.as_bytes(), 8), Err(JsonError::PrivateMember), "{text}");
+    }
+    assert!(read(br#"{"a":"$serde_json::private::RawValue"}"#, 8).is_ok());
+}
+
 #[test]
 fn only_one_value_in_plain_utf8_is_read() {
     assert_eq!(read(b"\xef\xbb\xbf{}", 8), Err(JsonError::Encoding));

@@ -25,9 +25,10 @@ pub use attributes::{Attributes, unread};
 pub use denial::{Reply, denial};
 pub use listing::Listing;
 pub use lists::Lists;
-pub use message::{Unread, read};
+pub use message::{Unread, read, read_body};
 pub use method::is_request;
 pub use mirrors::{Mirrors, decoded as mirrored, is_stateless};
+pub use palisade_json::JsonError;
 pub use subscription::Subscribed;
 
 /// A POST of a client, as far as the decision depends on it.

@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 
+use palisade_json::JsonError;
 use palisade_model::{Asked, Item, Refusal, ResourceName};
 use serde_json::{Map, Value};
 
@@ -34,6 +35,14 @@ impl From<Refusal> for Unread {
     }
 }
 
+/// A body in the one reading that it has. Whoever looks into a body beside deciding about it reads it by this, and so the same.
+///
+/// # Errors
+/// Where it has no reading, or more than one.
+pub fn read_body(body: &[u8]) -> Result<Value, JsonError> {
+    palisade_json::read(body, MAX_DEPTH)
+}
+
 /// Reads the body of a POST.
 ///
 /// # Errors
@@ -41,7 +50,7 @@ impl From<Refusal> for Unread {
 /// the protocol's, `arguments_invalid` for arguments beyond the limits, `header_mismatch` for a header unlike the body.
 pub fn read(post: &Post<'_>, resource: &ResourceName) -> Result<Asked, Unread> {
     is_plain_json(post.content_type, post.content_encoding)?;
-    let value = palisade_json::read(post.body, MAX_DEPTH).map_err(|error| malformed(error.to_string()))?;
+    let value = read_body(post.body).map_err(|error| malformed(error.to_string()))?;
     let (messages, batch) = match &value {
         Value::Array(messages) => (messages.as_slice(), true),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {

@@ -227,6 +227,7 @@ pub(crate) fn read_json(file: &SourceFile) -> Result<Value, Diagnostic> {
             palisade_json::JsonError::Syntax { line, column } => (line, column),
             palisade_json::JsonError::Encoding
             | palisade_json::JsonError::DuplicateMember
+            | palisade_json::JsonError::PrivateMember
             | palisade_json::JsonError::TooDeep(_) => (0, 0),
         };
         Diagnostic::error(&file.path, error.to_string()).at(place)

@@ -42,10 +42,11 @@ pub(crate) enum Updates {
 }
 
 impl Plan {
-    /// What may have to be changed in the answers to the messages of a body.
+    /// What may have to be changed in the answers to the messages of a body: anything, where there is no reading it. It is read as
+    /// it was when it was decided on.
     pub(crate) fn of_post(body: &[u8]) -> Self {
         let mut plan = Self::default();
-        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let Ok(body) = palisade_mcp::read_body(body) else { return Self::of_stream() };
         for message in body.as_array().map_or(std::slice::from_ref(&body), Vec::as_slice) {
             plan.add(message);
         }

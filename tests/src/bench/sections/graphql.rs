@@ -159,7 +159,7 @@ impl Routers {
         let (supergraph, files) = (subgraph.supergraph()?, tempfile::tempdir()?);
         let sdl = files.path().join("supergraph.graphql");
         fs::write(&sdl, &supergraph)?;
-        let configuration = configuration(&provider.issuer(), &sdl);
+        let configuration = configuration(provider.issuer(), &sdl);
         let service = sides::service(cores, &configuration, "").await?;
         let check = format!("http://127.0.0.1:{}/authz/storefront", service.decision);
         let keys = format!("{}/jwks", provider.issuer());
@@ -167,7 +167,7 @@ impl Routers {
             let _held = cores.for_server()?;
             (
                 HiveGateway::start_open(&supergraph).await?,
-                HiveGateway::start_with_keys(&supergraph, (&provider.issuer(), &keys), API).await?,
+                HiveGateway::start_with_keys(&supergraph, (provider.issuer(), &keys), API).await?,
                 HiveGateway::start(&supergraph, &check).await?,
             )
         };

@@ -217,7 +217,8 @@ async fn what_was_drawn_is_drawn_after_a_reload_and_what_is_not_limited_is_not()
 /// A hundred aliases of a mutation are a hundred of them.
 #[tokio::test]
 async fn an_operation_counts_by_the_fields_of_its_root_that_are_executed() {
-    let pdp = limited().pdp();
+    let setup = limited();
+    let pdp = setup.pdp();
     let operation = |action: &str, roots: u32| {
         let user = Credential::AssertedByPep(Subject::named("User", "corp/alice"));
         let mut request = AccessRequest { credential: user, ..operations::query(&["Query.a"], &[]) };
