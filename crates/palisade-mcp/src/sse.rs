@@ -5,6 +5,9 @@
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
+/// The byte order mark, which readers drop at the beginning of a stream.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// An event is larger than what is taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("an event is larger than {0} bytes")]
@@ -87,7 +90,7 @@ fn line_end(bytes: &[u8]) -> Option<usize> {
 pub fn data(event: &[u8]) -> Option<Vec<u8>> {
     let mut data: Option<Vec<u8>> = None;
     // Readers drop a byte order mark at the beginning of a stream.
-    let event = event.strip_prefix(b"\xef\xbb\xbf").unwrap_or(event);
+    let event = event.strip_prefix(MARK).unwrap_or(event);
     for line in lines(event) {
         let Some(value) = field(line, b"data") else { continue };
         match &mut data {
@@ -104,8 +107,13 @@ pub fn data(event: &[u8]) -> Option<Vec<u8>> {
 /// The event with other data, which holds no line break. Every other field stays, in its place.
 #[must_use]
 pub fn with_data(event: &[u8], data: &[u8]) -> Bytes {
-    let event = event.strip_prefix(b"\xef\xbb\xbf").unwrap_or(event);
+    let event = event.strip_prefix(MARK).unwrap_or(event);
     let mut changed = BytesMut::with_capacity(event.len() + data.len());
+    // A mark that begins no stream is part of a field's name, which nobody knows. At the beginning of this one it would be dropped, and
+    // the field become another.
+    if lines(event).next().is_some_and(|line| line.starts_with(MARK)) {
+        changed.extend_from_slice(b"\n");
+    }
     let mut written = false;
     for line in lines(event) {
         if field(line, b"data").is_none() {
@@ -182,6 +190,18 @@ mod tests {
         assert_eq!(data(b": ping\n\n"), None);
         assert_eq!(data(b"database: x\n\n"), None);
         assert_eq!(data(b"data\n\n").unwrap(), b"");
+    }
+
+    #[test]
+    fn no_field_becomes_one_of_data_at_the_beginning_of_a_stream() {
+        let event = b"\n\xef\xbb\xbfdata: hidden\ndata: {}\n\n";
+        assert_eq!(data(event).unwrap(), b"{}");
+        let changed = with_data(event, b"[]");
+        assert!(!changed.starts_with(MARK), "{changed:?}");
+        assert_eq!(data(&changed).unwrap(), b"[]");
+        assert_eq!(cut(&changed, 1), [changed.to_vec()]);
+        let twice = with_data(b"\xef\xbb\xbf\xef\xbb\xbfdata: hidden\ndata: {}\n\n", b"[]");
+        assert_eq!(data(&twice).unwrap(), b"[]");
     }
 
     #[test]
