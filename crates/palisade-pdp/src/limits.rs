@@ -212,11 +212,14 @@ fn is_failed_authentication(credential: &Credential, reason: Reason) -> bool {
 }
 
 /// How many things an item asks for. A field of the root type is what a server is asked for as by a request of its own, so that a
-/// hundred aliases of one mutation are no less than a hundred mutations.
+/// hundred aliases of one mutation are no less than a hundred mutations. Of an operation of which that is not known every field counts.
 fn weight(item: &Item) -> u32 {
-    let roots = item.known.iter().find(|(name, _)| *name == EXECUTED_ROOTS);
-    let roots = roots.filter(|_| item.action.is_operation()).and_then(|(_, count)| count.as_u64());
-    u32::try_from(roots.unwrap_or(1).max(1)).unwrap_or(u32::MAX)
+    if !item.action.is_operation() {
+        return 1;
+    }
+    let known = |what: &str| item.known.iter().find(|(name, _)| *name == what)?.1.as_u64();
+    let count = known(EXECUTED_ROOTS).or_else(|| known("fields")).unwrap_or(1).max(1);
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Whether something is done, and not just looked at.

@@ -144,6 +144,7 @@ fn policies() -> Policies {
             orders,
             super::graphql::in_world("storefront"),
             super::graphql::in_world("trial"),
+            super::graphql::in_world("counted"),
         ],
         exchanges: vec![super::exchange::in_world()],
     };
@@ -237,6 +238,7 @@ pub(super) fn resources() -> Resources {
             },
             Vec::new(),
         ),
+        (super::graphql::counted(), Vec::new()),
     ])
     .unwrap()
 }

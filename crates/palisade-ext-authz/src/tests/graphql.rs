@@ -10,7 +10,7 @@ use palisade_audit::{DecisionRecord, Outcome};
 use palisade_call::Graph;
 use palisade_graphql::Schema;
 use palisade_model::{Reason, Scope, Scopes};
-use palisade_pdp::{Grammar, Granted, Kind, Place, Resource, Resources};
+use palisade_pdp::{Grammar, Granted, Kind, Place, RateLimits, Rates, Resource, Resources};
 use palisade_policy::{WorldGraph, WorldResource};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -19,9 +19,10 @@ use sha2::{Digest, Sha256};
 use super::fixture::*;
 
 pub(super) const POLICIES: &str = include_str!("../../../../policies/graphql-fields/policy.cedar");
-/// Nothing is permitted there but the operation itself.
+/// Nothing is permitted there but the operation itself; and all of it where it is only counted.
 pub(super) const TRIAL: &str = r#"
 @id("trial") permit (principal, action in Graphql::Action::"execute", resource in Graphql::Graph::"trial");
+@id("counted") permit (principal, action in [Graphql::Action::"execute", Graphql::Action::"field"], resource in Graphql::Graph::"counted");
 "#;
 const SDL: &str = include_str!("../../../../policies/graphql-fields/schema.graphql");
 /// Beside what the set's schema has.
@@ -55,7 +56,7 @@ pub(super) fn in_world(name: &str) -> WorldResource {
         identifier: format!("https://{name}.example.com/graphql"),
         tools: Vec::new(),
         routes: Vec::new(),
-        graph: Some(WorldGraph { elements, policies }),
+        graph: Some(WorldGraph { elements, policies, ..WorldGraph::default() }),
     }
 }
 
@@ -72,6 +73,13 @@ pub(super) fn resource(name: &str) -> Resource {
         grammar: Grammar::new(Graph { schema: schema(), documents }),
         ..plain
     }
+}
+
+/// One of which a subject may have three calls a minute.
+pub(super) fn counted() -> Resource {
+    let subject = Some(Rates { calls: 3, reads: 5 });
+    let rate_limits = RateLimits { subject, ..RateLimits::default() };
+    Resource { rate_limits, ..resource("counted") }
 }
 
 #[test]
@@ -292,6 +300,30 @@ async fn policies_see_the_arguments_of_fields_and_what_an_operation_comes_to() {
     let (reason, record) = decided(with(query(four), "profile:pii:read")).await;
     assert_eq!((reason.as_str(), record.policy_code.as_deref()), ("forbidden", Some("operation_too_deep")));
     assert_eq!(record.target.as_deref(), Some("Graphql::Operation::\"storefront/Four\""));
+}
+
+/// Each field of the root that is executed is drawn from the budget, however it is written.
+#[tokio::test]
+async fn aliases_of_a_mutation_are_as_many_calls() {
+    let one = |document: &str| json!({ "query": document });
+    let fragment = |fields: &str| {
+        one(&format!("mutation {{ ...Pings }} fragment Pings on Mutation {{ ... {{ {fields} }} }}"))
+    };
+    for (body, expected) in [
+        (one("mutation { a: ping b: ping c: ping }"), "permitted"),
+        (one("mutation { a: ping b: ping c: ping d: ping }"), "rate_limited"),
+        (one("mutation { ping ping ping ping }"), "permitted"),
+        (fragment("a: ping b: ping c: ping"), "permitted"),
+        (fragment("a: ping b: ping c: ping d: ping"), "rate_limited"),
+        (json!([one("mutation { a: ping b: ping }"), one("mutation { c: ping }")]), "permitted"),
+        (json!([one("mutation { a: ping b: ping }"), one("mutation { a: ping b: ping }")]), "rate_limited"),
+    ] {
+        let check = Check::new("counted", "POST", "/graphql")
+            .header("content-type", "application/json")
+            .header("authorization", &bearer("counted"))
+            .body(&body.to_string());
+        assert_eq!(outcome(check).await, expected, "{body}");
+    }
 }
 
 #[tokio::test]

@@ -246,3 +246,20 @@ async fn an_operation_counts_by_the_fields_of_its_root_that_are_executed() {
     assert_eq!(decided("query", 5).await, Reason::Permitted);
     assert_eq!(decided("query", 1).await, Reason::RateLimited);
 }
+
+/// What nobody has counted is no single call: all of its fields may be.
+#[tokio::test]
+async fn an_operation_whose_executed_fields_are_not_known_counts_by_all_that_it_has() {
+    for (fields, expected) in [(3, Reason::Permitted), (4, Reason::RateLimited)] {
+        let pdp = limited().pdp();
+        let user = Credential::AssertedByPep(Subject::named("User", "corp/alice"));
+        let mut request = AccessRequest { credential: user, ..operations::query(&["Query.a"], &[]) };
+        let item = &mut request.asked.as_mut().unwrap().items[0];
+        item.action = Action::graphql("mutation");
+        let known = serde_json::json!({ "allowlisted": false, "depth": 1, "fields": fields });
+        item.known = Properties::new(known.as_object().unwrap().clone());
+        let snapshot = pdp.snapshot();
+        let decided = pdp.decide_whole(&snapshot, &request, Some(&operations::nothing), Duration::MAX).await;
+        assert_eq!(decided.0.reason(), expected, "{fields}");
+    }
+}
