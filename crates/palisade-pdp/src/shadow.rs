@@ -5,8 +5,9 @@
 //! failure can reach the decision. One question is compared at a time, a bounded number of items waits, and what finds no room
 //! is counted and left out.
 //!
-//! An operation is one thing: it differs where any part of it is permitted by the one and denied by the other, and the first such
-//! part is told. For which of several reasons each of thousands of fields is denied is no difference to anybody.
+//! An operation is one thing: it differs where any part of it is permitted by the one and denied by the other. The first part that only
+//! the policies in force permit is told, and the first that only the shadow does, so that what it tightens hides nothing that it
+//! loosens. For which of several reasons each of thousands of fields is denied is no difference to anybody.
 
 use std::sync::{Arc, OnceLock};
 
@@ -51,8 +52,14 @@ struct Job {
     principal: Principal,
     circumstances: Circumstances,
     items: Vec<(Item, Reason)>,
-    /// Whether the items are one operation.
-    operation: bool,
+    /// Whether the items are operations, each with its parts.
+    operations: bool,
+}
+
+/// What came of a comparison.
+struct Compared {
+    same: u64,
+    differences: Vec<Event>,
 }
 
 impl Shadow {
@@ -90,10 +97,10 @@ impl Shadow {
         if exchange || judgement.verdicts.is_empty() || judgement.verdicts.len() != asked.items.len() {
             return;
         }
-        let operation = judgement.operation.is_some();
+        let operations = judgement.operation.is_some();
         let wanted = u32::try_from(asked.items.len()).unwrap_or(u32::MAX);
         let Ok(place) = Arc::clone(&self.places).try_acquire_many_owned(wanted) else {
-            let skipped = if operation { 1 } else { u64::from(wanted) };
+            let skipped = things(asked.items.iter(), operations);
             return self.outcomes.add(skipped, &[KeyValue::new("outcome", "skipped")]);
         };
         let reasons = judgement.verdicts.iter().map(Verdict::reason);
@@ -105,7 +112,7 @@ impl Shadow {
             principal: principal.clone(),
             circumstances: circumstances(request, at),
             items: believed(snapshot, request, asked).items().cloned().zip(reasons).collect(),
-            operation,
+            operations,
         };
         // The task ends only with the runtime, and then nobody asks any more.
         let _ = self.queue.get_or_init(|| self.start()).send((job, place));
@@ -136,13 +143,14 @@ async fn run(
     };
     let mut second = (Timestamp::from_unix_seconds(0), 0_u32);
     while let Some((job, _place)) = jobs.recv().await {
-        let asked = if job.operation { 1 } else { job.items.len() as u64 };
+        let asked = things(job.items.iter().map(|(item, _)| item), job.operations);
         // Apart from the threads that decide; and a panic is an error here, and nothing more.
-        let Ok(differences) = tokio::task::spawn_blocking(move || differences(&job)).await else {
+        let compared = tokio::task::spawn_blocking(move || compared(&job)).await;
+        let Ok(Compared { same, differences }) = compared else {
             count("failed", asked);
             continue;
         };
-        count("same", asked.saturating_sub(differences.len() as u64));
+        count("same", same);
         for event in differences {
             let now = clock.now();
             if now.since(second.0) >= std::time::Duration::from_secs(1) {
@@ -160,31 +168,83 @@ async fn run(
     }
 }
 
-/// The items that the shadow answers differently; of an operation the first one.
-fn differences(job: &Job) -> Vec<Event> {
+/// How many things are compared: operations, or items.
+fn things<'a>(items: impl Iterator<Item = &'a Item>, operations: bool) -> u64 {
+    items
+        .filter(|item| !operations || item.action.is_operation())
+        .fold(0_u64, |count, _| count.saturating_add(1))
+}
+
+/// The items that the shadow answers differently; of an operation the first of each direction.
+fn compared(job: &Job) -> Compared {
     let asker = Asker::new(&job.policies, &job.resource, &job.principal);
     let asking = job.policies.ask(&asker.subject, &job.circumstances);
-    let differs = |(item, decided): &(Item, Reason)| {
+    let mut found = Compared { same: 0, differences: Vec::new() };
+    let mut directions = Directions::default();
+    for (item, decided) in &job.items {
+        // INVARIANT: an operation is followed by its parts, and each of a batch begins with its own item.
+        if job.operations && item.action.is_operation() {
+            found.same = found.same.saturating_add(1);
+            directions = Directions::default();
+        }
+        let permitted = *decided == Reason::Permitted;
+        if job.operations && directions.told(permitted) {
+            continue;
+        }
         let inner = inner::calls(&job.resource, item).unwrap_or_default();
         let all = std::iter::once(item).chain(&inner).map(|call| asking.about(&about(call, &job.resource)));
-        let verdict = first_denial(all)?;
-        let differs = match job.operation {
-            true => verdict.permits() != (*decided == Reason::Permitted),
+        let Some(verdict) = first_denial(all) else { continue };
+        let differs = match job.operations {
+            true => verdict.permits() != permitted,
             false => verdict.reason() != *decided,
         };
-        differs.then(|| Event::ShadowDiffers {
-            decision: job.decision,
-            decided_at: job.at.to_string(),
-            principal: job.principal.subject().entity(),
-            action: item.action.entity(),
-            target: item.target.entity(),
-            reason: *decided,
-            shadow_reason: verdict.reason(),
-            shadow_policies: verdict.determining().iter().map(|policy| policy.id.clone()).collect(),
-            shadow_revision: job.policies.revision().clone(),
-        })
-    };
-    job.items.iter().filter_map(differs).take(if job.operation { 1 } else { usize::MAX }).collect()
+        match (job.operations, differs) {
+            (true, true) => {
+                let first = directions.tell(permitted);
+                found.same = found.same.saturating_sub(u64::from(first));
+            }
+            (false, false) => found.same = found.same.saturating_add(1),
+            (true, false) | (false, true) => {}
+        }
+        if differs {
+            found.differences.push(difference(job, (item, *decided), &verdict));
+        }
+    }
+    found
+}
+
+/// Which ways of differing have been told of an operation.
+#[derive(Default)]
+struct Directions {
+    tightened: bool,
+    loosened: bool,
+}
+
+impl Directions {
+    fn told(&self, permitted: bool) -> bool {
+        if permitted { self.tightened } else { self.loosened }
+    }
+
+    /// Whether it is the first difference of all.
+    fn tell(&mut self, permitted: bool) -> bool {
+        let first = !self.tightened && !self.loosened;
+        *(if permitted { &mut self.tightened } else { &mut self.loosened }) = true;
+        first
+    }
+}
+
+fn difference(job: &Job, (item, decided): (&Item, Reason), verdict: &Verdict) -> Event {
+    Event::ShadowDiffers {
+        decision: job.decision,
+        decided_at: job.at.to_string(),
+        principal: job.principal.subject().entity(),
+        action: item.action.entity(),
+        target: item.target.entity(),
+        reason: decided,
+        shadow_reason: verdict.reason(),
+        shadow_policies: verdict.determining().iter().map(|policy| policy.id.clone()).collect(),
+        shadow_revision: job.policies.revision().clone(),
+    }
 }
 
 /// The first verdict that denies, else the first.
