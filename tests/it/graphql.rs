@@ -284,3 +284,22 @@ fn a_name_that_nothing_decides_is_found_before_it_is_served() {
     assert_eq!(checked.status.code(), Some(1), "{told}");
     assert!(told.contains("error[undecided-name]") && told.contains("storefront/own_crad"), "{told}");
 }
+
+#[test]
+fn what_a_forbid_on_a_label_leaves_open_is_told() {
+    let set = repository().join("policies/graphql-fields");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("schema.graphql");
+    let schema = std::fs::read_to_string(set.join("schema.graphql")).unwrap();
+    let schema = schema.replace("email: String @tag(name: \"pii\")", "email: Mail");
+    std::fs::write(&path, format!("{schema}\nscalar Mail @tag(name: \"pii\")\n")).unwrap();
+    let check = |more: &[&str]| {
+        let common = ["policy", "check", set.to_str().unwrap(), "--schema-sdl", path.to_str().unwrap()];
+        run(&[&common[..], more].concat()).unwrap()
+    };
+    let checked = check(&[]);
+    let told = String::from_utf8(checked.stderr).unwrap();
+    assert_eq!(checked.status.code(), Some(0), "{told}");
+    assert!(told.contains("warning[partly-labelled]") && told.contains("`Customer.email`"), "{told}");
+    assert_eq!(check(&["--deny-warnings"]).status.code(), Some(1));
+}

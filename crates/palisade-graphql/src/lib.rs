@@ -39,4 +39,4 @@ pub use needs::Needs;
 pub use request::{Incoming, Reading, Request, RequestError, Requests, read_request};
 pub use requirements::Requirements;
 pub use rule::{Alternatives, Rule, Why};
-pub use schema::{Element, Schema, SchemaError};
+pub use schema::{Element, Schema, SchemaError, Unlabelled};

@@ -6,6 +6,7 @@
 
 mod definitions;
 mod facts;
+mod labels;
 mod links;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -19,6 +20,7 @@ use crate::error::{Place, START};
 use crate::{Coordinate, Limits, Rule};
 
 pub(crate) use facts::{FieldFacts, TypeFacts};
+pub use labels::Unlabelled;
 
 /// A schema with what it asks for.
 #[derive(Clone)]
@@ -71,7 +73,7 @@ pub enum SchemaError {
 pub struct Element<'a> {
     /// What it asks for.
     pub rule: &'a Rule,
-    /// `@tag`: of a field also those of the type that it returns, and of the interfaces' fields that it is.
+    /// `@tag` on it, and on nothing else.
     pub labels: &'a BTreeSet<String>,
     /// `@inaccessible`.
     pub inaccessible: bool,

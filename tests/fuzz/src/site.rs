@@ -155,7 +155,7 @@ fn policies() -> Policies {
     let orders = of_kind("orders", Kind::Http, &[], &["/v1/orders/{id}"]);
     let schema = Schema::load(SDL).expect("a schema");
     let elements = schema.elements().map(|(at, element)| (at.to_string(), element.labels.clone())).collect();
-    let graph = WorldGraph { elements, policies: schema.policies().into_keys().collect() };
+    let graph = WorldGraph { elements, policies: schema.policies().into_keys().collect(), ..WorldGraph::default() };
     let graph = WorldResource { graph: Some(graph), ..of_kind("graph", Kind::Graphql, &[], &[]) };
     let world = World { resources: servers.into_iter().chain([orders, graph]).collect(), ..World::default() };
     let sources = Sources { policies: vec![SourceFile::new("fuzz.cedar", POLICIES)], ..Sources::default() };

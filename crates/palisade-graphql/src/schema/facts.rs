@@ -59,39 +59,7 @@ pub(super) fn read(
         }
         types.insert(name.as_str().to_owned(), facts);
     }
-    hand_down(schema, &mut types);
     Ok(types)
-}
-
-/// Adds to the labels of each field those that mean its values, too: of the type that it returns, and of the fields of
-/// interfaces that it is, with the interfaces' own. Which way a value is asked for must make no difference.
-fn hand_down(schema: &apollo_compiler::Schema, types: &mut HashMap<String, TypeFacts>) {
-    let own = |name: &str| types.get(name).map(|facts| &facts.labels);
-    let own_of_field = |name: &str, field: &str| Some(&types.get(name)?.fields.get(field)?.labels);
-    let mut handed = Vec::new();
-    for (name, definition) in &schema.types {
-        for (field, defined) in fields(definition) {
-            let mut labels: BTreeSet<String> =
-                own(defined.ty.inner_named_type().as_str()).into_iter().flatten().cloned().collect();
-            for interface in interfaces(definition) {
-                // INVARIANT: what an interface's field returns, its implementer's field returns or something of that: both
-                // types' labels count.
-                let Some(of_interface) = own_of_field(interface, field) else { continue };
-                labels.extend(of_interface.iter().chain(own(interface).into_iter().flatten()).cloned());
-                let returned = schema.type_field(interface, field).ok();
-                let returned = returned.and_then(|field| own(field.ty.inner_named_type().as_str()));
-                labels.extend(returned.into_iter().flatten().cloned());
-            }
-            if !labels.is_empty() {
-                handed.push((name.as_str(), field, labels));
-            }
-        }
-    }
-    for (name, field, labels) in handed {
-        if let Some(facts) = types.get_mut(name).and_then(|facts| facts.fields.get_mut(field)) {
-            facts.labels.extend(labels);
-        }
-    }
 }
 
 /// What stands on one type or field.
@@ -202,7 +170,7 @@ fn listed<T>(value: &Node<Value>, read: impl Fn(&Node<Value>) -> Option<T>) -> O
     value.as_list().unwrap_or(std::slice::from_ref(value)).iter().map(read).collect()
 }
 
-fn fields(definition: &ExtendedType) -> Vec<(&str, &FieldDefinition)> {
+pub(super) fn fields(definition: &ExtendedType) -> Vec<(&str, &FieldDefinition)> {
     match definition {
         ExtendedType::Object(object) => {
             object.fields.iter().map(|(name, field)| (name.as_str(), &***field)).collect()
@@ -215,17 +183,4 @@ fn fields(definition: &ExtendedType) -> Vec<(&str, &FieldDefinition)> {
         | ExtendedType::Enum(_)
         | ExtendedType::InputObject(_) => Vec::new(),
     }
-}
-
-/// The interfaces that a type says it implements: validation has seen that it says all of them.
-fn interfaces(definition: &ExtendedType) -> Vec<&str> {
-    let all = match definition {
-        ExtendedType::Object(object) => &object.implements_interfaces,
-        ExtendedType::Interface(interface) => &interface.implements_interfaces,
-        ExtendedType::Scalar(_)
-        | ExtendedType::Union(_)
-        | ExtendedType::Enum(_)
-        | ExtendedType::InputObject(_) => return Vec::new(),
-    };
-    all.iter().map(|name| name.as_str()).collect()
 }

@@ -33,43 +33,64 @@ fn the_rules_of_each_place_are_read() {
     assert_eq!(email.labels, &BTreeSet::from(["pii".to_owned()]));
 }
 
-#[test]
-fn a_field_has_the_labels_of_what_it_returns_and_of_the_interfaces_fields_that_it_is() {
-    let sdl = r#"
-type Query { card: Card, cards: [Card!]!, level: Level!, found: [Found], plain: String, person: Person }
+const LABELLED: &str = r#"
+type Query { card: Card, cards: [Card!]! @tag(name: "card"), level: Level!, plain: String, vault: Vault, known: Known, unreleased: [Product!]! }
+type Mutation { deleteProduct(id: ID!): Product }
+type Product @tag(name: "public") { name: String }
 interface Named @tag(name: "named") { name: String @tag(name: "name") }
-interface Person implements Named { name: String, email: String @tag(name: "pii"), card: Secret }
+interface Person implements Named { name: String, email: String @tag(name: "pii") }
 interface Secret @tag(name: "secret") { id: ID }
-type Customer implements Person & Named { name: String, email: String, card: Vault, age: Int @tag(name: "age") }
-type Vault implements Secret { id: ID }
+type Customer implements Person & Named { name: String, email: String, age: Int @tag(name: "age") }
+type Clerk implements Person & Named @tag(name: "pii") { name: String @tag(name: "named") @tag(name: "name"), email: String @tag(name: "named") }
+type Vault implements Secret { id: ID, combination: String }
+type Known implements Secret @tag(name: "secret") { id: ID, card: Card @tag(name: "card") }
 scalar Card @tag(name: "card")
 enum Level @tag(name: "level") { LOW }
-union Found @tag(name: "found") = Customer
+union Found @tag(name: "found") = Customer | Product
 "#;
-    let schema = Schema::load(sdl).unwrap();
-    let labels = |coordinate: &str| {
-        let (_, element) = schema.elements().find(|(of, _)| of.to_string() == coordinate).unwrap();
-        element.labels.iter().cloned().collect::<Vec<_>>().join(" ")
-    };
-    for (coordinate, expected) in [
-        ("Query.card", "card"),
+
+/// A permit on a label is about what the label stands on, and never about what only leads there.
+#[test]
+fn a_label_is_only_on_what_it_stands_on() {
+    let schema = Schema::load(LABELLED).unwrap();
+    for (at, expected) in [
+        ("Product", "public"),
+        ("Product.name", ""),
+        ("Mutation.deleteProduct", ""),
+        ("Query.unreleased", ""),
+        ("Query.card", ""),
         ("Query.cards", "card"),
-        ("Query.level", "level"),
-        ("Query.found", "found"),
-        ("Query.plain", ""),
-        ("Query.person", ""),
         ("Named.name", "name"),
-        ("Person.name", "name named"),
-        ("Customer.name", "name named"),
-        ("Customer.email", "pii"),
-        ("Customer.card", "secret"),
-        ("Customer.age", "age"),
-        ("Customer", ""),
-        ("Vault.id", "secret"),
+        ("Customer.name", ""),
+        ("Customer.email", ""),
+        ("Vault", ""),
+        ("Vault.id", ""),
         ("Card", "card"),
     ] {
-        assert_eq!(labels(coordinate), expected, "{coordinate}");
+        let (_, element) = schema.elements().find(|(of, _)| of.to_string() == at).unwrap();
+        assert_eq!(element.labels.iter().cloned().collect::<Vec<_>>().join(" "), expected, "{at}");
     }
+}
+
+#[test]
+fn where_a_label_does_not_reach_is_told() {
+    let mut told = BTreeSet::new();
+    for (label, places) in Schema::load(LABELLED).unwrap().unlabelled() {
+        for (place, lacking) in places {
+            let lacking: Vec<String> = lacking.iter().map(ToString::to_string).collect();
+            told.insert(format!("{label} of {place}: {}", lacking.join(" ")));
+        }
+    }
+    let expected = [
+        "card of Card: Query.card",
+        "found of Found: Customer Product",
+        "level of Level: Query.level",
+        "name of Named.name: Customer.name",
+        "named of Named: Customer",
+        "pii of Person.email: Customer.email",
+        "secret of Secret: Vault",
+    ];
+    assert_eq!(told, expected.map(str::to_owned).into());
 }
 
 #[test]

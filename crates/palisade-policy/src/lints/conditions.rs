@@ -10,6 +10,8 @@ use super::{
 };
 use crate::{Diagnostic, Effect};
 
+const TYPE: &str = "Graphql::Type";
+
 /// `unnarrowed` are the ids of the policies that no index holds.
 pub(super) fn lint(statement: &Statement<'_>, unnarrowed: &HashSet<&str>) -> Vec<Diagnostic> {
     let found = [
@@ -72,7 +74,6 @@ fn equation(expression: &Expr) -> Option<(&Expr, &Literal)> {
 
 /// What is asked of an operation is asked of its fields: a type is what they are in.
 fn never_asked(statement: &Statement<'_>) -> Option<Diagnostic> {
-    const TYPE: &str = "Graphql::Type";
     let by_head = match &statement.resource {
         Bound::Equals(uid) => (uid.type_name == TYPE).then(|| uid.clone()),
         Bound::Is(name) | Bound::IsIn(name, _) => (name == TYPE).then(|| Uid::new(TYPE, "..")),
@@ -88,11 +89,20 @@ fn never_asked(statement: &Statement<'_>) -> Option<Diagnostic> {
 
 /// The type that the resource has to be, where a condition says so.
 fn type_alone(condition: &Expr) -> Option<Uid> {
-    match equation(condition) {
-        Some((Expr::Var(Var::Resource), Literal::EntityUID(uid))) => {
-            Some(Uid::from(uid)).filter(|uid| uid.type_name == "Graphql::Type")
+    match condition {
+        Expr::BinaryOp { op: BinaryOp::Or, left, right } => {
+            type_alone(left).filter(|_| type_alone(right).is_some())
         }
-        Some(_) | None => None,
+        Expr::BinaryOp { op: BinaryOp::And, left, right } => type_alone(left).or_else(|| type_alone(right)),
+        Expr::Is { expr, entity_type, in_expr: _ } if matches!(**expr, Expr::Var(Var::Resource)) => {
+            (entity_type.to_string() == TYPE).then(|| Uid::new(TYPE, ".."))
+        }
+        equation_or_other => match equation(equation_or_other)? {
+            (Expr::Var(Var::Resource), Literal::EntityUID(uid)) => {
+                Some(Uid::from(uid)).filter(|uid| uid.type_name == TYPE)
+            }
+            (_, _) => None,
+        },
     }
 }
 

@@ -7,6 +7,7 @@
 mod arguments;
 mod conditions;
 mod failing;
+mod labels;
 mod names;
 mod reach;
 mod scopes;
@@ -59,11 +60,13 @@ pub enum Lint {
     UndecidedName,
     /// A policy on a type of a GraphQL schema alone: operations are asked about field by field.
     NeverAsked,
+    /// A rule on a label of a GraphQL schema that stands on a type, and not on what is of it.
+    PartlyLabelled,
 }
 
 impl Lint {
     /// Every lint.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::MissingId,
         Self::NoRequest,
         Self::NeverHolds,
@@ -81,6 +84,7 @@ impl Lint {
         Self::Unindexed,
         Self::UndecidedName,
         Self::NeverAsked,
+        Self::PartlyLabelled,
     ];
 
     /// The name.
@@ -104,6 +108,7 @@ impl Lint {
             Self::Unindexed => "unindexed",
             Self::UndecidedName => "undecided-name",
             Self::NeverAsked => "never-asked",
+            Self::PartlyLabelled => "partly-labelled",
         }
     }
 }
@@ -147,6 +152,7 @@ pub fn lint(policies: &Policies, sources: &Sources, deployment: &Deployment) -> 
     found.extend(scopes::lint(&statements, deployment));
     found.extend(shadow::lint(&statements, &reach));
     found.extend(names::lint(policies));
+    found.extend(labels::lint(&statements, &deployment.world));
     found.sort_by(|left, right| {
         (&left.file, left.line, left.column, left.lint).cmp(&(
             &right.file,

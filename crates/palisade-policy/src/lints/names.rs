@@ -22,22 +22,43 @@ pub(super) fn lint(policies: &Policies) -> Vec<Diagnostic> {
     let undecided = policies.undecided_names().map(|target| {
         let place = target.id.split('/').next().unwrap_or_default();
         let message = format!("no policy could ever permit `{}`", target.entity());
-        let help = format!(
-            "permit `Graphql::Action::\"policy\"` on it for whom it is meant, or take it out of the schema of `{place}`"
-        );
+        let (severity, message, help) = match policies.standing(&Action::graphql("policy"), target) {
+            // Somebody has permitted it, and somebody has stopped it: that may be meant, for a while.
+            Standing::Stopped(forbid) => (
+                Severity::Warning,
+                format!("{message} as long as `{forbid}` forbids it to everybody"),
+                "what hangs on it is denied to everybody: say in the forbid to whom it is not meant".to_owned(),
+            ),
+            Standing::Open | Standing::Nobodys => (
+                Severity::Error,
+                message,
+                format!(
+                    "permit `Graphql::Action::\"policy\"` on it for whom it is meant, or take it out of the schema of `{place}`"
+                ),
+            ),
+        };
         let found = Diagnostic::of(Lint::UndecidedName, format!("the schema of {place}"), message).help(help);
-        Diagnostic { severity: Severity::Error, ..found }
+        Diagnostic { severity, ..found }
     });
     undecided.collect()
 }
 
+/// What the policies make of a name.
+enum Standing {
+    /// Somebody could be permitted.
+    Open,
+    /// Somebody could, but for this forbid, which is about everybody.
+    Stopped(String),
+    Nobodys,
+}
+
 impl Policies {
-    /// Whether any permit could be for this action on this known target, whoever asks in whatever context: one that is about them, and
+    /// What they make of an action on a known target. It is open where any permit could be for it, whoever asks in whatever context: one that is about them, and
     /// of which nothing that it says of the target alone is false. Where a forbid is about them, whoever asks, and all that it
     /// says holds of the target alone, there is none.
-    fn could_permit(&self, action: &Action, target: &Target) -> bool {
-        let Some(act) = self.vocabulary().action(action) else { return false };
-        let Ok(uid) = self.vocabulary().uid(&target.type_name, &target.id) else { return false };
+    fn standing(&self, action: &Action, target: &Target) -> Standing {
+        let Some(act) = self.vocabulary().action(action) else { return Standing::Nobodys };
+        let Ok(uid) = self.vocabulary().uid(&target.type_name, &target.id) else { return Standing::Nobodys };
         let (index, action, target) = (self.engine().index(), act.uid.as_ref(), uid.as_ref());
         let truths = Truths {
             action: &index.actions().truths(action, self.store().ancestors(action)),
@@ -46,7 +67,7 @@ impl Policies {
             context: None,
         };
         let numbers = self.engine().whoever_asks(&truths);
-        let Ok(somebody) = self.vocabulary().uid("Anonymous", "anonymous") else { return false };
+        let Ok(somebody) = self.vocabulary().uid("Anonymous", "anonymous") else { return Standing::Nobodys };
         let request = Request::new_unchecked(
             EntityUIDEntry::from(EntityUID::from(somebody)),
             EntityUIDEntry::from(action.clone()),
@@ -55,15 +76,18 @@ impl Policies {
         );
         let also = self.engine().looked_into(&numbers).chain([target]);
         let none = Entities::new();
-        let Ok(entities) = self.store().around(&none, &[], also) else { return false };
+        let Ok(entities) = self.store().around(&none, &[], also) else { return Standing::Nobodys };
         let evaluator = Evaluator::new(request, &entities, Extensions::all_available());
         let (permits, forbids): (Vec<&Policy>, Vec<&Policy>) = self
             .engine()
             .policies(&numbers)
             .map(|(_, policy)| policy)
             .partition(|policy| policy.effect() == Effect::Permit);
-        permits.into_iter().any(|permit| !is_ruled_out(permit, &evaluator))
-            && !forbids.into_iter().any(|forbid| is_about_everybody(forbid, &evaluator))
+        if permits.into_iter().all(|permit| is_ruled_out(permit, &evaluator)) {
+            return Standing::Nobodys;
+        }
+        let stops = forbids.into_iter().find(|forbid| is_about_everybody(forbid, &evaluator));
+        stops.map_or(Standing::Open, |forbid| Standing::Stopped(forbid.id().to_string()))
     }
 
     /// The names of `@policy` that the schemas use and that no policy could ever permit.
@@ -75,7 +99,7 @@ impl Policies {
             .flat_map(|(name, graph)| {
                 graph.policies.iter().map(|policy| Target::graphql_policy(name, policy))
             })
-            .filter(|target| !self.could_permit(&action, target))
+            .filter(|target| !matches!(self.standing(&action, target), Standing::Open))
             .collect()
     }
 }
@@ -114,10 +138,14 @@ fn value_for_all(part: &Expr, policy: &Policy, evaluator: &Evaluator<'_>) -> Opt
 
 #[cfg(test)]
 mod tests {
-    use crate::{Kind, OnError, Policies, SourceFile, Sources, World, WorldGraph, WorldResource};
+    use crate::{Kind, OnError, Policies, Severity, SourceFile, Sources, World, WorldGraph, WorldResource};
 
     /// The names that nothing decides, of a graph that uses these.
     fn undecided(policies: &str, names: &[&str]) -> Vec<String> {
+        loaded(policies, names).undecided_names().map(|target| target.id.clone()).collect()
+    }
+
+    fn loaded(policies: &str, names: &[&str]) -> Policies {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
         let graph = WorldResource {
             name: "shop".parse().unwrap(),
@@ -129,8 +157,27 @@ mod tests {
         };
         let world = World { resources: vec![graph], exchanges: Vec::new() };
         let sources = Sources { policies: vec![SourceFile::new("p.cedar", policies)], ..Sources::default() };
-        let policies = Policies::load(&sources, &world, OnError::Forbid).unwrap();
-        policies.undecided_names().map(|target| target.id.clone()).collect()
+        Policies::load(&sources, &world, OnError::Forbid).unwrap()
+    }
+
+    /// A stop of what is permitted otherwise is no slip of the pen: it is a warning that names it.
+    #[test]
+    fn a_name_that_a_forbid_keeps_from_everybody_is_a_warning() {
+        let on =
+            "(principal, action in Graphql::Action::\"policy\", resource == Graphql::Policy::\"shop/a\");";
+        for (policies, severity, told) in [
+            (
+                format!("@id(\"may\") permit {on} @id(\"stop\") forbid {on}"),
+                Severity::Warning,
+                "`stop` forbids it",
+            ),
+            (format!("@id(\"stop\") forbid {on}"), Severity::Error, "no policy could ever permit"),
+        ] {
+            let found = super::lint(&loaded(&policies, &["a"]));
+            assert_eq!(found.len(), 1, "{policies}");
+            assert_eq!(found[0].severity, severity, "{found:?}");
+            assert!(found[0].message.contains(told), "{found:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 use std::{collections::BTreeMap, path::Path};
 
 use super::*;
-use crate::{Kind, OnError, ResourceSettings, SourceFile, TestBed, Tool, World, WorldResource, read_tree};
+use crate::{
+    Kind, OnError, ResourceSettings, SourceFile, TestBed, Tool, World, WorldGraph, WorldResource, read_tree,
+};
 
 /// A server `demo` with the tools `read` and `write`, the latter in the group `change`, and two scopes.
 fn deployment() -> Deployment {
@@ -479,11 +481,60 @@ fn a_type_of_a_schema_alone_is_never_asked_about() {
         (permit("resource is Graphql::Type", ""), true),
         (permit(&format!("resource is Graphql::Type in {one}"), ""), true),
         (permit("resource", &format!("when {{ resource == {one} && context.asserted }}")), true),
+        (permit("resource", "when { resource is Graphql::Type }"), true),
+        (permit("resource", &format!("when {{ resource == {one} || resource is Graphql::Type }}")), true),
         (permit(&format!("resource in {one}"), ""), false),
         (permit("resource", &format!("when {{ resource == {one} || context.asserted }}")), false),
         (permit("resource == Graphql::Field::\"shop/Order.id\"", ""), false),
     ] {
         let lints: Vec<Lint> = found(&policy, &deployment).into_iter().filter_map(|one| one.lint).collect();
         assert_eq!(lints.contains(&Lint::NeverAsked), expected, "{policy}: {lints:?}");
+    }
+}
+
+/// What a forbid by a label leaves open is told, and a permit by one gives nothing that has to be.
+#[test]
+fn a_rule_on_a_label_that_does_not_reach_everything_says_so() {
+    let policy = |effect: &str, resource: &str, condition: &str| {
+        format!(
+            "@id(\"a\") {effect} (principal is User, action in Graphql::Action::\"field\", {resource}) {condition};"
+        )
+    };
+    let one = "resource in Graphql::Label::\"shop/pii\"";
+    let lacking = BTreeMap::from([("Card".to_owned(), ["Query.card".to_owned()].into())]);
+    let graph = WorldGraph {
+        elements: BTreeMap::from([
+            ("Card".to_owned(), ["pii".to_owned()].into()),
+            ("Query.card".to_owned(), [].into()),
+            ("Query.mail".to_owned(), ["other".to_owned()].into()),
+        ]),
+        unlabelled: BTreeMap::from([("pii".to_owned(), lacking)]),
+        ..WorldGraph::default()
+    };
+    let mut deployment = deployment();
+    deployment.complete = false;
+    deployment.world.resources.push(WorldResource {
+        name: "shop".parse().unwrap(),
+        kind: Kind::Graphql,
+        identifier: "https://shop.example.com".to_owned(),
+        tools: Vec::new(),
+        routes: Vec::new(),
+        graph: Some(graph),
+    });
+    for (policy, expected) in [
+        (policy("forbid", one, ""), true),
+        (policy("forbid", one, "unless { context.asserted }"), true),
+        (policy("forbid", "resource", &format!("when {{ {one} || context.asserted }}")), true),
+        (policy("permit", "resource", &format!("unless {{ {one} }}")), true),
+        (policy("permit", one, ""), false),
+        (policy("permit", "resource", &format!("when {{ {one} }}")), false),
+        (policy("forbid", &one.replace("pii", "other"), ""), false),
+    ] {
+        let found = found(&policy, &deployment);
+        let told = found.iter().find(|one| one.lint == Some(Lint::PartlyLabelled));
+        assert_eq!(told.is_some(), expected, "{policy}: {found:?}");
+        if let Some(told) = told {
+            assert_eq!(told.message, "the label `shop/pii` of `Card` does not reach `Query.card`");
+        }
     }
 }

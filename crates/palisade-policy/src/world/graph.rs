@@ -19,6 +19,9 @@ pub struct WorldGraph {
     /// The names of `@policy`.
     #[serde(default)]
     pub policies: BTreeSet<String>,
+    /// By label and by the place that it stands on: what is this, or returns it, and does not have the label. No policy sees it.
+    #[serde(skip)]
+    pub unlabelled: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
 }
 
 /// Type and id of an entity.

@@ -62,14 +62,20 @@ pub fn read_schema(path: &Path) -> Result<Schema, String> {
     Schema::load(&text).map_err(|error| format!("{shown}: {error}"))
 }
 
-/// What policies see of a schema: `@tag` of types and fields are their labels, also those of what a field returns and of the
-/// interfaces' fields that it is.
+/// What policies see of a schema: `@tag` of types and fields are their labels, and of nothing else.
 #[must_use]
 pub fn world_graph(schema: &Schema) -> WorldGraph {
     let labelled =
         schema.elements().map(|(coordinate, element)| (coordinate.to_string(), element.labels.clone()));
     let policies: BTreeSet<String> = schema.policies().into_keys().collect();
-    WorldGraph { elements: labelled.collect(), policies }
+    let mut unlabelled: BTreeMap<String, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for (label, places) in schema.unlabelled() {
+        let shown = places
+            .into_iter()
+            .map(|(place, lacking)| (place.to_string(), lacking.iter().map(ToString::to_string).collect()));
+        unlabelled.insert(label, shown.collect());
+    }
+    WorldGraph { elements: labelled.collect(), policies, unlabelled }
 }
 
 /// What hangs on names that nobody decides is denied to everybody.
