@@ -237,6 +237,7 @@ impl Step<'_> {
         rules::few_enough(provenance.since_first().count() + acting.shown.len())?;
         // What the subject holds, with what that implies at the target. Nothing else is asked about, whatever policies would say.
         let held = with_implied(&authority.scopes, &self.target.implies);
+        judgement.scopes.clone_from(&held);
         let wanted = rules::scopes(self.asked.scopes.as_ref(), &held, &self.target.scopes)?;
         let issued_at = self.now.unix_seconds();
         let ends = [Some(authority.expires_at), acting.ends];

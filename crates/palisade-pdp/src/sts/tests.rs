@@ -6,6 +6,7 @@ use std::{
 };
 
 use palisade_model::{Authority, Properties, Scope, Scopes, Subject, SubjectKind, Timestamp};
+use palisade_policy::with_implied;
 use palisade_token::{Names, Party, Passed, Provenance, SigningKey, SigningKeys};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -117,6 +118,33 @@ fn a_client_is_known_by_its_own_secret_alone() {
         matches!(Sts::new(settings(Vec::new(), named)), Err(StsError::Twice(_))),
         "a name is another's audience"
     );
+}
+
+/// What a scope implies is held, too, in one direction; and nothing is issued that the target does not offer.
+#[test]
+fn implied_scopes_are_held_and_imply_nothing_back() {
+    let set = |names: &str| -> Scopes { names.split(' ').map(|name| name.parse().unwrap()).collect() };
+    let scope = |name: &str| name.parse::<Scope>().unwrap();
+    let implies = BTreeMap::from([
+        (scope("admin"), vec![scope("read"), scope("secret")]),
+        (scope("x"), vec![scope("y")]),
+        (scope("y"), vec![scope("x")]),
+    ]);
+    let offered: BTreeSet<Scope> = ["admin", "read", "x", "y"].map(scope).into();
+    for (held, asked, granted) in [
+        ("admin", None, Some("admin read")),
+        ("admin", Some("read"), Some("read")),
+        ("admin", Some("secret"), None),
+        ("read", None, Some("read")),
+        ("read", Some("admin"), None),
+        ("x", None, Some("x y")),
+        ("y", Some("x"), Some("x")),
+        ("secret", None, None),
+    ] {
+        let held = with_implied(&set(held), &implies);
+        let wanted = rules::scopes(asked.map(set).as_ref(), &held, &offered).ok();
+        assert_eq!(wanted, granted.map(set), "{held:?} {asked:?}");
+    }
 }
 
 fn hex_of(bytes: &[u8]) -> String {
