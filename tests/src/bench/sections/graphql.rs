@@ -30,6 +30,8 @@ use crate::{
 const SIZES: [usize; 3] = [10, 100, 1_000];
 /// The identifier of the API.
 const API: &str = "https://api.example.com/graphql";
+/// How many users the routers' tokens are of.
+const USERS: usize = 40;
 /// How many clients of a router wait for an answer at once.
 const CLIENTS: usize = 8;
 /// At which part of the lowest peak latencies are compared.
@@ -67,10 +69,13 @@ fn operation(fields: usize) -> String {
     format!("query Rows {{ row {{ {} }} }}", names.join(" "))
 }
 
-/// A router's operation of a hundred fields: half of them the same as the other half, under other names.
+/// A router's operation of a hundred fields: fifty with arguments of their own, so that each is a question of its own, half of which a
+/// directive stands on; and a field of each.
 fn wide() -> String {
-    let one = |number: usize| format!("o{number}: orders(first: 1) {{ id }}");
-    format!("{{ {} }}", (0..50).map(one).collect::<Vec<_>>().join(" "))
+    let one = |number: usize| {
+        format!("o{number}: orders(first: {number}) {{ id }} c{number}: customer(id: {number}) {{ name }}")
+    };
+    format!("{{ {} }}", (1..=25).map(one).collect::<Vec<_>>().join(" "))
 }
 
 fn routed() -> [(&'static str, String); 2] {
@@ -135,7 +140,8 @@ struct Routers {
     open: Side,
     directives: Side,
     asking: Side,
-    calls: Vec<(&'static str, Call)>,
+    /// What each operation is, with the token of every user.
+    calls: Vec<(&'static str, Vec<Call>)>,
     refused: Call,
     _subgraph: Subgraph,
     _provider: OidcProvider,
@@ -146,11 +152,17 @@ struct Routers {
 impl Routers {
     async fn start(run: &Run) -> Result<Self> {
         let scopes = ["customers:read", "orders:write"];
+        let names: Vec<String> = (0..USERS).map(|number| format!("u{number}")).collect();
+        let users: serde_json::Map<String, Value> =
+            names.iter().map(|name| (name.clone(), json!({}))).collect();
         let provider = OidcProvider::start_with(
-            &json!({ "users": {"bob": {}}, "resources": {"*": scopes}, "token_ttl_s": 7_200 }),
+            &json!({ "users": users, "resources": {"*": scopes}, "token_ttl_s": 7_200 }),
         )
         .await?;
-        let token = provider.token("bob", API, "customers:read").await?;
+        let mut tokens = Vec::with_capacity(USERS);
+        for name in &names {
+            tokens.push(provider.token(name, API, "customers:read").await?);
+        }
         let cores = &run.cores;
         let subgraph = {
             let _held = cores.for_server()?;
@@ -173,14 +185,16 @@ impl Routers {
         };
         let side = |name: &str, router: HiveGateway| Side::router(name, router).with(subgraph.pid());
         let asking = side("asking Palisade", asking).with(service.pid().context("it does not run")?);
-        let call =
-            |(name, document): (&'static str, String)| Ok((name, calls::operation(&token, &document)?));
+        let call = |(name, document): (&'static str, String)| {
+            let calls = tokens.iter().map(|token| calls::operation(token, &document));
+            Ok((name, calls.collect::<Result<Vec<_>>>()?))
+        };
         Ok(Self {
             open: side("judging nothing", open),
             directives: side("its own directives", directives),
             asking,
             calls: routed().into_iter().map(call).collect::<Result<Vec<_>>>()?,
-            refused: calls::operation(&token, REFUSED)?,
+            refused: calls::operation(tokens.first().context("no token")?, REFUSED)?,
             _subgraph: subgraph,
             _provider: provider,
             _service: service,
@@ -194,7 +208,7 @@ impl Routers {
 
     /// Asks all the same, and holds the answers against each other.
     async fn compare(&self) -> Result<()> {
-        let calls: Vec<Call> = self.calls.iter().map(|(_, call)| call.clone()).collect();
+        let calls: Vec<Call> = self.calls.iter().flat_map(|(_, calls)| calls).cloned().collect();
         let plain = self.open.answers(&calls).await?;
         for side in self.all() {
             ensure!(side.answers(&calls).await? == plain, "{} answers otherwise", side.name);
@@ -243,11 +257,13 @@ pub(in crate::bench) async fn run(run: &mut Run) -> Result<()> {
     drop(side);
     run.report
         .heading("graphql: Hive Gateway in front of a subgraph, all that an answer takes on one processor")?;
+    run.report.line(&format!(
+        "{USERS} tokens in turn, each of which has been seen: Palisade keeps what it has verified, and the router the operations that it has parsed"
+    ))?;
     let routers = Routers::start(run).await?;
     routers.compare().await?;
-    for (name, call) in &routers.calls {
-        let contender =
-            |side| -> Contender<'_> { Contender::warm(&side_name(side), side, vec![call.clone()]) };
+    for (name, calls) in &routers.calls {
+        let contender = |side| -> Contender<'_> { Contender::warm(&side_name(side), side, calls.clone()) };
         let contenders: Vec<Contender<'_>> =
             routers.all().into_iter().map(|side| contender(side).over(CLIENTS, 1)).collect();
         let (peaks, level) = measure(run, name, &contenders, effort, 2)?;
