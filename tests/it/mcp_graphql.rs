@@ -33,6 +33,14 @@ unless { context.scopes.contains("profile:pii:read") };
 when { context.scopes.containsAll(context.requested_scopes) };
 "#;
 
+/// Which door denies a call: that of the tools, or that of the operations, and then by which policy.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Door {
+    None,
+    First,
+    Second(&'static str),
+}
+
 struct Story {
     provider: OidcProvider,
     subgraph: Subgraph,
@@ -169,20 +177,21 @@ async fn both_doors_give_the_same_answer_by_one_set_of_policies() {
     let story = Story::start("", "").await;
     let id = json!({ "id": "2" });
     let nothing = json!({});
-    for (scopes, tool, variables, permitted) in [
-        ("support", "GetProducts", &nothing, true),
-        ("support", "GetCustomer", &id, false),
-        ("customers:search", "GetCustomer", &id, false),
-        ("support customers:search", "GetCustomer", &id, true),
-        ("customers:read", "GetCustomer", &id, true),
-        ("customers:read", "CancelOrder", &json!({ "id": "10" }), false),
-        ("orders:write", "CancelOrder", &json!({ "id": "10" }), true),
-        ("customers:read", "GetMail", &nothing, false),
-        ("profile:pii:read", "GetMail", &nothing, true),
+    for (scopes, tool, variables, door) in [
+        ("support", "GetProducts", &nothing, Door::None),
+        ("support", "GetCustomer", &id, Door::First),
+        ("customers:search", "GetCustomer", &id, Door::First),
+        ("support customers:search", "GetCustomer", &id, Door::None),
+        ("customers:read", "GetCustomer", &id, Door::None),
+        ("customers:read", "CancelOrder", &json!({ "id": "10" }), Door::First),
+        ("orders:write", "CancelOrder", &json!({ "id": "10" }), Door::None),
+        ("customers:read", "GetMail", &nothing, Door::First),
+        ("profile:pii:read", "GetMail", &nothing, Door::None),
         // No tool's policy looks at this argument; the field's does.
-        ("support", "GetOrders", &json!({ "first": 101 }), false),
-        ("support", "GetOrders", &json!({ "first": 1 }), true),
+        ("support", "GetOrders", &json!({ "first": 101 }), Door::Second("storefront-pages")),
+        ("support", "GetOrders", &json!({ "first": 1 }), Door::None),
     ] {
+        let permitted = door == Door::None;
         let shown = format!("{tool} with {scopes}");
         let direct = story.ask(scopes, (tool, variables)).await;
         let reached = story.subgraph.reached().await.unwrap().len();
@@ -193,11 +202,22 @@ async fn both_doors_give_the_same_answer_by_one_set_of_policies() {
         assert_eq!(reached == 1, permitted, "{shown}: {by_agent:?}");
         let decided = story.decided(before);
         match by_agent {
-            Ok(answer) => assert_eq!(answer, direct, "{shown}"),
+            Ok(answer) => {
+                assert_ne!(door, Door::First, "{shown}");
+                assert_eq!(answer, direct, "{shown}");
+            }
             Err(error) => {
-                assert!(!permitted && error.contains("403"), "{shown}: {error}");
+                assert!(door == Door::First && error.contains("403"), "{shown}: {error}");
                 assert_eq!(decided.len(), 1, "{shown}: denied at the first door");
             }
+        }
+        if let Door::Second(policy) = door {
+            let [call, operation] = &decided[..] else { panic!("{shown}: {decided:?}") };
+            assert_eq!((call.decision, operation.decision), (Outcome::Permit, Outcome::Deny), "{shown}");
+            assert!(
+                operation.determining_policies.iter().any(|by| by.id == policy),
+                "{shown}: {operation:?}"
+            );
         }
         if permitted {
             // The call and the operation it became: of one subject, the second with the token that the first has left with.
@@ -218,7 +238,7 @@ async fn both_doors_give_the_same_answer_by_one_set_of_policies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_is_one_trace_from_the_client_to_the_subgraph() {
+async fn a_call_is_one_trace_from_the_client_to_the_decision_on_its_operation() {
     if let Some(why) = Collector::skipped().unwrap() {
         println!("skipped: {why}");
         return;
