@@ -207,7 +207,7 @@ async fn both_doors_give_the_same_answer_by_one_set_of_policies() {
                 assert_eq!(answer, direct, "{shown}");
             }
             Err(error) => {
-                assert!(door == Door::First && error.contains("403"), "{shown}: {error}");
+                assert!(door == Door::First && error.contains("insufficient_scope"), "{shown}: {error}");
                 assert_eq!(decided.len(), 1, "{shown}: denied at the first door");
             }
         }

@@ -19,7 +19,7 @@ const SECRET: &str = "secret-of-the-shop-0123456789abcdef";
 const POLICY: &str = r#"
 @id("lookups") permit (principal is User, action == OAuth::Action::"exchange", resource == OAuth::Audience::"router")
 when { ["customers:read", "support", "customers:search"].containsAll(context.requested_scopes) && context.requester == Client::"sts/shop" };
-@id("orders") permit (principal in Role::"staff", action == OAuth::Action::"exchange", resource == OAuth::Audience::"router")
+@id("orders") permit (principal in Role::"corp/staff", action == OAuth::Action::"exchange", resource == OAuth::Audience::"router")
 when { ["customers:read", "orders:write"].containsAll(context.requested_scopes) };
 @id("others") permit (principal is User, action == OAuth::Action::"exchange", resource == OAuth::Audience::"other");
 "#;

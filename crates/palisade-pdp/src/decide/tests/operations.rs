@@ -1,6 +1,6 @@
 //! Operations: decided with their directives or not at all.
 
-use palisade_model::Properties;
+use palisade_model::{Properties, Subject};
 use palisade_policy::WorldGraph;
 use serde_json::json;
 
@@ -168,9 +168,14 @@ async fn a_record_names_some_parts_of_many_and_counts_them_all() {
     };
     // One that the policies permit, and one that they have denied already.
     let lacks = |_: &Granted<'_>| vec![lacking("Query.a"), lacking("Query.x1")];
-    let setup = Setup::new();
+    // Of somebody: what nobody asks for is counted, and its record has no parts.
+    let local = Pep { asserts: BTreeSet::from(["User".to_owned()]), ..Pep::local("local".parse().unwrap()) };
+    let setup = Setup { local, ..Setup::new() };
     let pdp = setup.pdp();
-    pdp.decide_whole(&pdp.snapshot(), &query(&fields, &[]), Some(&lacks), Duration::MAX).await;
+    let alice = Credential::AssertedByPep(Subject::named("User", "corp/alice"));
+    let asked = AccessRequest { credential: alice, ..query(&fields, &[]) };
+    let (decision, _) = pdp.decide_whole(&pdp.snapshot(), &asked, Some(&lacks), Duration::MAX).await;
+    assert_eq!(decision.reason(), Reason::TargetUnknown);
     pdp.audit().shutdown().await;
     let mut records = Vec::new();
     query::run(&setup.folder.path().join("audit"), &query::Filter::default(), |record| {
