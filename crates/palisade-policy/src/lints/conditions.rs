@@ -89,21 +89,18 @@ fn never_asked(statement: &Statement<'_>) -> Option<Diagnostic> {
 
 /// The type that the resource has to be, where a condition says so.
 fn type_alone(condition: &Expr) -> Option<Uid> {
-    match condition {
-        Expr::BinaryOp { op: BinaryOp::Or, left, right } => {
-            type_alone(left).filter(|_| type_alone(right).is_some())
-        }
-        Expr::BinaryOp { op: BinaryOp::And, left, right } => type_alone(left).or_else(|| type_alone(right)),
-        Expr::Is { expr, entity_type, in_expr: _ } if matches!(**expr, Expr::Var(Var::Resource)) => {
-            (entity_type.to_string() == TYPE).then(|| Uid::new(TYPE, ".."))
-        }
-        equation_or_other => match equation(equation_or_other)? {
-            (Expr::Var(Var::Resource), Literal::EntityUID(uid)) => {
-                Some(Uid::from(uid)).filter(|uid| uid.type_name == TYPE)
-            }
-            (_, _) => None,
-        },
+    if let Expr::BinaryOp { op: BinaryOp::Or, left, right } = condition {
+        return type_alone(left).filter(|_| type_alone(right).is_some());
     }
+    if let Expr::BinaryOp { op: BinaryOp::And, left, right } = condition {
+        return type_alone(left).or_else(|| type_alone(right));
+    }
+    if let Expr::Is { expr, entity_type, in_expr: _ } = condition {
+        let is_alone = matches!(**expr, Expr::Var(Var::Resource)) && entity_type.to_string() == TYPE;
+        return is_alone.then(|| Uid::new(TYPE, ".."));
+    }
+    let (Expr::Var(Var::Resource), Literal::EntityUID(uid)) = equation(condition)? else { return None };
+    Some(Uid::from(uid)).filter(|uid| uid.type_name == TYPE)
 }
 
 /// What the engine's index cannot narrow down.
