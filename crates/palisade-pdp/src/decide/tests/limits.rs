@@ -251,7 +251,8 @@ async fn an_operation_counts_by_the_fields_of_its_root_that_are_executed() {
 #[tokio::test]
 async fn an_operation_whose_executed_fields_are_not_known_counts_by_all_that_it_has() {
     for (fields, expected) in [(3, Reason::Permitted), (4, Reason::RateLimited)] {
-        let pdp = limited().pdp();
+        let setup = limited();
+        let pdp = setup.pdp();
         let user = Credential::AssertedByPep(Subject::named("User", "corp/alice"));
         let mut request = AccessRequest { credential: user, ..operations::query(&["Query.a"], &[]) };
         let item = &mut request.asked.as_mut().unwrap().items[0];
