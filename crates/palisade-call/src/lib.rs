@@ -25,4 +25,4 @@ pub use decode::{Believed, Decoded, decode};
 pub use graphql::{Graph, Operations};
 pub use handles::{unbound_body, unbound_name};
 pub use identity::{Passage, subject_text};
-pub use lists::list_question;
+pub use lists::{list_question, reads_question};

@@ -24,5 +24,20 @@ pub fn list_question<'n>(
         None => (decoded.request.asked.clone(), Vec::new()),
     };
     let access = AccessRequest { asked, handles: Vec::new(), ..decoded.request.clone() };
-    ListRequest { access, action: listing.action(), entries }
+    ListRequest { access, action: listing.action(), entries, calls: false }
+}
+
+/// The question which of these resources may be read now, for whoever sent the request.
+#[must_use]
+pub fn reads_question<'n>(decoded: &Decoded, uris: impl IntoIterator<Item = &'n str>) -> ListRequest {
+    let mut question = list_question(decoded, Listing::Resources, uris, None);
+    question.calls = true;
+    // It is on the record as what it is about. Without a known resource there is none.
+    if let (Ok(asked), Some(first)) = (&mut question.access.asked, question.entries.first()) {
+        for item in &mut asked.items {
+            item.action.clone_from(&question.action);
+            item.target.clone_from(first);
+        }
+    }
+    question
 }

@@ -262,7 +262,8 @@ pub struct List {
     pub resource: String,
     /// The request that the list answers.
     pub request: Incoming,
-    /// Which list: `tools/list`, `prompts/list`, `resources/list` or `resources/templates/list`.
+    /// Which list: `tools/list`, `prompts/list`, `resources/list` or `resources/templates/list`. With `resources/read` it is none:
+    /// which of these resources may be read now, with no stronger token, is asked.
     pub list: String,
     /// The name, URI or URI template of each entry, in the list's order: at most 10,000.
     pub entries: Vec<String>,
@@ -281,6 +282,12 @@ impl List {
     ) -> Self {
         let beside = Beside { deadline: Some(DEADLINE), ..Beside::default() };
         Self { resource: resource.into(), request, list: list.into(), entries, beside }
+    }
+
+    /// No list: which of these resources may whoever sent a request read now?
+    #[must_use]
+    pub fn reads(resource: impl Into<String>, request: Incoming, uris: Vec<String>) -> Self {
+        Self::new(resource, request, "resources/read", uris)
     }
 }
 

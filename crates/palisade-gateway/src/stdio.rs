@@ -308,3 +308,6 @@ fn event_stream(messages: impl Stream<Item = Value> + Send + 'static) -> Respons
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
+
+#[cfg(test)]
+mod tests;

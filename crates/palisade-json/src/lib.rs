@@ -58,6 +58,13 @@ pub fn read(bytes: &[u8], max_depth: usize) -> Result<Value, JsonError> {
 /// What the names begin with that `serde_json` uses between its own types, where it is built with `raw_value` or
 /// `arbitrary_precision`.
 const PRIVATE: &str = "$serde_json::private::";
+
+/// Whether a member has a name by which a reader on `serde_json` takes its object for something else.
+#[must_use]
+pub fn is_private(name: &str) -> bool {
+    name.starts_with(PRIVATE)
+}
+
 const DUPLICATE: &str = "palisade: duplicate member";
 const RESERVED: &str = "palisade: private member";
 const TOO_DEEP: &str = "palisade: too deep";
@@ -147,7 +154,7 @@ impl<'de> Visitor<'de> for Node {
         let inner = self.deeper()?;
         let mut object = Map::new();
         while let Some(key) = members.next_key::<String>()? {
-            if key.starts_with(PRIVATE) {
+            if is_private(&key) {
                 return Err(A::Error::custom(RESERVED));
             }
             let value = members.next_value_seed(inner)?;

@@ -25,7 +25,7 @@ pub use attributes::{Attributes, unread};
 pub use denial::{Reply, denial};
 pub use listing::Listing;
 pub use lists::Lists;
-pub use message::{Unread, read, read_body};
+pub use message::{Unread, read, read_body, read_message};
 pub use method::is_request;
 pub use mirrors::{Mirrors, decoded as mirrored, is_stateless};
 pub use palisade_json::JsonError;

@@ -4,7 +4,7 @@
 //! is shown goes on byte for byte, and one that is not is left out, without a tree being made of either.
 //!
 //! INVARIANT: what is taken here has one reading. Where a member that is looked at comes twice, or anything else is not as a server
-//! writes it, nothing is taken, and the message has to be read whole ([`Listing::keep`]).
+//! writes it, nothing is taken, and the message has to be read whole ([`read_message`](crate::read_message), [`Listing::keep`]).
 
 use std::{borrow::Cow, fmt};
 
@@ -12,7 +12,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::Listing;
 
@@ -59,6 +59,20 @@ impl<'m> Lists<'m> {
         let breaks = memchr::memchr2(b'\n', b'\r', message).is_some();
         let members = if breaks { None } else { serde_json::from_slice::<Message<'m>>(message).ok() };
         members.map(|Message(members)| Self { members })
+    }
+
+    /// What says whom the message answers: its `id`, and its `method`, where it has them. What cannot be read of it is there as
+    /// nothing.
+    #[must_use]
+    pub fn envelope(&self) -> Value {
+        let told = self.members.iter().filter_map(|(name, member)| match member {
+            Member::AsItCame(value) if matches!(&*name.0, "id" | "method") => {
+                let value = palisade_json::read(value.get().as_bytes(), 0).unwrap_or_default();
+                Some((name.0.clone().into_owned(), value))
+            }
+            Member::AsItCame(_) | Member::Result(_) => None,
+        });
+        Value::Object(told.collect::<Map<_, _>>())
     }
 
     /// Each list, with the names of its entries that have one, in order.
@@ -128,7 +142,7 @@ fn object<'k>(members: impl Iterator<Item = (&'k Key<'k>, String)>) -> String {
         if number > 0 {
             text.push(',');
         }
-        text.push_str(&serde_json::Value::from(&*name.0).to_string());
+        text.push_str(&Value::from(&*name.0).to_string());
         text.push(':');
         text.push_str(&value);
     }
@@ -264,8 +278,9 @@ impl<'de> Visitor<'de> for Name {
 
 /// Takes in a member, which comes once.
 fn add<'m, T, E: Error>(members: &mut Vec<(Key<'m>, T)>, name: Key<'m>, value: T) -> Result<(), E> {
-    if members.len() >= MOST_MEMBERS || members.iter().any(|(known, _)| *known == name) {
-        return Err(E::custom("it comes twice, or there are too many"));
+    let is_read_otherwise = palisade_json::is_private(&name.0);
+    if is_read_otherwise || members.len() >= MOST_MEMBERS || members.iter().any(|(known, _)| *known == name) {
+        return Err(E::custom("it comes twice, is read in two ways, or there are too many"));
     }
     members.push((name, value));
     Ok(())

@@ -17,6 +17,8 @@ use crate::{
 
 /// The deepest nesting of a body.
 const MAX_DEPTH: usize = 32;
+/// The deepest nesting of a server's message, whose results hold what it likes.
+const MAX_DEPTH_OF_SERVER: usize = 128;
 
 /// A body that was not read, and the messages in it that an answer can still address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,15 @@ impl From<Refusal> for Unread {
 /// Where it has no reading, or more than one.
 pub fn read_body(body: &[u8]) -> Result<Value, JsonError> {
     palisade_json::read(body, MAX_DEPTH)
+}
+
+/// A message of a server, or several in one, in the one reading that it has. What is told to a client as it came has been read by
+/// this, so that its client finds nothing in it that was not looked at.
+///
+/// # Errors
+/// Where it has no reading, or more than one.
+pub fn read_message(message: &[u8]) -> Result<Value, JsonError> {
+    palisade_json::read(message, MAX_DEPTH_OF_SERVER)
 }
 
 /// Reads the body of a POST.

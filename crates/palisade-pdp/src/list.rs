@@ -48,6 +48,8 @@ pub struct ListRequest {
     pub action: Action,
     /// The entries, in the list's order.
     pub entries: Vec<Target>,
+    /// Whether there is no list: only each entry's own call is asked about, as it would be decided now, with no stronger token.
+    pub calls: bool,
 }
 
 /// How the question came out.
@@ -124,7 +126,7 @@ impl Pdp {
         let asking = snapshot.policies.ask(&asker.subject, &circumstances);
         let question = Question { resource: &resource, principal: &principal, asking };
         account.observed = resource.observe_until.is_some_and(|until| now < until);
-        for item in &asked.items {
+        for item in asked.items.iter().filter(|_| !request.calls) {
             let verdict = question.asking.about(&about(item, &resource));
             account.denied |= !verdict.permits();
             if account.denied && !account.observed {
@@ -137,7 +139,7 @@ impl Pdp {
             acr_values: &resource.acr_values,
             max_age: &resource.max_age,
         };
-        let offered = resource.step_up && resource.list == ListMode::Reachable;
+        let offered = !request.calls && resource.step_up && resource.list == ListMode::Reachable;
         let mut list = question.asking.list(offered.then_some(&offer));
         let mut shown = Vec::with_capacity(request.entries.len());
         for (number, target) in request.entries.iter().enumerate() {

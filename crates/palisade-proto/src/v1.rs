@@ -967,7 +967,8 @@ pub struct ListRequest {
     /// The request that the list answers.
     #[prost(message, optional, tag = "2")]
     pub request: ::core::option::Option<HttpRequest>,
-    /// Which list: `tools/list`, `prompts/list`, `resources/list` or `resources/templates/list`.
+    /// Which list: `tools/list`, `prompts/list`, `resources/list` or `resources/templates/list`. With `resources/read` it is none:
+    /// which of these resources may be read now, with no stronger token, is asked.
     #[prost(string, tag = "3")]
     pub list: ::prost::alloc::string::String,
     /// The name, URI or URI template of each entry, in the list's order: at most 10,000.

@@ -52,14 +52,18 @@ impl Body {
         self.take(most, unbounded).await.map_err(BoxError::from)
     }
 
-    /// The same, where there is room for it among others. The room is held with what is returned.
+    /// The same, where there is room for it among others, telling of each piece that comes. The room is held with what is returned.
     pub(crate) async fn whole_within(
         self,
         most: usize,
         room: &Arc<Semaphore>,
+        progress: impl Fn(),
     ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), NotWhole> {
         let mut held: Option<OwnedSemaphorePermit> = None;
         let take_room = |bytes: usize| {
+            if bytes > 0 {
+                progress();
+            }
             let bytes = u32::try_from(bytes).map_err(|_| NotWhole::NoRoom)?;
             let more = Arc::clone(room).try_acquire_many_owned(bytes).map_err(|_| NotWhole::NoRoom)?;
             match &mut held {

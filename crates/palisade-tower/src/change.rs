@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use palisade_client::{Bind, GatewayPoint, Incoming, List, Listed, NoAnswer, Passage, Told};
 use palisade_mcp::{Listing, Lists};
 use serde_json::{Map, Value, json};
@@ -55,12 +56,26 @@ pub(crate) enum Withheld {
     /// A handle cannot be bound.
     #[error("the handle of a task cannot be bound")]
     Unbound,
+    /// More resources have changed than are asked about.
+    #[error("it tells of one more resource than is asked about at once")]
+    TooMuch,
     /// A resource has changed that its client may not hear of.
     #[error("it tells of a resource that is not listened for")]
     Unheard,
     /// Where a list may come, something came that cannot be read.
-    #[error("it cannot be read")]
+    #[error("it cannot be read, or in two ways")]
     Unreadable,
+}
+
+impl Withheld {
+    /// Whether nobody has decided about it: such a message is not denied, but missed.
+    fn is_missed(&self) -> bool {
+        match self {
+            Self::NoAnswer(_) | Self::TooMuch => true,
+            Self::Told(told) => told.status.is_server_error() || told.status == StatusCode::TOO_MANY_REQUESTS,
+            Self::Unbound | Self::Unheard | Self::Unreadable => false,
+        }
+    }
 }
 
 /// What becomes of an event of a stream.
@@ -118,12 +133,18 @@ impl Change {
         if let Some(lists) = self.lists(message) {
             return match self.cut_lists(&lists).await {
                 Ok(changed) => changed.map_or(Event::AsItCame, Event::Changed),
-                Err(withheld) => self.event_in_place_of(message, withheld),
+                Err(withheld) => {
+                    let mut envelope = lists.envelope();
+                    let part = self.in_place_of(&mut envelope, withheld);
+                    Event::of(part, &envelope)
+                }
             };
         }
         let mut value = match self.concerning(message) {
             Ok(Some(value)) => value,
             Ok(None) => return Event::AsItCame,
+            // Who listens would wait for what it may have said.
+            Err(withheld) if self.plan.listens() => return Event::of(Err(withheld), &Value::Null),
             Err(withheld) => {
                 tracing::warn!(%withheld, "an event is left out");
                 return Event::LeftOut;
@@ -138,12 +159,6 @@ impl Change {
             },
             None => self.tell(&mut value).await,
         };
-        Event::of(part, &value)
-    }
-
-    fn event_in_place_of(&self, message: &[u8], withheld: Withheld) -> Event {
-        let mut value: Value = serde_json::from_slice(message).unwrap_or_default();
-        let part = self.in_place_of(&mut value, withheld);
         Event::of(part, &value)
     }
 
@@ -166,9 +181,9 @@ impl Change {
         if !self.may_concern(message) {
             return Ok(None);
         }
-        // What cannot be read here could be a list or a task all the same to a client that is less strict. Nothing at all is none: the
-        // first event of a stream has an id and no data.
-        match serde_json::from_slice(message) {
+        // What cannot be read here, or in two ways, could be a list or a task all the same to a client that reads otherwise. So what has
+        // nothing in it to be changed may go on as it came. Nothing at all is none: the first event of a stream has an id and no data.
+        match palisade_mcp::read_message(message) {
             Ok(value) => Ok(Some(value)),
             Err(_) if message.iter().all(u8::is_ascii_whitespace) => Ok(None),
             Err(_) => Err(Withheld::Unreadable),
@@ -219,7 +234,7 @@ impl Change {
         let method = message.get("method");
         let id = message.get("id").filter(|id| id.is_string() || id.is_number());
         let is_acknowledgement = method.and_then(Value::as_str) == Some(ACKNOWLEDGED);
-        let is_lost = method.is_some() && self.plan.listens() && matches!(withheld, Withheld::NoAnswer(_));
+        let is_lost = method.is_some() && self.plan.listens() && withheld.is_missed();
         if is_acknowledgement || is_lost {
             return Err(withheld);
         }
@@ -241,7 +256,7 @@ impl Change {
         Ok(heard || cut || bound)
     }
 
-    /// Lets by what tells that a resource has changed, in one reading, where its client may hear of that resource.
+    /// Lets by what tells that a resource has changed, where its client may hear of that resource.
     async fn hear(&self, message: &Value) -> Result<bool, Withheld> {
         let method = message.get("method").and_then(Value::as_str).unwrap_or_default();
         if !self.plan.listens() || !method.starts_with(OF_RESOURCES) {
@@ -262,8 +277,12 @@ impl Change {
                 if let Some(known) = self.readable.known(uri) {
                     return Ok(known);
                 }
-                let shown = self.shown(Listing::Resources, vec![uri.to_owned()]).await?;
-                let may = shown.first() == Some(&true);
+                // A server that tells much does not fill the log of decisions.
+                if !self.readable.may_ask() {
+                    return Err(Withheld::TooMuch);
+                }
+                let reads = List::reads(self.resource.clone(), self.request.clone(), vec![uri.to_owned()]);
+                let may = self.ask(&reads).await?.first() == Some(&true);
                 self.readable.note(uri, may);
                 Ok(may)
             }
@@ -273,7 +292,11 @@ impl Change {
     /// For each entry of a list with these names whether its reader may see it.
     async fn shown(&self, listing: Listing, names: Vec<String>) -> Result<Vec<bool>, Withheld> {
         let list = List::new(self.resource.clone(), self.request.clone(), listing.method(), names);
-        match self.point.list(&list).await.map_err(Withheld::NoAnswer)? {
+        self.ask(&list).await
+    }
+
+    async fn ask(&self, list: &List) -> Result<Vec<bool>, Withheld> {
+        match self.point.list(list).await.map_err(Withheld::NoAnswer)? {
             Listed::Shown(shown) => Ok(shown),
             Listed::Refused(told) => Err(Withheld::Told(Box::new(told))),
         }

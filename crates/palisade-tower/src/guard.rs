@@ -23,7 +23,7 @@ use crate::{
     Body, BoxError, answer,
     body::NotWhole,
     change::{Change, Withheld},
-    coming::Coming,
+    coming::{Coming, Whose},
     plan::Plan,
     request,
     stream::{self, InForce, Lease},
@@ -49,8 +49,8 @@ pub struct Settings {
     /// How much of bodies that are still coming, or not yet decided on, is kept at once, in bytes; a request for which there is
     /// no room is answered with 503. Whoever sends them has not shown any credential yet.
     pub bodies: usize,
-    /// How many bodies may be coming at once that are not there with the head of their request; for one more, the one that has been
-    /// coming for longest is given up and answered with 503.
+    /// How many bodies may be coming at once that are not there with the head of their request; for one more, one is given up and
+    /// answered with 503: of the address that has most of them ([`ClientAddress`]), the one that has made no progress for longest.
     pub coming: usize,
     /// How long a body may take to come.
     pub body_time: Duration,
@@ -192,7 +192,8 @@ impl Gate {
         }
         let incoming = request::incoming(&parts);
         // The room is held until it is decided.
-        let (check, _room) = match self.take_in(body).await {
+        let from = parts.extensions.get::<ClientAddress>().map(|address| address.0);
+        let (check, _room) = match self.take_in(body, from).await {
             Ok((body, room)) => (Check::new(self.resource.clone(), incoming, body), room),
             Err(NotWhole::NoRoom) => return Admission::Answer(Box::new(answer::outage())),
             Err(NotWhole::TooLarge(_) | NotWhole::TooSlow | NotWhole::Failed(_)) => {
@@ -215,9 +216,14 @@ impl Gate {
     }
 
     /// The whole body, if it keeps the bounds, and its room among all of them.
-    async fn take_in(&self, body: Body) -> Result<(Bytes, Option<OwnedSemaphorePermit>), NotWhole> {
-        let whole = body.whole_within(self.settings.body, &self.room);
-        let in_time = timeout(self.settings.body_time, self.coming.wait_for(whole));
+    async fn take_in(
+        &self,
+        body: Body,
+        from: Option<IpAddr>,
+    ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), NotWhole> {
+        let place = self.coming.place(Whose::of(from));
+        let whole = body.whole_within(self.settings.body, &self.room, || place.progressed());
+        let in_time = timeout(self.settings.body_time, place.wait_for(whole));
         in_time.await.unwrap_or(Err(NotWhole::TooSlow))
     }
 
@@ -303,7 +309,10 @@ impl Gate {
                 tracing::warn!("where a list may come, the server answers something that cannot be read");
                 answer::unreadable()
             }
-            Err(withheld @ (Withheld::NoAnswer(_) | Withheld::Unbound | Withheld::Unheard)) => {
+            Err(
+                withheld
+                @ (Withheld::NoAnswer(_) | Withheld::TooMuch | Withheld::Unbound | Withheld::Unheard),
+            ) => {
                 tracing::warn!(%withheld, "an answer is withheld");
                 answer::outage()
             }

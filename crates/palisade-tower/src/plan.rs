@@ -152,6 +152,18 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_read_in_one_way_may_be_answered_with_anything() {
+        for params in [
+            r#"{"$serde_json::private::RawValue":"!"}"#,
+            r#"{"$serde_json::private::RawValue":"{}","cursor":"x"}"#,
+            r#"{"cursor":"x","cursor":"y"}"#,
+        ] {
+            let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{params}}}"#);
+            assert_eq!(Plan::of_post(body.as_bytes()), Plan::of_stream(), "{body}");
+        }
+    }
+
+    #[test]
     fn a_call_whose_client_takes_tasks_may_be_answered_with_one() {
         let call = |params: Value| plan(&json!({ "id": 1, "method": "tools/call", "params": params }));
         assert_eq!(call(json!({ "name": "t", "task": {} })).tool_of(Some(&json!(1))), Some("t"));

@@ -72,6 +72,36 @@ fn behind_a_subscription_each_message_is_read_with_its_own_item() {
 }
 
 #[test]
+fn where_one_message_cannot_be_read_no_handle_of_any_is_proven() {
+    let resource: ResourceName = "files".parse().unwrap();
+    let item = |method: &str| Item {
+        action: palisade_model::Action::mcp(method),
+        target: Target::mcp_server(&resource),
+        arguments: None,
+        supplied: Default::default(),
+        known: Default::default(),
+        reply_to: None,
+    };
+    let get = r#"{"jsonrpc":"2.0","id":2,"method":"tasks/get","params":{"taskId":"7"}}"#;
+    let member = r#""$serde_json::private::RawValue":"!""#;
+    let list = |params: &str| {
+        format!(r#"[{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{params}}},{get}]"#)
+    };
+    let listen = r#"{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{MEMBER,"notifications":{"taskIds":["7"]}}}"#;
+    let related = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{MEMBER},"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"7"}}}}"#;
+    for (methods, body) in [
+        (["tools/list", "tasks/get"].as_slice(), list(&format!("{{{member}}}"))),
+        (&["tools/list", "tasks/get"], list(&format!(r#"{{{member},"cursor":"x"}}"#))),
+        (&["subscriptions/listen", "tasks/get"], listen.replace("MEMBER", member)),
+        (&["tools/call"], related.replace("MEMBER", member)),
+    ] {
+        let items = methods.iter().map(|method| item(method)).collect();
+        let unread = read(&call(&body), Asked { items, batch: true }, &resource).unwrap_err();
+        assert_eq!(unread.refusal.reason, Reason::SessionMismatch, "{body}");
+    }
+}
+
+#[test]
 fn a_handle_is_replaced_in_every_place_of_handles_and_in_no_other() {
     let (one, two) = (handle("run", "7"), handle("walk", "8"));
     let (first, second) = (one.text(), two.text());

@@ -43,7 +43,7 @@ impl Plan {
 pub(super) enum Withheld {
     /// The client is told this instead.
     Denied(Box<Answer>),
-    /// It cannot be read.
+    /// It cannot be read, or in two ways.
     Unreadable,
 }
 
@@ -70,7 +70,8 @@ impl Cutter {
         if blank || !self.plan.concerns_answers() || !(self.plan.expects_list() || may_hold_result(message)) {
             return Ok(None);
         }
-        let mut value: Value = serde_json::from_slice(message).map_err(|_| Withheld::Unreadable)?;
+        // What has two readings could be one to a client that takes the other.
+        let mut value = palisade_mcp::read_message(message).map_err(|_| Withheld::Unreadable)?;
         let mut changed = false;
         match value.as_array_mut() {
             Some(messages) => {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use palisade_call::{
     Believed, Body, Decoded, Headers, HttpCall, Named, Passage, decode, denial_answer, list_question, outage,
-    response_headers, unbound_body, unbound_name,
+    reads_question, response_headers, unbound_body, unbound_name,
 };
 use palisade_mcp::Listing;
 use palisade_model::{AccessRequest, HandleKind, Reason, Surface};
@@ -25,6 +25,9 @@ use palisade_proto::v1::{
 use tonic::{Request, Response, Status};
 
 use super::{Api, call::Call, decode as read, encode};
+
+/// What is asked about in place of a list where it is the resources themselves.
+const READ: &str = "resources/read";
 
 #[tonic::async_trait]
 impl Gateways for Api {
@@ -142,7 +145,12 @@ async fn list(pdp: &Pdp, call: &Call, asked: ListRequest) -> ListResponse {
     let ListRequest { request, list, entries, .. } = asked;
     let http = http_call(call, named(resource.as_deref(), &asked.resource), request.unwrap_or_default());
     let decoded = decode(&http, &believed(call, &snapshot));
-    let (Some(listing), Some(_known)) = (Listing::of(&list), &decoded.resource) else {
+    let names = entries.iter().map(String::as_str);
+    let question = match Listing::of(&list) {
+        Some(listing) => Some(list_question(&decoded, listing, names, None)),
+        None => (list == READ).then(|| reads_question(&decoded, names)),
+    };
+    let (Some(question), Some(_known)) = (question, &decoded.resource) else {
         return ListResponse {
             reason: Reason::ResourceUnknown.as_str().to_owned(),
             answer: Some(told(outage())),
@@ -150,7 +158,6 @@ async fn list(pdp: &Pdp, call: &Call, asked: ListRequest) -> ListResponse {
             ..ListResponse::default()
         };
     };
-    let question = list_question(&decoded, listing, entries.iter().map(String::as_str), None);
     match pdp.list(&snapshot, &question, call.patience).await {
         Listed::Shown { id, shown } => ListResponse {
             decision_id: id.to_string(),

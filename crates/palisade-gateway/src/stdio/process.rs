@@ -3,7 +3,7 @@
 //! Many requests share one process, of one client's session or of one subject. So that their ids and progress tokens cannot
 //! meet, each request gets a number of ours on the way in, and its own back on the way out. What the process sends and is
 //! no answer goes to the request that it belongs to by its progress token, else to whoever listens for it, else to every
-//! request under way.
+//! request under way; what tells of changed resources goes to nobody who does not listen.
 
 use std::{
     collections::HashMap,
@@ -15,13 +15,13 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     process::{Child, ChildStdin, ChildStdout, Command},
     sync::{OwnedSemaphorePermit, mpsc},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::StdioSettings;
@@ -34,6 +34,13 @@ const WAITING: usize = 64;
 const MOST_UNDER_WAY: usize = 256;
 /// How long a process may take to read a message.
 const WRITE: Duration = Duration::from_secs(30);
+/// How long a process has to end after its input, and how often it is looked whether it has.
+const END: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(20);
+/// The request of a client that listens (MCP 2026-07-28).
+const LISTEN: &str = "subscriptions/listen";
+/// What the names of notifications about resources begin with.
+const OF_RESOURCES: &str = "notifications/resources/";
 /// The environment of a process, beside what is named in the settings.
 const ENVIRONMENT: [&str; 7] = ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TZ"];
 
@@ -79,9 +86,20 @@ impl Group {
         Self(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)))
     }
 
-    fn kill(&self) {
+    /// Waits until the leader has ended, and leaves it to be waited for: until then its number, which is the group's, is nobody
+    /// else's.
+    async fn leader_ends(&self) {
+        let Some(leader) = self.0 else { return };
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        while let Ok(None) = waitid(WaitId::Pid(leader), options) {
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Kills it, once. INVARIANT: this is before its leader is waited for.
+    fn kill(&mut self) {
         // There is none any more where all have ended by themselves.
-        let _ = self.0.map(|leader| kill_process_group(leader, Signal::KILL));
+        let _ = self.0.take().map(|leader| kill_process_group(leader, Signal::KILL));
     }
 }
 
@@ -97,6 +115,8 @@ struct UnderWay {
     id: Value,
     /// The progress token, where the client sent one.
     progress: Option<Value>,
+    /// Whether it is one that listens.
+    listens: bool,
     client: mpsc::Sender<Value>,
 }
 
@@ -150,6 +170,7 @@ impl Process {
     fn begin(&self, message: &mut Value, client: &mpsc::Sender<Value>) -> Option<u64> {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let id = std::mem::replace(message.get_mut("id")?, json!(number));
+        let listens = message.get("method").and_then(Value::as_str) == Some(LISTEN);
         let meta = message.get_mut("params").and_then(|params| params.get_mut("_meta"));
         let token = meta.and_then(|meta| meta.get_mut("progressToken"));
         let progress = token.map(|token| std::mem::replace(token, json!(number)));
@@ -165,7 +186,7 @@ impl Process {
             return None;
         }
         state.used = Some(Instant::now());
-        state.under_way.insert(number, UnderWay { id, progress, client: client.clone() });
+        state.under_way.insert(number, UnderWay { id, progress, listens, client: client.clone() });
         Some(number)
     }
 
@@ -233,7 +254,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 /// Carries messages to and from a process until it ends or nobody holds it.
 async fn run(
-    (mut child, group): (Child, Group),
+    (mut child, mut group): (Child, Group),
     stdin: ChildStdin,
     stdout: ChildStdout,
     messages: mpsc::Receiver<Value>,
@@ -245,12 +266,11 @@ async fn run(
         () = read(stdout, &state) => {}
     }
     // A server ends when its input does (MCP, stdio transport); one that does not is killed.
-    if timeout(Duration::from_secs(2), child.wait()).await.is_err() {
-        // Before it is waited for, so that its number can be nobody else's yet.
-        group.kill();
-        let _ = child.wait().await;
-    }
-    drop(group);
+    let _ = timeout(END, group.leader_ends()).await;
+    group.kill();
+    // Also where it has left its group.
+    let _ = child.start_kill();
+    let _ = child.wait().await;
     let mut state = lock(&state);
     state.ended = true;
     // Whoever waits sees its channel closed.
@@ -326,8 +346,10 @@ fn addressees(message: &mut Value, state: &mut State) -> Vec<mpsc::Sender<Value>
     match state.listener.as_ref().filter(|listener| !listener.is_closed()) {
         Some(listener) => vec![listener.clone()],
         None => {
+            let method = message.get("method").and_then(Value::as_str).unwrap_or_default();
+            let is_listened_for = method.starts_with(OF_RESOURCES);
             let mut all: Vec<mpsc::Sender<Value>> = Vec::new();
-            for request in state.under_way.values() {
+            for request in state.under_way.values().filter(|request| request.listens || !is_listened_for) {
                 if !all.iter().any(|known| known.same_channel(&request.client)) {
                     all.push(request.client.clone());
                 }

@@ -18,6 +18,9 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use super::*;
 
+mod readings;
+mod slow;
+
 /// What a decision point answers.
 #[derive(Debug, Default)]
 struct Point {
@@ -27,6 +30,8 @@ struct Point {
     denies: bool,
     /// What it does not answer for.
     without: Without,
+    /// What it answers a list with where it refuses it.
+    refuses: Option<u32>,
     /// The lists that it was asked about.
     lists: Mutex<Vec<(String, Vec<String>)>>,
 }
@@ -99,9 +104,15 @@ impl GatewayPoint for Point {
     fn list<'a>(&'a self, list: &'a List) -> Answering<'a, Listed> {
         self.lists.lock().unwrap().push((list.list.clone(), list.entries.clone()));
         let shown = list.entries.iter().map(|entry| entry.starts_with('a')).collect();
-        Box::pin(
-            async move { if self.without == Without::Lists { silent() } else { Ok(Listed::Shown(shown)) } },
-        )
+        let answer = match self.refuses {
+            Some(status) => {
+                let answer = Some(v1::Answer { status, headers: Vec::new(), body: Vec::new() });
+                let refused = v1::ListResponse { answer, ..v1::ListResponse::default() };
+                list.read(refused).map_err(|unreadable: wire::Unreadable| unreadable.of("test"))
+            }
+            None => Ok(Listed::Shown(shown)),
+        };
+        Box::pin(async move { if self.without == Without::Lists { silent() } else { answer } })
     }
 
     fn bind<'a>(&'a self, bind: &'a Bind) -> Answering<'a, Option<String>> {
@@ -443,7 +454,7 @@ async fn a_change_of_a_resource_is_told_to_who_has_subscribed_or_may_read_it() {
     assert_eq!(told, [may.clone(), may.clone()]);
     let asked = point.lists.lock().unwrap().clone();
     assert_eq!(asked.len(), 2, "each is asked about once in a while: {asked:?}");
-    assert!(asked.iter().all(|(list, _)| list == "resources/list"));
+    assert!(asked.iter().all(|(list, _)| list == "resources/read"));
     let mute = Arc::new(Point { without: Without::Lists, ..Point::default() });
     assert!(heard(&mute, stream(), &[may]).await.is_empty());
 }
@@ -478,32 +489,6 @@ async fn a_stream_ends_whose_beginning_cannot_be_told() {
     // What is told of a task is missed, too.
     let status = notification("notifications/tasks", json!({ "taskId": "7", "status": "working" }));
     assert!(told(silent(), "7", status).await.is_empty());
-}
-
-#[tokio::test]
-async fn who_sends_slowly_loses_its_place_to_who_sends_and_holds_up_nobody() {
-    let point: Arc<dyn GatewayPoint> = Arc::new(Point::default());
-    let settings = Settings { coming: 2, ..Settings::default() };
-    let says = json_of(&json!({ "result": {} }));
-    let first = PalisadeLayer::with(point, "files", settings);
-    let (one, other) = (first.layer(server(says.clone(), Arc::default())), first.beside("more"));
-    let other = other.layer(server(says, Arc::default()));
-    let slow = |server: &Guarded<Server>| {
-        let body = http_body_util::StreamBody::new(futures::stream::pending::<Result<_, BoxError>>());
-        let request = Request::post("https://mcp.example.com/files").body(Body::new(body)).unwrap();
-        tokio::spawn(server.clone().oneshot(request))
-    };
-    let (oldest, second) = (slow(&one), slow(&other));
-    tokio::task::yield_now().await;
-    // What is whole takes no place, for whichever resource it is.
-    for server in [&one, &other] {
-        let answer = server.clone().oneshot(post(&rpc(json!(1), "ping"))).await.unwrap();
-        assert_eq!(answer.status(), StatusCode::OK);
-    }
-    assert!(!oldest.is_finished() && !second.is_finished());
-    let third = slow(&one);
-    assert_eq!(oldest.await.unwrap().unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(!second.is_finished() && !third.is_finished());
 }
 
 #[tokio::test]

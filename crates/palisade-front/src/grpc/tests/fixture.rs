@@ -46,6 +46,9 @@ when { resource.name == "pay" && context.args.number.hasTag("/n") && context.arg
 @id("list") permit (principal is User, action in Mcp::Action::"list", resource);
 @id("orders") permit (principal is User, action in Http::Action::"read", resource == Http::Route::"orders/v1/orders/{id}")
 unless { context has path && context.path like "/v1/orders/7*" };
+@id("open") permit (principal is User, action == Mcp::Action::"resources/read", resource)
+when { resource.uri like "file:///open/*" && context.scopes.contains("files:read") };
+@id("unlisted") forbid (principal, action == Mcp::Action::"resources/list", resource);
 @id("lists") permit (principal is User, action in Mcp::Action::"list", resource);
 @id("tasks") permit (principal is User, action == Mcp::Action::"tasks/get", resource is Mcp::Tool) when { resource.name == "list_files" };
 @id("listen") permit (principal is User, action == Mcp::Action::"resources/subscribe", resource) when { resource.uri like "file:///open/*" };

@@ -45,10 +45,14 @@ async fn check(fixture: &Fixture, request: HttpRequest, body: &Value) -> CheckRe
 }
 
 async fn list(fixture: &Fixture, by: &str, token: &str, entries: &[&str]) -> ListResponse {
+    list_of("tools/list", fixture, by, token, entries).await
+}
+
+async fn list_of(list: &str, fixture: &Fixture, by: &str, token: &str, entries: &[&str]) -> ListResponse {
     let asked = ListRequest {
         resource: "files".to_owned(),
         request: Some(post(token, &[])),
-        list: "tools/list".to_owned(),
+        list: list.to_owned(),
         entries: entries.iter().map(|entry| (*entry).to_owned()).collect(),
     };
     fixture.api().list(call(by, asked)).await.unwrap().into_inner()
@@ -95,6 +99,27 @@ async fn a_list_shows_what_a_call_would_permit_or_challenge_and_nothing_else() {
     let record = records.iter().find(|record| record.found.is_some()).unwrap();
     assert_eq!(record.items.len() as u64, record.found.unwrap());
     assert_eq!(record.action.as_deref(), Some(r#"Mcp::Action::"tools/list""#));
+}
+
+#[tokio::test]
+async fn what_may_be_read_now_is_what_a_read_would_be_permitted_whoever_may_list() {
+    let fixture = Fixture::new();
+    let uris = ["file:///open/a", "file:///pay"];
+    for (scopes, shown) in [("files:read", [0].as_slice()), ("", &[])] {
+        let token = token("files", scopes);
+        let answer = list_of("resources/read", &fixture, "gate", &token, &uris).await;
+        assert_eq!((answer.outcome(), answer.shown.as_slice()), (Outcome::Permit, shown), "{scopes}");
+        for (place, uri) in (0..).zip(uris) {
+            let read =
+                check(&fixture, post(&token, &[]), &rpc("resources/read", json!({ "uri": uri }))).await;
+            assert_eq!(read.outcome() == Outcome::Permit, shown.contains(&place), "{uri}: {read:?}");
+        }
+        let listed = list_of("resources/list", &fixture, "gate", &token, &uris).await;
+        assert_eq!((listed.outcome(), listed.shown.len()), (Outcome::Deny, 0));
+    }
+    let records = fixture.recorded().await;
+    let record = records.iter().find(|record| record.found.is_some()).unwrap();
+    assert_eq!(record.action.as_deref(), Some(r#"Mcp::Action::"resources/read""#));
 }
 
 #[tokio::test]

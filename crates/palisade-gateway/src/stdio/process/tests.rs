@@ -38,3 +38,43 @@ async fn what_a_server_has_started_ends_with_it() {
         assert!(timeout(Duration::from_secs(5), ended).await.is_ok(), "{script}");
     }
 }
+
+#[tokio::test]
+async fn a_leader_that_has_ended_is_there_until_its_group_was_killed() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "sleep 300 & exit 0"]).process_group(0).kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let mut group = Group::of(&child);
+    let leader = group.0.unwrap();
+    timeout(Duration::from_secs(10), group.leader_ends()).await.unwrap();
+    assert!(!runs(u64::from(leader.as_raw_nonzero().get().unsigned_abs())));
+    // Nobody has waited for it: its number is still its own.
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    assert!(matches!(waitid(WaitId::Pid(leader), options), Ok(Some(_))));
+    group.kill();
+    assert!(group.0.is_none(), "it is killed once");
+    assert!(child.wait().await.unwrap().success());
+}
+
+#[test]
+fn what_tells_of_resources_goes_to_who_listens_and_the_rest_to_all() {
+    let (call, mut of_call) = mpsc::channel(4);
+    let (listen, mut of_listen) = mpsc::channel(4);
+    let request = |listens, client| UnderWay { id: json!(1), progress: None, listens, client };
+    let mut state = State::default();
+    state.under_way.insert(1, request(false, call));
+    let tell = |state: &mut State, method: &str| {
+        let mut message = json!({ "method": method, "params": { "uri": "file:///pay" } });
+        for client in addressees(&mut message, state) {
+            client.try_send(message.clone()).unwrap();
+        }
+    };
+    tell(&mut state, "notifications/resources/updated");
+    tell(&mut state, "notifications/resources/list_changed");
+    assert!(of_call.try_recv().is_err());
+    tell(&mut state, "notifications/message");
+    assert!(of_call.try_recv().is_ok());
+    state.under_way.insert(2, request(true, listen));
+    tell(&mut state, "notifications/resources/updated");
+    assert!(of_call.try_recv().is_err() && of_listen.try_recv().is_ok());
+}
