@@ -130,10 +130,9 @@ fn value_for_all(part: &Expr, policy: &Policy, evaluator: &Evaluator<'_>) -> Opt
     if part.subexpressions().any(is_of_the_asker) {
         return None;
     }
-    match evaluator.interpret(part, policy.env()).ok()?.value_kind() {
-        ValueKind::Lit(Literal::Bool(value)) => Some(*value),
-        _ => None,
-    }
+    let value = evaluator.interpret(part, policy.env()).ok()?;
+    let ValueKind::Lit(Literal::Bool(value)) = value.value_kind() else { return None };
+    Some(*value)
 }
 
 #[cfg(test)]

@@ -177,17 +177,15 @@ async fn a_record_names_some_parts_of_many_and_counts_them_all() {
     let (decision, _) = pdp.decide_whole(&pdp.snapshot(), &asked, Some(&lacks), Duration::MAX).await;
     assert_eq!(decision.reason(), Reason::TargetUnknown);
     pdp.audit().shutdown().await;
-    let mut records = Vec::new();
+    let mut recorded = None;
     query::run(&setup.folder.path().join("audit"), &query::Filter::default(), |record| {
-        records.push(record);
+        if let Record::Decision(decision) = record {
+            recorded = Some(decision);
+        }
         std::ops::ControlFlow::Continue(())
     })
     .unwrap();
-    let decision = records.into_iter().find_map(|record| match record {
-        Record::Decision(decision) => Some(decision),
-        _ => None,
-    });
-    let decision = decision.unwrap();
+    let decision = recorded.unwrap();
     assert_eq!(decision.detail.unwrap().split(';').next(), Some("an operation: 1402 parts, 701 denied"));
     assert_eq!(decision.items.len(), 500);
     assert!(decision.items.iter().all(|item| item.reason == Reason::TargetUnknown));
