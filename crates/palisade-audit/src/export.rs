@@ -33,6 +33,7 @@ use crate::{
     log::AuditError,
     metrics::Metrics,
     otlp,
+    record::Record,
     segment::{SegmentInfo, SeriesName},
     status::{SeriesState, Shared, lock},
 };
@@ -314,7 +315,7 @@ impl Lane<'_> {
                 break;
             }
             end += line.len() as u64;
-            match serde_json::from_slice(line) {
+            match Record::read(line) {
                 Ok(record) => records.extend(otlp::log_record(&record)),
                 Err(error) => {
                     tracing::error!(%error, segment = segment.sequence, "a line of the log cannot be read");

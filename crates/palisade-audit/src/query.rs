@@ -126,7 +126,7 @@ pub fn run(
     filter: &Filter,
     mut visit: impl FnMut(Record) -> ControlFlow<()>,
 ) -> Result<Summary, QueryError> {
-    scan::scan(path, &Plan::new(filter), |line, summary| match serde_json::from_slice::<Record>(line) {
+    scan::scan(path, &Plan::new(filter), |line, summary| match Record::read(line) {
         Ok(record) => {
             summary.records += 1;
             summary.decisions += match &record {

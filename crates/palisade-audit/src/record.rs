@@ -38,7 +38,22 @@ pub enum Record {
     Segment(SegmentHeader),
 }
 
+/// What the line of a decision begins with.
+const DECISION: &[u8] = br#"{"type":"palisade.decision","#;
+
 impl Record {
+    /// Reads a line of the log. What a line says decides, whatever the order of its members; but that of a decision is read at
+    /// once where it begins as we write it: which type it is, is otherwise known after everything was kept beside.
+    ///
+    /// # Errors
+    /// The line is no record.
+    pub fn read(line: &[u8]) -> Result<Self, serde_json::Error> {
+        if line.starts_with(DECISION) {
+            return serde_json::from_slice(line).map(Self::Decision);
+        }
+        serde_json::from_slice(line)
+    }
+
     /// When it happened.
     #[must_use]
     pub fn time(&self) -> Timestamp {

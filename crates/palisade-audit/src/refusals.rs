@@ -168,7 +168,7 @@ fn fits(record: &DecisionRecord) -> io::Result<bool> {
 fn read_slot(slot: &[u8]) -> Option<DecisionRecord> {
     let (digits, text) = slot.split_at_checked(DIGITS)?;
     let count = std::str::from_utf8(digits).ok()?.parse().ok().filter(|count| *count > 0)?;
-    match serde_json::from_slice(text.trim_ascii()) {
+    match Record::read(text.trim_ascii()) {
         Ok(Record::Decision(record)) => Some(DecisionRecord { count, ..*record }),
         Ok(Record::Event(_) | Record::Segment(_)) => None,
         Err(error) => {
@@ -181,7 +181,7 @@ fn read_slot(slot: &[u8]) -> Option<DecisionRecord> {
 
 /// The refusal that stands for a decision whose line could not be written; `None` for an event.
 pub(crate) fn unrecorded(line: &[u8]) -> Option<DecisionRecord> {
-    match serde_json::from_slice(line) {
+    match Record::read(line) {
         Ok(Record::Decision(record)) => {
             let mut kind = shorten::kind(&record.without_receipt());
             kind.detail = Some("counted, because its own record could not be written".to_owned());

@@ -376,7 +376,7 @@ fn gather(queue: &mut mpsc::Receiver<Command>, batch: &mut Vec<Command>) {
 
 /// The line of a decision whose caller gave up, as what was answered instead.
 fn late(line: Vec<u8>) -> Vec<u8> {
-    let late = match serde_json::from_slice(&line) {
+    let late = match Record::read(&line) {
         Ok(Record::Decision(record)) => line::encode(&Record::Decision(Box::new(record.without_receipt()))),
         Ok(Record::Event(_) | Record::Segment(_)) => return line,
         Err(error) => Err(error),

@@ -42,8 +42,8 @@ pub struct Common<'a> {
 /// What the answer to one order depends on beside.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields<'a> {
-    /// The text of the subject's token.
-    pub subject_token: &'a str,
+    /// The SHA-256 of the subject's token.
+    pub subject_token: [u8; 32],
     /// `User`, `corp/alice`: what the token was verified as.
     pub subject: (&'a str, &'a str),
     /// The scopes, sorted.
@@ -108,7 +108,7 @@ impl Beginning {
     pub(crate) fn key(&self, order: &Order) -> Key {
         let subject = order.subject();
         let fields = Fields {
-            subject_token: order.token().expose(),
+            subject_token: *order.token().digest(),
             subject: (subject.kind.type_name(), &subject.id),
             scopes: order.scopes().iter().map(palisade_model::Scope::as_str).collect(),
             lifetime: order.lifetime(),
@@ -123,7 +123,7 @@ impl Fields<'_> {
     pub fn key(&self, after: &Beginning) -> Key {
         let mut hashed = Hashed::default();
         hashed.bytes(&after.0);
-        hashed.token(self.subject_token);
+        hashed.bytes(&self.subject_token);
         hashed.text(self.subject.0);
         hashed.text(self.subject.1);
         hashed.list(&self.scopes);

@@ -6,7 +6,7 @@
 
 use std::{fmt, sync::Arc};
 
-use aws_lc_rs::{constant_time, digest};
+use aws_lc_rs::constant_time;
 use palisade_model::{Authority, RawToken, Subject};
 
 /// The header that OAuth's tokens come in.
@@ -40,7 +40,7 @@ impl StaticToken {
     /// A subject that these secrets prove.
     #[must_use]
     pub fn new(subject: Subject, authority: Authority, secrets: &[impl AsRef<str>]) -> Self {
-        let digests = secrets.iter().map(|secret| digest_of(secret.as_ref())).collect();
+        let digests = secrets.iter().map(|secret| *RawToken::new(secret.as_ref()).digest()).collect();
         Self { digests, subject: Arc::new(subject), authority: Arc::new(authority) }
     }
 
@@ -79,24 +79,18 @@ impl StaticTokens {
 
     /// The token that this is.
     pub(crate) fn find(&self, raw: &RawToken) -> Option<&StaticToken> {
-        let came = digest_of(raw.expose());
+        let came = raw.digest();
         let mut found = None;
         for token in &self.all {
             for known in &token.digests {
                 // Every one is compared, also after one has fitted.
-                if constant_time::verify_slices_are_equal(known, &came).is_ok() {
+                if constant_time::verify_slices_are_equal(known, came).is_ok() {
                     found = Some(token);
                 }
             }
         }
         found
     }
-}
-
-fn digest_of(text: &str) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
-    bytes
 }
 
 #[cfg(test)]

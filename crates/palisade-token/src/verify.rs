@@ -165,7 +165,7 @@ impl Verifier {
         binding: Binding,
     ) -> Result<VerifiedToken, TokenError> {
         parse::check_length(raw.expose(), self.max_token_bytes)?;
-        let key = CacheKey { digest: sha256(raw.expose().as_bytes()), epoch: self.epoch };
+        let key = CacheKey { digest: *raw.digest(), epoch: self.epoch };
         if let Some(facts) = self.known(&key)? {
             return self.admit(&facts, expected, now, binding);
         }
@@ -400,12 +400,6 @@ fn is_template_of(limit: &str, iss: &str, tenant: Option<&str>) -> bool {
     tenant
         .or_else(|| iss.split('/').find(|segment| identity::is_guid(segment)))
         .is_some_and(|tenant| limit.replace(setup::TENANT, tenant) == iss)
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut digest = [0; 32];
-    digest.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
-    digest
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::stream::RECHECK;
 
 /// How many are asked about in that time.
-const MOST: usize = 64;
+pub(crate) const MOST: usize = 64;
 
 /// What is known for one stream.
 #[derive(Debug, Default)]

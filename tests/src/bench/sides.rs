@@ -53,6 +53,8 @@ enum Server {
 pub(crate) enum Recording<'a> {
     /// Every decision is written before it is answered; records, traces and metrics go to this receiver.
     Full { otlp: &'a str },
+    /// Every decision is written before it is answered, and nothing is exported.
+    Written,
     /// Every decision is queued for writing, and nothing is exported: the least that can be configured.
     Least,
 }
@@ -93,6 +95,7 @@ impl Side {
                 world.configuration(&policies, Some(otlp)),
                 format!("durability: written, otlp: {{endpoint: \"{otlp}\"}}"),
             ),
+            Recording::Written => (world.configuration(&policies, None), "durability: written".to_owned()),
             Recording::Least => (world.configuration(&policies, None), "durability: queued".to_owned()),
         };
         let palisade = service(cores, &configuration, &audit).await?;

@@ -161,7 +161,7 @@ fn header_time(path: &Path) -> Option<Timestamp> {
     let mut line = Vec::new();
     let file = File::open(path).ok()?;
     BufReader::new(file.take(4_096)).read_until(b'\n', &mut line).ok()?;
-    match serde_json::from_slice(&line) {
+    match Record::read(&line) {
         Ok(Record::Segment(header)) => Some(header.time),
         Ok(Record::Decision(_) | Record::Event(_)) | Err(_) => None,
     }

@@ -78,7 +78,9 @@ proptest! {
         let record = Record::Decision(Box::new(record));
         let line = line::encode(&record).unwrap();
         prop_assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
-        prop_assert_eq!(serde_json::from_slice::<Record>(&line).unwrap(), record);
+        prop_assert_eq!(&serde_json::from_slice::<Record>(&line).unwrap(), &record);
+        prop_assert!(line.starts_with(DECISION));
+        prop_assert_eq!(Record::read(&line).unwrap(), record);
     }
 }
 

@@ -1,5 +1,6 @@
 use std::{collections::BTreeSet, time::Duration};
 
+use palisade_model::RawToken;
 use palisade_pdp::Fingerprint;
 use proptest::prelude::*;
 
@@ -24,7 +25,8 @@ fn fields(owned: &Owned) -> Whole<'_> {
         client: (client, "client_secret_basic"),
     };
     let lifetime = Duration::from_millis(*lifetime);
-    (common, Fields { subject_token: token, subject: ("User", subject), scopes: list(&2), lifetime })
+    let subject_token = *RawToken::new(token.as_str()).digest();
+    (common, Fields { subject_token, subject: ("User", subject), scopes: list(&2), lifetime })
 }
 
 fn nothing() -> Common<'static> {
@@ -69,7 +71,7 @@ fn changed<'a>((common, fields): &Whole<'a>, other: &'a str) -> Vec<Whole<'a>> {
     all.extend(common.actor_token.map(|_| Common { actor_token: None, ..common.clone() }));
     let all = all.into_iter().map(|common| (common, fields.clone()));
     let of_the_order = [
-        Fields { subject_token: other, ..fields.clone() },
+        Fields { subject_token: *RawToken::new(other).digest(), ..fields.clone() },
         Fields { subject: (other, fields.subject.1), ..fields.clone() },
         Fields { subject: (fields.subject.0, other), ..fields.clone() },
         Fields { scopes: with(&fields.scopes), ..fields.clone() },
@@ -98,8 +100,8 @@ proptest! {
     fn fields_do_not_run_together(left in "[a-z]{0,4}", middle in "[a-z]{1,4}", right in "[a-z]{0,4}") {
         let (one, other) = (format!("{left}{middle}"), format!("{middle}{right}"));
         let beginning = nothing().hashed();
-        let first = Fields { subject_token: &one, subject: (&right, ""), ..Fields::default() };
-        let second = Fields { subject_token: &left, subject: (&other, ""), ..Fields::default() };
+        let first = Fields { subject: (&one, &right), ..Fields::default() };
+        let second = Fields { subject: (&left, &other), ..Fields::default() };
         prop_assert_ne!(first.key(&beginning), second.key(&beginning));
         let first = Common { requested_token_type: &one, client: (&right, ""), ..nothing() };
         let second = Common { requested_token_type: &left, client: (&other, ""), ..nothing() };
@@ -109,8 +111,8 @@ proptest! {
         let second = Common { audiences: vec![], resources: vec![&one], ..nothing() };
         prop_assert_ne!(fields.key(&first.hashed()), fields.key(&second.hashed()));
         // Nor does the end of what all have in common with what an order adds.
-        let first = (Common { client: ("", &one), ..nothing() }, Fields { subject_token: &right, ..fields.clone() });
-        let second = (Common { client: ("", &left), ..nothing() }, Fields { subject_token: &other, ..fields });
+        let first = (Common { client: ("", &one), ..nothing() }, Fields { subject: (&right, ""), ..fields.clone() });
+        let second = (Common { client: ("", &left), ..nothing() }, Fields { subject: (&other, ""), ..fields });
         prop_assert_ne!(key(&first), key(&second));
     }
 }

@@ -278,6 +278,33 @@ fn a_subject_is_text_that_a_header_can_hold_and_no_other_subject_is() {
     );
 }
 
+#[test]
+fn a_credential_of_the_client_is_removed_however_long_and_however_spelt_its_name_is() {
+    let own = "x-our-own-very-long-key";
+    let mut resource = resource("files", Kind::Mcp);
+    let header = palisade_pdp::StaticHeader { name: own.to_owned(), value: "k".to_owned().into() };
+    resource.upstream_token = palisade_pdp::UpstreamToken::Static(std::sync::Arc::new(header));
+    let subject = Subject::anonymous();
+    let passage = Passage {
+        id: DecisionId::new(Timestamp::from_unix_seconds(NOW)),
+        resource: &resource,
+        subject: &subject,
+        authority: None,
+        revision: "r",
+        upstream: &palisade_pdp::Upstream::Strip,
+        observed: None,
+    };
+    let sent = ["x-our_own-very_long-key", "X_Our-Own-Very-Long_Key", "x-our-own-very-long-keys"];
+    let mut headers = Headers::default();
+    for name in sent {
+        headers.push(name, "v".to_owned());
+    }
+    let removed = passage.removals(&[], &headers);
+    let is_removed = |name: &str| removed.iter().any(|other| other.eq_ignore_ascii_case(name));
+    assert!(is_removed(own) && is_removed(sent[0]) && is_removed(sent[1]), "{removed:?}");
+    assert!(!is_removed(sent[2]), "{removed:?}");
+}
+
 #[tokio::test]
 async fn scopes_are_cut_between_scopes() {
     let fixture = fixture();

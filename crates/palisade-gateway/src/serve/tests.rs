@@ -67,6 +67,8 @@ struct Endless {
     /// How many answers are open.
     open: Arc<AtomicUsize>,
     events: watch::Sender<u64>,
+    /// Whose request came last.
+    client: watch::Sender<Option<IpAddr>>,
 }
 
 struct Opened(Arc<AtomicUsize>);
@@ -79,10 +81,11 @@ impl Drop for Opened {
 
 impl Endless {
     fn new() -> Self {
-        Self { open: Arc::default(), events: watch::Sender::new(0) }
+        Self { open: Arc::default(), events: watch::Sender::new(0), client: watch::Sender::new(None) }
     }
 
     fn answer(&self, request: &Request<Body>) -> Response<Body> {
+        self.client.send_replace(request.extensions().get::<ClientAddress>().map(|address| address.0));
         self.open.fetch_add(1, Ordering::SeqCst);
         let opened = Opened(Arc::clone(&self.open));
         let frame = |bytes: Bytes| Ok::<_, Infallible>(http_body::Frame::data(bytes));
@@ -222,6 +225,22 @@ async fn a_thousand_streams_are_open_at_once_and_one_more_is_told_so() {
     drop(streams);
     server.until_open(0).await;
     open_stream(address).await;
+}
+
+#[tokio::test]
+async fn a_request_is_of_the_address_that_its_connection_comes_from() {
+    let server = Endless::new();
+    let (address, _stop) = gateway(&server, short()).await;
+    for from in ["127.0.0.1", "127.0.0.2"] {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((from.parse::<IpAddr>().unwrap(), 0).into()).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
+        stream.write_all(b"GET /m HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 9.9.9.9\r\n\r\n").await.unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
+        assert_eq!(*server.client.borrow(), Some(from.parse().unwrap()));
+    }
 }
 
 #[tokio::test]

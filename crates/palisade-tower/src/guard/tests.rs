@@ -460,6 +460,21 @@ async fn a_change_of_a_resource_is_told_to_who_has_subscribed_or_may_read_it() {
 }
 
 #[tokio::test]
+async fn a_stream_that_tells_of_more_resources_than_are_asked_about_ends() {
+    let point = Arc::new(Point::default());
+    let updated = |number: usize| {
+        notification("notifications/resources/updated", json!({ "uri": format!("a{number}") }))
+    };
+    let messages: Vec<Value> = (0..=crate::readable::MOST)
+        .map(updated)
+        .chain([notification("notifications/message", json!({ "level": "info", "data": "later" }))])
+        .collect();
+    // Its client would take what is left out for what has not happened.
+    let told = heard(&point, stream(), &messages).await;
+    assert_eq!(told, messages[..crate::readable::MOST]);
+}
+
+#[tokio::test]
 async fn a_stream_ends_whose_beginning_cannot_be_told() {
     let handle = |id: &str| format!("{}.{}.{id}", "0".repeat(32), "74");
     let listen = |id: &str| {

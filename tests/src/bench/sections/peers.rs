@@ -43,6 +43,7 @@ async fn start(run: &Run, world: &World, matrix: &Matrix) -> Result<Sides> {
         Side::null(cores).await?,
         Side::palisade(cores, "Palisade", world, (matrix, 0), full()).await?,
         Side::palisade(cores, "Palisade, 10,000 policies", world, (&large, 0), full()).await?,
+        Side::palisade(cores, "Palisade, written, no OTLP", world, (matrix, 0), Recording::Written).await?,
         Side::palisade(cores, "Palisade, queued, no OTLP", world, (matrix, 0), Recording::Least).await?,
         Side::palisade(cores, "Palisade, new tokens", world, (matrix, 0), full()).await?,
     ];

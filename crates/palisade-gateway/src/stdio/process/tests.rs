@@ -39,6 +39,28 @@ async fn what_a_server_has_started_ends_with_it() {
     }
 }
 
+#[test]
+fn what_a_server_has_started_ends_with_the_runtime_that_nobody_waits_for() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (process, started) = runtime.block_on(async {
+        let words = ["sh", "-c", STAYS].map(str::to_owned).to_vec();
+        let settings = StdioSettings { words, ..StdioSettings::command("sh").unwrap() };
+        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let process = Process::start(&settings, "alice", place).unwrap();
+        let said = process.listen().unwrap().recv().await.unwrap();
+        (process, said["params"].as_u64().unwrap())
+    });
+    assert!(runs(started));
+    // The task that carries the messages is dropped where it stands.
+    drop(runtime);
+    let ended = (0..500).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        !runs(started)
+    });
+    assert!(ended);
+    drop(process);
+}
+
 #[tokio::test]
 async fn a_leader_that_has_ended_is_there_until_its_group_was_killed() {
     let mut command = Command::new("sh");
