@@ -170,8 +170,9 @@ fn measure(options: &Options) -> Result<()> {
         return runtime.block_on(sections::peers::profile(&mut run, options.policies, length));
     }
     let wanted = |section: &&Section| options.only.is_empty() || options.only.contains(section);
+    let mut failed = Vec::new();
     for section in Section::value_variants().iter().filter(wanted) {
-        runtime.block_on(async {
+        let measured = runtime.block_on(async {
             match section {
                 Section::Peers => sections::peers::run(&mut run).await,
                 Section::Growth => sections::growth::run(&mut run).await,
@@ -181,11 +182,17 @@ fn measure(options: &Options) -> Result<()> {
                 Section::Reload => sections::reload::run(&mut run).await,
                 Section::Startup => sections::startup::run(&mut run).await,
             }
-        })?;
+        });
+        // What the others measure is not lost with it.
+        if let Err(error) = measured {
+            run.report.line(&format!("{section:?} failed: {error:#}"))?;
+            failed.push(format!("{section:?}"));
+        }
     }
     let measured = run.report.finish()?;
     if let Some(file) = &options.json {
         fs::write(file, format!("{measured:#}\n")).with_context(|| file.display().to_string())?;
     }
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     Ok(())
 }

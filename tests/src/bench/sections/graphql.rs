@@ -32,7 +32,7 @@ const SIZES: [usize; 3] = [10, 100, 1_000];
 const API: &str = "https://api.example.com/graphql";
 /// How many users the routers' tokens are of.
 const USERS: usize = 40;
-/// How many clients of a router wait for an answer at once.
+/// How many clients wait for an answer at once.
 const CLIENTS: usize = 8;
 /// At which part of the lowest peak latencies are compared.
 const PART: f64 = 0.5;
@@ -242,9 +242,11 @@ pub(in crate::bench) async fn check(run: &mut Run) -> Result<()> {
 pub(in crate::bench) async fn run(run: &mut Run) -> Result<()> {
     run.report.heading("graphql: decisions on operations, over ext_authz, 100 policies and 3 of the API")?;
     let Decisions { side, tools, operations } = Decisions::start(run).await?;
-    let mut contenders = vec![Contender::warm("one tool", &side, tools)];
+    // As many at once as are decided long before their deadline, also of the largest.
+    let few = |name: &str, calls| Contender::warm(name, &side, calls).over(CLIENTS, 1);
+    let mut contenders = vec![few("one tool", tools)];
     for (fields, calls) in operations {
-        contenders.push(Contender::warm(&format!("{fields} fields"), &side, calls));
+        contenders.push(few(&format!("{fields} fields"), calls));
     }
     let effort = run.effort();
     let (peaks, _) = measure(run, "graphql", &contenders, effort, 1)?;
