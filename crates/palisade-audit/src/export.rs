@@ -42,6 +42,8 @@ use crate::{
 const BATCH: usize = 512;
 /// How many bytes of lines a call carries at most; receivers refuse messages above 4 MiB. It holds the longest line.
 const BATCH_BYTES: u64 = 1024 * 1024;
+/// After how many records a busy processor is left to decisions: to read all of a batch at once takes longer than a decision may.
+const A_TURN: usize = 8;
 /// How long a call may take.
 const CALL: Duration = Duration::from_secs(5);
 /// How long records gather before they are sent: a call and a checkpoint for each of them would cost more than the
@@ -315,6 +317,9 @@ impl Lane<'_> {
                 break;
             }
             end += line.len() as u64;
+            if records.len() % A_TURN == A_TURN - 1 {
+                std::thread::yield_now();
+            }
             match Record::read(line) {
                 Ok(record) => records.extend(otlp::log_record(&record)),
                 Err(error) => {

@@ -19,6 +19,8 @@ pub(crate) enum Reading {
     Status,
     /// The result of a JSON-RPC message: an error in place of one is no permit, whatever its status.
     Mcp,
+    /// The data of a GraphQL response: an error beside it is no permit, whatever its status.
+    Graphql,
 }
 
 /// Of `envoy.service.auth.v3.CheckResponse`.
@@ -63,6 +65,13 @@ fn is_result(body: &[u8]) -> bool {
     beginning.windows(member.len()).any(|part| part == member) && body.ends_with(b"}}")
 }
 
+/// Whether a GraphQL response is data and nothing else.
+fn is_data(body: &[u8]) -> bool {
+    let errors = b"\"errors\":";
+    let has_errors = body.windows(errors.len()).any(|part| part == errors);
+    body.starts_with(b"{\"data\":{") && body.ends_with(b"}}") && !has_errors
+}
+
 impl Reading {
     /// Whether the answer permits.
     pub(crate) fn permitted(self, status: StatusCode, trailers: &HeaderMap, body: &[u8]) -> Result<bool> {
@@ -72,6 +81,9 @@ impl Reading {
         }
         if self == Self::Mcp {
             return Ok(status == StatusCode::OK && is_result(body));
+        }
+        if self == Self::Graphql {
+            return Ok(status == StatusCode::OK && is_data(body));
         }
         let grpc = trailers.get("grpc-status").and_then(|code| code.to_str().ok());
         ensure!(status == 200 && grpc == Some("0"), "status {status}, grpc-status {grpc:?}");
@@ -105,6 +117,19 @@ mod tests {
             (503, r#"{"error":"temporarily_unavailable"}"#),
         ] {
             assert!(!permits(status, body), "{status} {body}");
+        }
+        let permits = |body: &str| {
+            Reading::Graphql.permitted(StatusCode::OK, &HeaderMap::new(), body.as_bytes()).unwrap()
+        };
+        assert!(permits(r#"{"data":{"me":{"id":"1"}}}"#));
+        for body in [
+            r#"{"errors":[{"message":"no"}]}"#,
+            r#"{"data":{"me":null},"errors":[{"message":"no"}]}"#,
+            r#"{"errors":[{"message":"no"}],"data":{"me":{}}}"#,
+            r#"{"data":null}"#,
+            r#"{"data":{"me":{"#,
+        ] {
+            assert!(!permits(body), "{body}");
         }
     }
 }

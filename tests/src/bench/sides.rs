@@ -162,11 +162,12 @@ impl Side {
     }
 
     pub(crate) fn reading(&self) -> Reading {
-        match self.form {
-            Form::ExtAuthz => Reading::ExtAuthz,
-            Form::Cerbos => Reading::Cerbos,
-            Form::Proxy => Reading::Status,
-            Form::Client => Reading::Mcp,
+        match (self.form, &self.server) {
+            (Form::ExtAuthz, _) => Reading::ExtAuthz,
+            (Form::Cerbos, _) => Reading::Cerbos,
+            (Form::Proxy, _) => Reading::Status,
+            (Form::Client, Server::Router(_)) => Reading::Graphql,
+            (Form::Client, Server::Process(_) | Server::Palisade(_) | Server::Envoy(_)) => Reading::Mcp,
         }
     }
 
