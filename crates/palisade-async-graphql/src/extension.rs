@@ -29,6 +29,9 @@ use crate::{
 /// How often it is asked again whether a subscription may go on, where nothing else is said.
 const AGAIN: Duration = Duration::from_secs(30);
 
+/// The shortest interval.
+const SHORTEST: Duration = Duration::from_millis(100);
+
 /// What a request lacks that nobody knows the sender of.
 const NOBODY: &str = "nobody is known to have sent this operation: put `palisade_async_graphql::incoming(&parts)`, \
                       with the head of the HTTP request, into the request's data";
@@ -73,7 +76,7 @@ impl Palisade {
     /// is never less than 100 ms. Each question is a decision with its record.
     #[must_use]
     pub fn asking_again_every(self, interval: Duration) -> Self {
-        Self { asks: Arc::new(Asks { again: interval, ..(*self.asks).clone() }) }
+        Self { asks: Arc::new(Asks { again: interval.max(SHORTEST), ..(*self.asks).clone() }) }
     }
 }
 

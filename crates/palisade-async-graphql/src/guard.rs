@@ -66,7 +66,7 @@ impl PalisadeGuard {
     }
 
     /// The arguments of the question.
-    fn arguments(&self, admitted: &Admitted, context: &Context<'_>) -> std::result::Result<String, Error> {
+    fn arguments(&self, admitted: &Admitted, context: &Context<'_>) -> Result<String> {
         let other = || Denial::of_the_server(OTHER_FIELD).into_error();
         let unreadable = || Denial::unaskable("the arguments of a field are no JSON").into_error();
         let registry = &admitted.schema.registry;
