@@ -15,7 +15,7 @@ use tokio::{sync::OnceCell, time::Instant};
 use crate::denial::Denial;
 
 /// What a field has come to: nothing where it may be resolved.
-pub(crate) type Verdict = Result<(), Denial>;
+pub(crate) type Verdict = Result<(), Arc<Denial>>;
 
 /// A question: the coordinate and the arguments.
 type Key = (String, String);
@@ -81,19 +81,20 @@ impl Admitted {
             Credential::Nothing => question,
             Credential::Token(token) => question.token(token.expose()),
             Credential::Unusable => {
-                return Err(Denial::unaskable("fields are asked about for the bearer of one token"));
+                let denial = Denial::unaskable("fields are asked about for the bearer of one token");
+                return Err(Arc::new(denial));
             }
         };
         match self.point.decide(&question).await {
             Ok(decision) => match &decision.outcome {
                 Outcome::Permit(permit) if permit.obligations().is_empty() => Ok(()),
                 Outcome::Permit(_) | Outcome::StepUp(_) | Outcome::Deny(_) | Outcome::Observed(_) => {
-                    Err(Denial::of_field(&decision))
+                    Err(Arc::new(Denial::of_field(&decision)))
                 }
             },
             Err(no_answer) => {
                 tracing::warn!(%no_answer, "a field is refused");
-                Err(Denial::outage())
+                Err(Arc::new(Denial::outage()))
             }
         }
     }

@@ -102,7 +102,7 @@ impl Denial {
     }
 
     /// The error of a field, beside which others have their values.
-    pub(crate) fn into_error(self) -> Error {
+    pub(crate) fn of_the_field(&self) -> Error {
         let mut error = Error::new(self.message.clone());
         error.extensions = Some(self.extensions());
         error

@@ -122,7 +122,7 @@ impl Extension for Gate {
         let Some(incoming) = incoming else { return Err(self.deny(Denial::of_the_server(NOBODY))) };
         let check = match question(&self.asks.resource, &mut request, &incoming) {
             Ok(check) => check,
-            Err(Unasked::Denied(denial)) => return Err(self.deny(denial)),
+            Err(Unasked::Denied(denial)) => return Err(self.deny(*denial)),
             Err(Unasked::Syntax(error)) => return Err(error),
         };
         match self.asks.gateway.check(&check).await {

@@ -24,7 +24,7 @@ const OTHER_FIELD: &str = "a guard stands before another field than it asks abou
 /// Lets a field be resolved where the decision point permits `field` on it, with its arguments and what is said of its object:
 ///
 /// ```
-/// # use async_graphql::{Object, ID};
+/// # use async_graphql::Object;
 /// # use palisade_async_graphql::PalisadeGuard;
 /// # struct Order { owner: String, total: i32 }
 /// #[Object]
@@ -67,8 +67,8 @@ impl PalisadeGuard {
 
     /// The arguments of the question.
     fn arguments(&self, admitted: &Admitted, context: &Context<'_>) -> Result<String> {
-        let other = || Denial::of_the_server(OTHER_FIELD).into_error();
-        let unreadable = || Denial::unaskable("the arguments of a field are no JSON").into_error();
+        let other = || Denial::of_the_server(OTHER_FIELD).of_the_field();
+        let unreadable = || Denial::unaskable("the arguments of a field are no JSON").of_the_field();
         let registry = &admitted.schema.registry;
         let selected = context.field();
         let field = field(registry, &self.coordinate).filter(|field| field.name == selected.name());
@@ -86,8 +86,8 @@ impl PalisadeGuard {
 impl Guard for PalisadeGuard {
     async fn check(&self, context: &Context<'_>) -> Result<()> {
         let admitted = context.data_opt::<Arc<Admitted>>();
-        let admitted = admitted.ok_or_else(|| Denial::of_the_server(NO_EXTENSION).into_error())?;
+        let admitted = admitted.ok_or_else(|| Denial::of_the_server(NO_EXTENSION).of_the_field())?;
         let arguments = self.arguments(admitted, context)?;
-        admitted.may(&self.coordinate, arguments).await.map_err(Denial::into_error)
+        admitted.may(&self.coordinate, arguments).await.map_err(|denial| denial.of_the_field())
     }
 }

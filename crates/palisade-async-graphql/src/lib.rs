@@ -28,7 +28,7 @@
 //! Resolvers find whom a request is for ([`Caller`](palisade_tower::Caller)) in its context, and the request ([`Incoming`](palisade_client::Incoming)) without
 //! the client's token, with what the configuration puts in its place.
 //!
-//! What cannot be asked about is denied: an operation of nobody knows whom, one without its text (the persisted queries of `async_graphql`;
+//! What cannot be asked about is denied: an operation whose sender nobody has said, one without its text (the persisted queries of `async_graphql`;
 //! those of the resource's manifest have theirs), uploads, and a mutation by GET. So is everything while nobody answers.
 
 mod admitted;

@@ -21,14 +21,14 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Unasked {
     /// It cannot be asked about, and is denied.
-    Denied(Denial),
+    Denied(Box<Denial>),
     /// It is no GraphQL.
     Syntax(ServerError),
 }
 
 impl From<Denial> for Unasked {
     fn from(denial: Denial) -> Self {
-        Self::Denied(denial)
+        Self::Denied(Box::new(denial))
     }
 }
 
