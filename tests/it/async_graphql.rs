@@ -245,8 +245,9 @@ async fn a_guard_asks_with_the_object_once_for_equal_ones_and_a_batch_has_a_reco
     let before = stand.palisade.decisions().unwrap().len();
     let (status, _, told) = send(port, Some(&bob), &query("{ orders { owner total } }")).await;
     assert_eq!(status, 200, "{told}");
-    let order = |owner: &str, total: Value| json!({ "owner": owner, "total": total });
-    let orders = json!([order("bob", json!(2)), order("alice", Value::Null), order("bob", json!(2))]);
+    let own = json!({ "owner": "bob", "total": 2 });
+    // What has an error is left out by async-graphql.
+    let orders = json!([own, { "owner": "alice" }, own]);
     assert_eq!(told["data"]["orders"], orders, "{told}");
     let errors = told["errors"].as_array().unwrap();
     assert_eq!((errors.len(), &errors[0]["path"]), (1, &json!(["orders", 1, "total"])), "{told}");
