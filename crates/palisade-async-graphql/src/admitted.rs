@@ -2,17 +2,24 @@
 
 use std::{
     collections::HashMap,
-    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use async_graphql::SchemaEnv;
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 use palisade_client::{DecisionPoint, Item, Outcome, Question, RawToken};
-use tokio::{sync::OnceCell, time::Instant};
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    time::Instant,
+};
 
 use crate::denial::Denial;
+
+/// How many questions about fields a request has, within the time for which an answer is one: a list can have any number of objects.
+const MOST_QUESTIONS: usize = 1_000;
+/// How many of them are under way at a time.
+const MOST_AT_A_TIME: usize = 16;
 
 /// What a field has come to: nothing where it may be resolved.
 pub(crate) type Verdict = Result<(), Arc<Denial>>;
@@ -27,6 +34,9 @@ pub(crate) struct Admitted {
     point: Arc<dyn DecisionPoint>,
     resource: String,
     credential: Credential,
+    /// Whose operation was permitted: a field is permitted to nobody else.
+    subject: String,
+    turns: Semaphore,
     /// For how long an answer is an answer: a subscription goes on for longer than what it was told.
     fresh: Duration,
     answers: Mutex<(Instant, Answers)>,
@@ -40,39 +50,41 @@ enum Credential {
     Unusable,
 }
 
-/// What came holds credentials, and what was asked arguments.
-impl fmt::Debug for Admitted {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Admitted({:?}, ..)", self.resource)
-    }
-}
-
 impl Admitted {
     pub(crate) fn new(
         schema: SchemaEnv,
         point: Arc<dyn DecisionPoint>,
         resource: String,
         headers: &HeaderMap,
+        subject: String,
         fresh: Duration,
     ) -> Self {
         let credential = Credential::of(headers);
         let answers = Mutex::new((Instant::now(), Answers::new()));
-        Self { schema, point, resource, credential, fresh, answers }
+        let turns = Semaphore::new(MOST_AT_A_TIME);
+        Self { schema, point, resource, credential, subject, turns, fresh, answers }
     }
 
     /// Whether a field may be resolved. Equal questions are asked once, also while the first is under way.
     pub(crate) async fn may(&self, coordinate: &str, arguments: String) -> Verdict {
-        let cell = self.cell((coordinate.to_owned(), arguments.clone()));
+        let Some(cell) = self.cell((coordinate.to_owned(), arguments.clone())) else {
+            let message = "an operation asks for too many guarded fields";
+            return Err(Arc::new(Denial::refused(StatusCode::TOO_MANY_REQUESTS, message)));
+        };
         cell.get_or_init(|| self.ask(coordinate, arguments)).await.clone()
     }
 
-    fn cell(&self, key: Key) -> Arc<OnceCell<Verdict>> {
+    /// Where the answer to a question is, or will be; nothing where it is one too many.
+    fn cell(&self, key: Key) -> Option<Arc<OnceCell<Verdict>>> {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, known) = &mut *answers;
         if since.elapsed() >= self.fresh {
             (*since, *known) = (Instant::now(), Answers::new());
         }
-        Arc::clone(known.entry(key).or_default())
+        if known.len() >= MOST_QUESTIONS && !known.contains_key(&key) {
+            return None;
+        }
+        Some(Arc::clone(known.entry(key).or_default()))
     }
 
     async fn ask(&self, coordinate: &str, arguments: String) -> Verdict {
@@ -85,8 +97,13 @@ impl Admitted {
                 return Err(Arc::new(denial));
             }
         };
+        let Ok(_turn) = self.turns.acquire().await else { return Err(Arc::new(Denial::outage())) };
         match self.point.decide(&question).await {
             Ok(decision) => match &decision.outcome {
+                Outcome::Permit(permit) if permit.subject() != self.subject => {
+                    let message = "a field is decided on for another subject than its operation";
+                    Err(Arc::new(Denial::refused(StatusCode::FORBIDDEN, message)))
+                }
                 Outcome::Permit(permit) if permit.obligations().is_empty() => Ok(()),
                 Outcome::Permit(_) | Outcome::StepUp(_) | Outcome::Deny(_) | Outcome::Observed(_) => {
                     Err(Arc::new(Denial::of_field(&decision)))

@@ -65,6 +65,8 @@ fn of_type(registry: &Registry, of: &str, value: Value) -> Option<Value> {
             }
             _ => Some(Value::Object(members)),
         },
+        // A resolver has an ID as text, however it was written (GraphQL, section 3.5.5).
+        (MetaTypeName::Named("ID"), Value::Number(number)) => Some(Value::String(number.to_string())),
         (MetaTypeName::Named(_), value) => Some(value),
     }
 }

@@ -2,7 +2,7 @@
 
 use async_graphql::{BatchResponse, Error, ErrorExtensionValues, Response, ServerError, Value};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use palisade_client::{Decision, Outcome, StepUp, Told};
 
 /// A denial of an operation or of a field.
@@ -40,8 +40,10 @@ impl Denial {
         let status = match &decision.outcome {
             Outcome::StepUp(StepUp::Authentication { .. }) => StatusCode::UNAUTHORIZED,
             // A field has no way to do what a permit obliges to.
-            Outcome::Permit(_) | Outcome::StepUp(StepUp::Scopes { .. }) => StatusCode::FORBIDDEN,
-            Outcome::Deny(_) | Outcome::Observed(_) => StatusCode::FORBIDDEN,
+            Outcome::Permit(_)
+            | Outcome::StepUp(StepUp::Scopes { .. })
+            | Outcome::Deny(_)
+            | Outcome::Observed(_) => StatusCode::FORBIDDEN,
         };
         Self {
             reason: Some(decision.reason.as_str().to_owned()),
@@ -109,8 +111,12 @@ impl Denial {
     }
 }
 
+/// Header fields of one operation's answer, which say nothing of a batch where its answers have others.
+const OF_ONE: [HeaderName; 3] =
+    [header::WWW_AUTHENTICATE, header::RETRY_AFTER, HeaderName::from_static("x-palisade-decision-id")];
+
 /// The answer to a request or to a batch, with the status of its denial and the header fields that go with it, such as `WWW-Authenticate`. A batch has the
-/// status of a denial where all of it is denied so.
+/// status of a denial where all of it is denied so, and a challenge, a pause and the id of a decision where all of it has that one.
 ///
 /// An answer that is no JSON is 500.
 #[must_use]
@@ -118,7 +124,7 @@ pub fn into_http(response: impl Into<BatchResponse>) -> http::Response<Bytes> {
     let response = response.into();
     let (statuses, headers): (Vec<StatusCode>, HeaderMap) = match &response {
         BatchResponse::Single(one) => (vec![status(one)], one.http_headers.clone()),
-        BatchResponse::Batch(all) => (all.iter().map(status).collect(), response.http_headers()),
+        BatchResponse::Batch(all) => (all.iter().map(status).collect(), shared(all, response.http_headers())),
     };
     let first = statuses.first().copied().unwrap_or(StatusCode::OK);
     let status = if statuses.iter().all(|status| *status == first) { first } else { StatusCode::OK };
@@ -131,6 +137,19 @@ pub fn into_http(response: impl Into<BatchResponse>) -> http::Response<Bytes> {
     *answer.headers_mut() = headers;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
+}
+
+/// The header fields of a batch's answer, of those of its answers.
+fn shared(responses: &[Response], mut headers: HeaderMap) -> HeaderMap {
+    for name in OF_ONE {
+        let values = |response: &Response| -> Vec<HeaderValue> {
+            response.http_headers.get_all(&name).iter().cloned().collect()
+        };
+        if responses.windows(2).any(|two| matches!(two, [one, other] if values(one) != values(other))) {
+            headers.remove(&name);
+        }
+    }
+    headers
 }
 
 /// The status of an answer: that of the denial of the whole, where nothing was executed.
@@ -151,6 +170,7 @@ fn code(status: StatusCode) -> &'static str {
         StatusCode::UNAUTHORIZED => "UNAUTHENTICATED",
         StatusCode::NOT_FOUND => "NOT_FOUND",
         StatusCode::METHOD_NOT_ALLOWED => "METHOD_NOT_ALLOWED",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "UNSUPPORTED_MEDIA_TYPE",
         StatusCode::TOO_MANY_REQUESTS => "TOO_MANY_REQUESTS",
         StatusCode::SERVICE_UNAVAILABLE => "SERVICE_UNAVAILABLE",
         StatusCode::INTERNAL_SERVER_ERROR => "INTERNAL_SERVER_ERROR",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, Error, Guard, Result};
+use async_graphql::{Context, Error, Guard, Result, registry::MetaField};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -10,6 +10,7 @@ use crate::{
     admitted::Admitted,
     arguments::{coerced, field},
     denial::Denial,
+    finite, parent,
 };
 
 /// Under which name policies find what is supplied of the object. No argument of a field has such a name (GraphQL, section 2.1.9).
@@ -55,9 +56,10 @@ impl PalisadeGuard {
         Self { coordinate: coordinate.into(), object: Ok(Map::new()) }
     }
 
-    /// The same, which tells this of the object that the field is one of. What is no JSON is not told, and the field is refused.
+    /// The same, which tells this of the object that the field is one of. What is no JSON is not told, and the field is refused: so is a
+    /// float that is no number.
     pub fn object(mut self, name: impl Into<String>, value: impl Serialize) -> Self {
-        let value = serde_json::to_value(value).map_err(drop);
+        let value = finite::json(&value).ok_or(());
         self.object = self.object.and_then(|mut object| {
             object.insert(name.into(), value?);
             Ok(object)
@@ -71,8 +73,11 @@ impl PalisadeGuard {
         let unreadable = || Denial::unaskable("the arguments of a field are no JSON").of_the_field();
         let registry = &admitted.schema.registry;
         let selected = context.field();
+        // A field of a subscription is asked about before anything is resolved.
+        let parent = parent::of_field().or_else(|| registry.subscription_type.clone()).ok_or_else(other)?;
+        let is_here = |field: &&MetaField| self.coordinate == format!("{parent}.{}", field.name);
         let field = field(registry, &self.coordinate).filter(|field| field.name == selected.name());
-        let field = field.ok_or_else(other)?;
+        let field = field.filter(is_here).ok_or_else(other)?;
         let given = selected.arguments().map_err(|error| Error::new(error.message))?;
         let mut arguments = coerced(registry, field, given).ok_or_else(unreadable)?;
         let object = self.object.as_ref().map_err(|()| unreadable())?;

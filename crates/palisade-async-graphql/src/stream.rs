@@ -5,21 +5,28 @@ use std::pin::Pin;
 use async_graphql::Response;
 use futures::{Future, StreamExt, stream, stream::BoxStream};
 use http::StatusCode;
-use palisade_tower::{Ended, Lease};
-use tokio::sync::oneshot;
+use palisade_tower::Ended;
+use tokio::{sync::oneshot, task::JoinSet};
 
 use crate::denial::Denial;
+
+/// A lease that runs whether anybody reads the stream or not: a client that reads nothing for a while is not told afterwards what it may have no longer. It
+/// ends with its stream.
+pub(crate) type Running = JoinSet<Ended>;
 
 type End = Pin<Box<dyn Future<Output = Ended> + Send>>;
 
 /// The responses of a stream, and at its end the reason, where it may go on no longer. Until when that is comes once it is permitted.
 pub(crate) fn ending<'s>(
     responses: BoxStream<'s, Response>,
-    lease: oneshot::Receiver<Lease>,
+    lease: oneshot::Receiver<Running>,
 ) -> BoxStream<'s, Response> {
     let end: End = Box::pin(async {
         match lease.await {
-            Ok(lease) => lease.ended().await,
+            Ok(mut lease) => match lease.join_next().await {
+                Some(Ok(why)) => why,
+                Some(Err(_)) | None => Ended::Unanswered,
+            },
             // It is not permitted, and ends by itself.
             Err(_) => std::future::pending().await,
         }

@@ -21,8 +21,9 @@ use palisade_proto::v1;
 use palisade_tower::Caller;
 use serde_json::{Value, json};
 
-use crate::{Palisade, PalisadeGuard, into_http};
+use crate::{Palisade, PalisadeGuard, Sender, into_http};
 
+mod extensions;
 mod fields;
 mod operations;
 mod streams;
@@ -38,6 +39,10 @@ enum Says {
     StepUp,
     Observed,
     Stranger,
+    /// A permit for another operation than came.
+    Rewritten,
+    /// A permit for another subject.
+    Another,
     Nothing,
 }
 
@@ -49,6 +54,9 @@ struct Point {
     expires_in: Option<i64>,
     checks: Mutex<Vec<Check>>,
     questions: Mutex<Vec<Question>>,
+    /// How many questions about fields are under way, and how many there ever were.
+    under_way: AtomicUsize,
+    at_most: AtomicUsize,
 }
 
 fn id() -> String {
@@ -99,7 +107,12 @@ impl GatewayPoint for Point {
     fn check<'a>(&'a self, check: &'a Check) -> Answering<'a, Checked> {
         self.checks.lock().unwrap().push(check.clone());
         let reply = match *self.operations.lock().unwrap() {
-            Says::Yes | Says::Obliges | Says::Observed => Some(permitted(self.expires_in)),
+            Says::Yes | Says::Obliges | Says::Observed | Says::Another => Some(permitted(self.expires_in)),
+            Says::Rewritten => {
+                let mut permit = permitted(self.expires_in);
+                permit.passage.as_mut().unwrap().body = Some(b"{}".to_vec());
+                Some(permit)
+            }
             Says::No => Some(denied("no_permit", 403, None)),
             Says::StepUp => {
                 Some(denied("insufficient_scope", 403, Some("Bearer error=\"insufficient_scope\"")))
@@ -134,10 +147,15 @@ impl DecisionPoint for Point {
         let (permit, step_up) = (v1::Outcome::Permit.into(), v1::Outcome::StepUp.into());
         let reply = match says {
             Says::Yes => Some(v1::DecideResponse { outcome: permit, ..reply }),
+            Says::Another => Some(v1::DecideResponse {
+                outcome: permit,
+                subject: Some("User::\"corp/bob\"".to_owned()),
+                ..reply
+            }),
             Says::Obliges => {
                 Some(v1::DecideResponse { outcome: permit, obligations: vec!["log".to_owned()], ..reply })
             }
-            Says::No | Says::Stranger => {
+            Says::No | Says::Stranger | Says::Rewritten => {
                 Some(v1::DecideResponse { outcome: v1::Outcome::Deny.into(), ..reply })
             }
             Says::Observed => Some(v1::DecideResponse { outcome: v1::Outcome::Observed.into(), ..reply }),
@@ -155,8 +173,11 @@ impl DecisionPoint for Point {
         let read = |reply| question.read(reply).map_err(|unreadable: Unreadable| unreadable.of("test"));
         let answer = reply.map_or_else(silent, read);
         Box::pin(async move {
+            let under_way = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+            self.at_most.fetch_max(under_way, Ordering::SeqCst);
             // Others come meanwhile.
             tokio::task::yield_now().await;
+            self.under_way.fetch_sub(1, Ordering::SeqCst);
             answer
         })
     }
@@ -216,10 +237,26 @@ impl Order {
     }
 }
 
+/// Another type with a field of the same name.
+struct Customer;
+
+#[Object]
+impl Customer {
+    #[graphql(guard = "PalisadeGuard::field(\"Order.total\").object(\"owner\", \"alice\")")]
+    async fn total(&self, context: &Context<'_>) -> i32 {
+        reach(context);
+        0
+    }
+}
+
 struct Query;
 
 #[Object]
 impl Query {
+    async fn customer(&self) -> Customer {
+        Customer
+    }
+
     async fn orders(&self, context: &Context<'_>, most: Option<i32>) -> Vec<Order> {
         reach(context);
         let orders = ["alice", "bob", "alice"].map(|owner| Order { owner });
@@ -230,7 +267,8 @@ impl Query {
     async fn caller(&self, context: &Context<'_>) -> String {
         let caller = context.data_unchecked::<Caller>();
         let headers = &context.data_unchecked::<Incoming>().headers;
-        let names: Vec<&str> = headers.keys().map(http::HeaderName::as_str).collect();
+        let mut names: Vec<&str> = headers.keys().map(http::HeaderName::as_str).collect();
+        names.sort_unstable();
         format!("{} {}", caller.subject, names.join(" "))
     }
 }
@@ -257,6 +295,16 @@ impl Ticks {
             tokio::time::sleep(pause).await;
             Some((Order { owner: "alice" }, ()))
         })
+    }
+
+    #[graphql(guard = "PalisadeGuard::field(\"Ticks.guarded\")")]
+    async fn guarded(&self) -> impl Stream<Item = i32> {
+        stream::iter([1])
+    }
+
+    #[graphql(guard = "PalisadeGuard::field(\"Query.guarded\")")]
+    async fn mistaken(&self) -> impl Stream<Item = i32> {
+        stream::iter([1])
     }
 }
 
@@ -308,7 +356,8 @@ impl Server {
     }
 }
 
-fn sender(method: Method, headers: &[(&str, &str)]) -> Incoming {
+/// Whoever sends operations by this method, as JSON where they are in a body.
+fn sender(method: Method, headers: &[(&str, &str)]) -> Sender {
     let named = |(name, value): &(&str, &str)| {
         (http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap())
     };
@@ -316,14 +365,18 @@ fn sender(method: Method, headers: &[(&str, &str)]) -> Incoming {
     for (name, value) in headers.iter().map(named) {
         fields.append(name, value);
     }
-    Incoming {
+    if method == Method::POST {
+        fields.insert("content-type", "application/json".parse().unwrap());
+    }
+    let incoming = Incoming {
         method,
         scheme: "https",
         host: "api.example.com".to_owned(),
         path: "/graphql".to_owned(),
         headers: fields,
         client: None,
-    }
+    };
+    incoming.into()
 }
 
 fn from(query: &str, headers: &[(&str, &str)]) -> Request {

@@ -71,6 +71,8 @@ pub struct Lease {
     point: Arc<dyn GatewayPoint>,
     /// The request that opened it.
     check: Check,
+    /// Whom it was permitted to.
+    subject: String,
     expires_at: Option<Timestamp>,
     again: Again,
 }
@@ -99,12 +101,13 @@ enum Said {
 }
 
 impl Lease {
-    /// Of a stream that the request of this passage has opened, and that is asked about again whenever so much time has passed. Every
-    /// such question is a decision with its record. The stream goes on while nobody answers, for 75 s.
+    /// Of a stream that the request of this passage has opened, and that is asked about again whenever so much time has passed, or up to a quarter
+    /// less. Every such question is a decision with its record. The stream goes on while nobody answers, for 75 s. It ends where the
+    /// request would be permitted to another subject, or with another body than it came with.
     #[must_use]
     pub fn every(interval: Duration, point: Arc<dyn GatewayPoint>, check: Check, passage: &Passage) -> Self {
         let again = Again::Every { interval: interval.max(SHORTEST), grace: GRACE };
-        Self { point, check, expires_at: passage.expires_at(), again }
+        Self { point, check, subject: passage.subject().to_owned(), expires_at: passage.expires_at(), again }
     }
 
     /// Of a stream that is asked about again when other policies are in force.
@@ -116,12 +119,12 @@ impl Lease {
     ) -> Self {
         let revision = passage.policy_revision().cloned();
         let again = Again::WithPolicies { in_force, revision, too_many: 0 };
-        Self { point, check, expires_at: passage.expires_at(), again }
+        Self { point, check, subject: passage.subject().to_owned(), expires_at: passage.expires_at(), again }
     }
 
     /// Waits until the stream may go on no longer.
     pub async fn ended(self) -> Ended {
-        let Self { point, check, expires_at, again } = self;
+        let Self { point, check, subject, expires_at, again } = self;
         let left = expires_at.map(|end| end.since(SystemClock.now()));
         let expiry = async {
             match left {
@@ -129,7 +132,7 @@ impl Lease {
                 None => std::future::pending().await,
             }
         };
-        let asker = Asker { point: &*point, check: &check };
+        let asker = Asker { point: &*point, check: &check, subject: &subject };
         let asked = async {
             match again {
                 Again::WithPolicies { in_force, revision, too_many } => {
@@ -146,6 +149,7 @@ impl Lease {
 struct Asker<'l> {
     point: &'l dyn GatewayPoint,
     check: &'l Check,
+    subject: &'l str,
 }
 
 impl Asker<'_> {
@@ -186,8 +190,11 @@ impl Asker<'_> {
         let mut answered = Instant::now();
         let mut pause = interval;
         loop {
-            sleep(pause).await;
+            // Streams that were opened at once are not asked about at once for ever.
+            sleep(pause.mul_f64(rand::random_range(0.75..1.0))).await;
             match self.ask().await {
+                // It would be another request than the one that goes on.
+                Said::Yes(passage) if passage.body().is_some() => return Ended::Denied,
                 Said::Yes(_) => (answered, pause) = (Instant::now(), interval),
                 Said::No => return Ended::Denied,
                 Said::TooMany | Said::Nothing if answered.elapsed() >= interval + grace => {
@@ -200,7 +207,9 @@ impl Asker<'_> {
 
     async fn ask(&self) -> Said {
         match self.point.check(self.check).await {
-            Ok(Checked::Pass(passage)) => Said::Yes(passage),
+            Ok(Checked::Pass(passage)) if passage.subject() == self.subject => Said::Yes(passage),
+            // It is permitted to somebody else.
+            Ok(Checked::Pass(_)) => Said::No,
             Ok(Checked::Answer(told)) if told.status == StatusCode::TOO_MANY_REQUESTS => Said::TooMany,
             Ok(Checked::Answer(told)) if told.status == StatusCode::SERVICE_UNAVAILABLE => Said::Nothing,
             Ok(Checked::Answer(_)) => Said::No,

@@ -1,6 +1,6 @@
 //! Arguments of fields, with what operations leave out.
 
-use async_graphql::{Enum, InputObject, Object, OutputType};
+use async_graphql::{Enum, ID, InputObject, Object, OutputType};
 use serde_json::json;
 
 use super::*;
@@ -29,7 +29,9 @@ impl Query {
         #[graphql(default = 5)] most: i32,
         page: Option<Page>,
         ids: Option<Vec<i32>>,
+        of: Option<Vec<ID>>,
     ) -> i32 {
+        let most = most + i32::try_from(of.map_or(0, |of| of.len())).unwrap();
         let page = page.map_or(0, |page| page.first + page.order as i32 + i32::from(page.after.is_some()));
         most + page + ids.map_or(0, |ids| ids.iter().sum())
     }
@@ -61,6 +63,8 @@ fn arguments_are_those_that_the_resolver_gets() {
             "(page: {order: OLDEST}, ids: 3)",
             json!({ "most": 5, "page": { "first": 20, "order": "OLDEST" }, "ids": [3] }),
         ),
+        ("(of: [7, \"a\"])", json!({ "most": 5, "of": ["7", "a"] })),
+        ("(of: 7)", json!({ "most": 5, "of": ["7"] })),
     ];
     for (text, expected) in cases {
         let arguments = coerced(registry, found, if text.is_empty() { Vec::new() } else { given(text) });

@@ -54,3 +54,26 @@ fn a_batch_has_the_status_that_all_of_it_has_and_a_field_has_none() {
     partly.data = Value::Boolean(true);
     assert_eq!(into_http(partly).status(), 200);
 }
+
+#[test]
+fn the_header_fields_of_one_answer_are_none_of_a_batch_that_has_others() {
+    let with = |id: &'static str, denial: Denial| {
+        let mut response = Response::from_errors(vec![denial.of_request()]).http_headers(denial.headers);
+        response.http_headers.insert("x-palisade-decision-id", HeaderValue::from_static(id));
+        response.http_headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        response
+    };
+    let outage = || with("a", Denial::outage());
+    let names = |batch: Vec<Response>| {
+        let answer = into_http(batch);
+        let mut names: Vec<String> = answer.headers().keys().map(ToString::to_string).collect();
+        names.sort();
+        names.join(" ")
+    };
+    let all = "cache-control content-type retry-after www-authenticate x-palisade-decision-id";
+    assert_eq!(names(vec![outage(), outage()]), all);
+    assert_eq!(names(vec![outage()]), all);
+    assert_eq!(names(vec![outage(), Response::new(Value::Boolean(true))]), "cache-control content-type");
+    let other = with("b", Denial::refused(StatusCode::FORBIDDEN, "no"));
+    assert_eq!(names(vec![outage(), other]), "cache-control content-type www-authenticate");
+}

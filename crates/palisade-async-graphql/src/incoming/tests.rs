@@ -9,7 +9,7 @@ fn of(method: &str, uri: &str, headers: &[(&str, &str)]) -> Incoming {
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    incoming(&request.body(()).unwrap().into_parts().0)
+    incoming(&request.body(()).unwrap().into_parts().0).request().clone()
 }
 
 #[test]

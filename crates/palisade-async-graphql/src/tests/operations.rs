@@ -1,9 +1,6 @@
 //! Operations: what is asked about them, and what comes of the answer.
 
-use async_graphql::{
-    BatchRequest, EmptyMutation, ServerResult,
-    extensions::{Extension, ExtensionContext, ExtensionFactory, NextPrepareRequest},
-};
+use async_graphql::BatchRequest;
 
 use super::*;
 
@@ -17,7 +14,7 @@ async fn an_operation_is_executed_where_it_is_permitted_and_for_whom() {
         .variables(Variables::from_json(json!({ "n": 1 })));
     let response = server.schema.execute(request).await;
     assert_eq!(response.http_headers["x-palisade-decision-id"], "d");
-    let caller = "User::\"corp/alice\" dpop x-palisade-subject";
+    let caller = "User::\"corp/alice\" content-type dpop x-palisade-subject";
     let data = json!({ "orders": [{ "id": "alice" }], "caller": caller });
     assert_eq!(serde_json::to_value(&response).unwrap(), json!({ "data": data }));
     let check = server.point.checks.lock().unwrap()[0].clone();
@@ -90,51 +87,103 @@ async fn the_request_of_a_session_is_that_of_its_operations() {
     assert!(check.request.method == Method::POST && !check.request.headers.contains_key("upgrade"));
 }
 
-/// An extension that puts another operation in the place of the one that came, before or after it is asked about.
-struct Changes {
-    after: bool,
-}
-
-impl ExtensionFactory for Changes {
-    fn create(&self) -> Arc<dyn Extension> {
-        Arc::new(Self { after: self.after })
-    }
-}
-
-#[async_graphql::async_trait::async_trait]
-impl Extension for Changes {
-    async fn prepare_request(
-        &self,
-        context: &ExtensionContext<'_>,
-        mut request: Request,
-        next: NextPrepareRequest<'_>,
-    ) -> ServerResult<Request> {
-        if self.after {
-            request = next.run(context, request).await?;
-            request.query = ORDERS.to_owned();
-            return Ok(request);
-        }
-        request.query = ORDERS.to_owned();
-        next.run(context, request).await
+#[tokio::test]
+async fn what_is_skipped_by_default_is_asked_about_as_skipped_and_is_not_executed() {
+    let server = Server::saying(Says::Yes, Says::Yes);
+    for (query, orders) in [
+        ("query($x: Boolean = true) { orders @skip(if: $x) { id } caller }", 0),
+        ("query($x: Boolean! = false) { ... on Query @include(if: $x) { orders { id } } caller }", 0),
+        ("query($x: Boolean = false) { ...F caller } fragment F on Query { orders @skip(if: $x) { id } }", 1),
+    ] {
+        let answer = server.execute(query).await;
+        assert_eq!(
+            (answer["errors"].clone(), server.reached.take()),
+            (Value::Null, orders),
+            "{query} {answer}"
+        );
+        assert!(server.asked()[0]["variables"]["x"].is_boolean(), "{query}");
     }
 }
 
 #[tokio::test]
-async fn what_is_asked_about_is_what_is_executed() {
-    for after in [false, true] {
-        let point = Arc::new(Point::default());
-        let (gateway, decisions): (Arc<dyn GatewayPoint>, Arc<dyn DecisionPoint>) =
-            (Arc::<Point>::clone(&point), Arc::<Point>::clone(&point));
-        let reached = Reached::default();
-        let schema = Schema::build(Query, EmptyMutation, EmptySubscription)
-            .extension(Changes { after })
-            .extension(Palisade::with(gateway, decisions, "storefront"))
-            .data(reached.clone())
-            .finish();
-        let response = schema.execute(from("{ caller }", &[])).await;
-        let asked = serde_json::from_slice::<Value>(&point.checks.lock().unwrap()[0].body).unwrap();
-        let expected = if after { "{ caller }" } else { ORDERS };
-        assert_eq!(asked["query"], expected);
-        assert_eq!((response.is_ok(), reached.take()), (!after, usize::from(!after)), "{response:?}");
+async fn a_batch_has_so_many_operations_and_a_session_any_number() {
+    let server = Server::saying(Says::Yes, Says::Yes);
+    let batch = || {
+        let operations = (0..12).map(|_| Request::new(ORDERS)).collect();
+        BatchRequest::Batch(operations).data(sender(Method::POST, &[]))
+    };
+    let answer = into_http(server.schema.execute_batch(batch()).await);
+    let told: Vec<Value> = serde_json::from_slice(answer.body()).unwrap();
+    assert!(told[..10].iter().all(|one| one["data"].is_object()), "{told:?}");
+    for denied in &told[10..] {
+        assert_eq!(denied["errors"][0]["extensions"]["code"], "TOO_MANY_REQUESTS");
     }
+    assert_eq!((server.asked().len(), server.reached.take()), (10, 10));
+    // Another request has its own.
+    server.schema.execute_batch(batch()).await;
+    assert_eq!((server.asked().len(), server.reached.take()), (10, 10));
+    let (gateway, decisions): (Arc<dyn GatewayPoint>, Arc<dyn DecisionPoint>) =
+        (Arc::<Point>::clone(&server.point), Arc::<Point>::clone(&server.point));
+    let palisade = Palisade::with(gateway, decisions, "storefront").taking_batches_of(1);
+    let schema = Schema::build(Query, Mutation, EmptySubscription)
+        .extension(palisade)
+        .data(server.reached.clone())
+        .finish();
+    schema.execute_batch(batch()).await;
+    assert_eq!((server.asked().len(), server.reached.take()), (1, 1));
+
+    let mut session = async_graphql::Data::default();
+    session.insert(sender(Method::GET, &[("upgrade", "websocket")]));
+    let session = Arc::new(session);
+    for _ in 0..12 {
+        let mut responses = server.schema.execute_stream_with_session_data(ORDERS, Arc::clone(&session));
+        assert!(responses.next().await.unwrap().is_ok());
+    }
+    assert_eq!((server.asked().len(), server.reached.take()), (12, 12));
+}
+
+#[tokio::test]
+async fn what_a_page_of_anybody_can_have_a_browser_send_is_refused() {
+    let server = Server::saying(Says::Yes, Says::Yes);
+    let by = |method: Method, content_type: Option<&'static str>| {
+        let mut headers = HeaderMap::new();
+        if let Some(content_type) = content_type {
+            headers.insert("content-type", content_type.parse().unwrap());
+        }
+        let request = sender(method, &[]).request().clone();
+        Request::new("mutation { cancel }").data(Sender::from(Incoming { headers, ..request }))
+    };
+    for content_type in
+        [None, Some("text/plain"), Some("multipart/form-data; boundary=x"), Some("application/jsonx")]
+    {
+        let answer = into_http(server.schema.execute(by(Method::POST, content_type)).await);
+        assert_eq!(answer.status(), 415, "{content_type:?}");
+    }
+    let answer = server.schema.execute(by(Method::POST, Some("Application/JSON; charset=utf-8"))).await;
+    assert!(answer.is_ok(), "{answer:?}");
+    assert_eq!((server.asked().len(), server.reached.take()), (1, 1));
+    let get = Request::new("subscription { ticks { id } }").data(sender(Method::GET, &[]));
+    let responses: Vec<Response> = server.schema.execute_stream(get).collect().await;
+    assert_eq!(responses[0].errors[0].message, "only queries come by GET");
+    assert_eq!((server.asked().len(), server.reached.take()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_permit_for_another_text_than_is_executed_is_none() {
+    let server = Server::saying(Says::Rewritten, Says::Yes);
+    let answer = into_http(server.schema.execute(from(ORDERS, &[])).await);
+    assert_eq!((answer.status().as_u16(), server.asked().len(), server.reached.take()), (503, 1, 0));
+}
+
+#[tokio::test]
+async fn a_permit_of_a_document_that_has_no_operation_of_the_name_executes_nothing() {
+    let server = Server::saying(Says::Yes, Says::Yes);
+    for request in [
+        from("query A { orders { id } } query B { orders { id } }", &[]),
+        from("query A { orders { id } } query B { orders { id } }", &[]).operation_name("C"),
+        from(ORDERS, &[]).operation_name("A"),
+    ] {
+        assert_eq!(into_http(server.schema.execute(request).await).status(), 400);
+    }
+    assert_eq!((server.asked().len(), server.reached.take()), (3, 0));
 }

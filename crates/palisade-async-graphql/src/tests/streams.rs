@@ -52,6 +52,45 @@ async fn a_subscription_ends_when_it_is_denied() {
     assert!(asked.len() > 2 && asked.iter().all(|asked| *asked == asked_about()), "{asked:?}");
 }
 
+#[tokio::test]
+async fn whoever_reads_nothing_for_a_while_is_not_told_afterwards_what_is_denied_meanwhile() {
+    let server = Server::asking_again_every(Point::default(), Duration::from_millis(100));
+    let mut responses = server.schema.execute_stream(from(TICKS, &[]));
+    assert!(responses.next().await.unwrap().is_ok());
+    *server.point.operations.lock().unwrap() = Says::No;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(code(&responses.next().await.unwrap()), "FORBIDDEN");
+    assert!(responses.next().await.is_none());
+    // Of a stream that nobody has any more nothing is asked.
+    *server.point.operations.lock().unwrap() = Says::Yes;
+    let mut responses = server.schema.execute_stream(from(TICKS, &[]));
+    assert!(responses.next().await.unwrap().is_ok());
+    drop(responses);
+    server.asked();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(server.asked().len(), 0);
+}
+
+#[tokio::test]
+async fn two_subscriptions_of_a_session_are_asked_about_and_end_each() {
+    let server = Server::asking_again_every(Point::default(), Duration::from_millis(100));
+    let mut session = async_graphql::Data::default();
+    session.insert(sender(Method::GET, &[("authorization", "Bearer t"), ("upgrade", "websocket")]));
+    let session = Arc::new(session);
+    let begin = || server.schema.execute_stream_with_session_data(TICKS, Arc::clone(&session));
+    let (mut first, mut second) = (begin(), begin());
+    assert!(first.next().await.unwrap().is_ok() && second.next().await.unwrap().is_ok());
+    assert_eq!(server.asked(), [asked_about(), asked_about()]);
+    drop(first);
+    // The other goes on.
+    for _ in 0..20 {
+        assert!(second.next().await.unwrap().is_ok());
+    }
+    *server.point.operations.lock().unwrap() = Says::No;
+    let rest: Vec<Response> = timeout(Duration::from_secs(30), second.collect()).await.unwrap();
+    assert_eq!(code(rest.last().unwrap()), "FORBIDDEN");
+}
+
 fn asked_about() -> Value {
     json!({ "query": TICKS, "variables": {} })
 }

@@ -12,7 +12,7 @@ use palisade_proto::v1;
 
 use super::*;
 
-/// What is answered to a question: a status, where 200 is a permit and 0 is nothing.
+/// What is answered to a question: a status, where 200 is a permit, 201 one for somebody else, 202 one with another body, and 0 is nothing.
 #[derive(Debug, Default)]
 struct Point {
     says: Mutex<VecDeque<u32>>,
@@ -45,6 +45,14 @@ impl GatewayPoint for Point {
         let said = match self.says.lock().unwrap().pop_front().unwrap_or(self.last) {
             0 => Err(NoAnswer::Unreadable { endpoint: "test".to_owned(), what: "it is silent" }),
             200 => read(check, permit(None)),
+            201 => read(
+                check,
+                v1::CheckResponse { subject: Some("User::\"corp/bob\"".to_owned()), ..permit(None) },
+            ),
+            202 => {
+                let passage = Some(v1::Passage { body: Some(b"{}".to_vec()), ..v1::Passage::default() });
+                read(check, v1::CheckResponse { passage, ..permit(None) })
+            }
             status => {
                 let answer = Some(v1::Answer { status, ..v1::Answer::default() });
                 let outcome = v1::Outcome::Deny.into();
@@ -96,6 +104,9 @@ async fn a_stream_ends_with_its_denial_and_with_its_token_and_when_nobody_answer
     // Whoever does not answer now and then denies nothing.
     assert_eq!(ended(&[200, 0, 503, 429, 200, 403], 200, None).await, (Ended::Denied, 6));
     assert_eq!(ended(&[401], 200, None).await, (Ended::Denied, 1));
+    // What is permitted is not what goes on.
+    assert_eq!(ended(&[200, 201], 200, None).await, (Ended::Denied, 2));
+    assert_eq!(ended(&[200, 202], 200, None).await, (Ended::Denied, 2));
     for silent in [0, 503, 429] {
         let (why, asked) = ended(&[200], silent, None).await;
         assert_eq!(why, Ended::Unanswered, "{silent}");
