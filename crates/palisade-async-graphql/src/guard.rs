@@ -42,7 +42,11 @@ const OTHER_FIELD: &str = "a guard stands before another field than it asks abou
 /// guards alone, `context.surface == "decide"`.
 ///
 /// Whatever is no plain permit is an error of the field: a denial, a step-up (its `extensions` say what to ask for), an observation, a permit that obliges
-/// to something, and no answer.
+/// to something, a permit for another subject than the operation's, and no answer.
+///
+/// The coordinate is that of the field that is resolved: a guard that stands before another field, or before one of its name in another type, refuses it.
+/// `async_graphql` asks no guards of an object where a field is selected on an interface that declares it: leave guarded fields out of interfaces, so
+/// that they are selected on their objects.
 #[derive(Debug, Clone)]
 #[must_use = "a guard guards the field that it is given to"]
 pub struct PalisadeGuard {
