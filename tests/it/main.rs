@@ -8,6 +8,7 @@
 )]
 
 mod anonymous;
+mod async_graphql;
 mod authzen;
 mod bench;
 mod client;

@@ -105,9 +105,11 @@ pub fn decode(call: &HttpCall, believed: &Believed<'_>) -> Decoded {
         Err(unread) => (Err(unread), None),
     };
     let asked = match (&resource, asked) {
-        (Some(resource), Ok(asked)) if call.surface == Surface::Gateway => {
-            handles::read(call, asked, &resource.name)
-        }
+        (Some(resource), Ok(asked)) if call.surface == Surface::Gateway => match resource.kind {
+            Kind::Mcp => handles::read(call, asked, &resource.name),
+            // Their bodies are no messages of MCP, and would be refused as such.
+            Kind::Http | Kind::Graphql => handles::of_session(call, asked),
+        },
         (_, asked) => asked.map(|asked| (asked, Vec::new())),
     };
     let (asked, handles, replies, batch) = match asked {

@@ -34,12 +34,21 @@ pub(crate) fn read(
     }
 }
 
+/// The same of a request whose body holds no messages: it can belong to a session, and be about no task.
+pub(crate) fn of_session(call: &HttpCall, asked: Asked) -> Result<(Asked, Vec<Handle>), Unread> {
+    Ok((asked, session(call)?))
+}
+
+fn session(call: &HttpCall) -> Result<Vec<Handle>, Refusal> {
+    match call.headers.all(SESSION) {
+        [] => Ok(Vec::new()),
+        [text] => Ok(vec![bound(HandleKind::Session, text)?]),
+        _ => Err(foreign()),
+    }
+}
+
 fn handles(call: &HttpCall, asked: &mut Asked, resource: &ResourceName) -> Result<Vec<Handle>, Refusal> {
-    let mut handles = match call.headers.all(SESSION) {
-        [] => Vec::new(),
-        [text] => vec![bound(HandleKind::Session, text)?],
-        _ => return Err(foreign()),
-    };
+    let mut handles = session(call)?;
     let Body::Whole(body) = &call.body else { return Ok(handles) };
     // As it was read when it was asked about. Where there is none, a proxy has read it, or there is nothing but a stream to open.
     let body =

@@ -24,9 +24,9 @@ use crate::{
     body::NotWhole,
     change::{Change, Withheld},
     coming::{Coming, Whose},
+    lease::{InForce, Lease},
     plan::Plan,
-    request,
-    stream::{self, InForce, Lease},
+    request, stream,
     tools::Tools,
 };
 
@@ -273,14 +273,8 @@ impl Gate {
             Some(change) if is_json => self.change_whole(response, &change).await,
             change if is_stream => {
                 response.headers_mut().remove(header::CONTENT_LENGTH);
-                let lease = Lease {
-                    point: Arc::clone(&self.point),
-                    in_force: Arc::clone(&self.in_force),
-                    revision: passage.policy_revision().cloned(),
-                    expires_at: passage.expires_at(),
-                    too_many: 0,
-                    check,
-                };
+                let (in_force, point) = (Arc::clone(&self.in_force), Arc::clone(&self.point));
+                let lease = Lease::with_policies(in_force, point, check, &passage);
                 let change = change.map(|change| (change, self.settings.answer));
                 response.map(|body| stream::body(body, lease, change))
             }

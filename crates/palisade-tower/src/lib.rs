@@ -31,6 +31,7 @@ mod body;
 mod change;
 mod coming;
 mod guard;
+mod lease;
 mod plan;
 mod readable;
 mod request;
@@ -39,3 +40,5 @@ mod tools;
 
 pub use body::{Body, BoxError};
 pub use guard::{Caller, ClientAddress, Guarded, PalisadeLayer, Settings};
+pub use lease::{Ended, Lease};
+pub use request::incoming;

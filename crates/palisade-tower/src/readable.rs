@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::stream::RECHECK;
+use crate::lease::RECHECK;
 
 /// How many are asked about in that time.
 pub(crate) const MOST: usize = 64;

@@ -5,8 +5,9 @@ use palisade_client::{Check, Incoming, Passage};
 
 use crate::{Body, Caller, ClientAddress};
 
-/// The request as it came.
-pub(crate) fn incoming(parts: &Parts) -> Incoming {
+/// The request as it came, for who asks about it. The address of its client is that among its extensions ([`ClientAddress`]).
+#[must_use]
+pub fn incoming(parts: &Parts) -> Incoming {
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     Incoming {

@@ -167,3 +167,16 @@ proptest! {
         prop_assert_eq!(pretty, format!("{:#}", body(&id)));
     }
 }
+
+#[test]
+fn a_body_that_holds_no_messages_has_no_handles_and_its_session_is_bound() {
+    let asked = || Asked { items: Vec::new(), batch: false };
+    for body in [r#"{"query": "{ me }"}"#, "a=1", ""] {
+        assert_eq!(of_session(&call(body), asked()).unwrap().1, []);
+    }
+    let resource: ResourceName = "files".parse().unwrap();
+    assert!(read(&call("a=1"), asked(), &resource).is_err(), "as a message it would be refused");
+    let mut with_session = call("a=1");
+    with_session.headers.push("mcp-session-id", "7".to_owned());
+    assert_eq!(of_session(&with_session, asked()).unwrap_err().refusal.reason, Reason::SessionMismatch);
+}
