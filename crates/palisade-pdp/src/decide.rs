@@ -253,6 +253,10 @@ impl Pdp {
         self.clock.now()
     }
 
+    pub(crate) fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
     }

@@ -56,6 +56,7 @@ pub use operation::{Directives, Granted, Lack, Lacking, MOST_PARTS};
 pub use palisade_limits::{Block, Budget, SharedCounts};
 pub use palisade_policy::Kind;
 pub use peps::{Caller, ClientIp, Pep, PepAuth, Peps, RequestFrom, ResourceFrom, TokenClient};
+pub use principal::Proven;
 pub use resources::{
     DenialForm, Metadata, Place, Resource, Resources, ResourcesError, ScopeSettings, StaticHeader,
     UpstreamToken,

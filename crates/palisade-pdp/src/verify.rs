@@ -6,11 +6,17 @@
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt;
-use palisade_model::{PepName, RawToken, Reason, Refusal, ResourceName, Surface};
+use palisade_model::{AccessRequest, PepName, RawToken, Reason, Refusal, ResourceName, Surface};
+use palisade_policy::with_implied;
 use palisade_token::VerifiedToken;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use crate::{Pdp, Snapshot, principal, question};
+use crate::{
+    Pdp, Snapshot,
+    limits::Gauge,
+    principal::{self, Proven},
+    question,
+};
 
 /// A token, who it is presented to, and who asks.
 #[derive(Debug)]
@@ -36,20 +42,61 @@ impl Pdp {
         patience: Duration,
     ) -> Result<VerifiedToken, Refusal> {
         let patience = patience.min(snapshot.limits.deadline);
-        let verified = match self.admit() {
-            None => Err(Refusal::new(Reason::Overloaded, "too much is under way")),
-            Some(_admitted) => {
-                let steps = AssertUnwindSafe(self.steps_of_verify(snapshot, presented)).catch_unwind();
-                match timeout(patience, steps).await {
-                    Ok(Ok(verified)) => verified,
-                    Ok(Err(_panic)) => Err(Refusal::new(Reason::InternalError, "the verification panicked")),
-                    Err(_elapsed) => Err(Refusal::new(Reason::DeadlineExceeded, "the deadline passed")),
-                }
-            }
-        };
+        let verified = self.in_time(self.steps_of_verify(snapshot, presented), patience).await;
         let reason = verified.as_ref().err().map(|refusal| refusal.reason);
         self.metrics().verified(snapshot, presented.resource, reason);
         verified
+    }
+
+    /// Who is proven to ask, by the steps that every decision begins with, for callers of which nothing else is asked yet. Nobody is
+    /// anonymous here: a request without a credential is refused as one.
+    ///
+    /// # Errors
+    /// As those of [`Pdp::verify`], and when authentication has failed too often from the client's address. Who is refused is to be
+    /// told by a decision, which records it.
+    pub async fn identify(&self, snapshot: &Snapshot, request: &AccessRequest) -> Result<Proven, Refusal> {
+        let identified =
+            self.in_time(self.steps_of_identify(snapshot, request), snapshot.limits.deadline).await;
+        let reason = identified.as_ref().err().map(|refusal| refusal.reason);
+        self.metrics().verified(snapshot, request.resource.as_ref(), reason);
+        identified
+    }
+
+    /// Runs the steps, with every way they can fail turned into a refusal.
+    async fn in_time<T>(
+        &self,
+        steps: impl Future<Output = Result<T, Refusal>>,
+        patience: Duration,
+    ) -> Result<T, Refusal> {
+        let Some(_admitted) = self.admit() else {
+            return Err(Refusal::new(Reason::Overloaded, "too much is under way"));
+        };
+        match timeout(patience, AssertUnwindSafe(steps).catch_unwind()).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(_panic)) => Err(Refusal::new(Reason::InternalError, "the verification panicked")),
+            Err(_elapsed) => Err(Refusal::new(Reason::DeadlineExceeded, "the deadline passed")),
+        }
+    }
+
+    async fn steps_of_identify(
+        &self,
+        snapshot: &Snapshot,
+        request: &AccessRequest,
+    ) -> Result<Proven, Refusal> {
+        let resource = question::permitted_resource(snapshot, request)?;
+        let now = self.now();
+        let deadline = Instant::now() + snapshot.limits.deadline;
+        let gauge = Gauge { limiter: self.limiter(), snapshot, resource: &resource, request, now, deadline };
+        gauge.unblocked().await.map_err(|reached| reached.refusal())?;
+        let authenticated = principal::authenticate(snapshot, &resource, request, now).await;
+        if let Err(refusal) = &authenticated {
+            gauge.note(refusal).await;
+        }
+        let principal = authenticated?;
+        let held = principal.authority().map(|authority| &authority.scopes);
+        let scopes = held.map(|held| with_implied(held, &resource.scopes.implies)).unwrap_or_default();
+        Proven::of(&principal, &scopes)
+            .ok_or_else(|| Refusal::new(Reason::NoCredentials, "no token stands for who asks"))
     }
 
     async fn steps_of_verify(
