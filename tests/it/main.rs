@@ -11,6 +11,7 @@ mod anonymous;
 mod authzen;
 mod bench;
 mod client;
+mod coprocessor;
 mod dev;
 mod egress;
 mod envoy;
