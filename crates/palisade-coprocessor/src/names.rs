@@ -1,6 +1,6 @@
 //! The names of `@policy` that a router asks about: what its context has of them, and what is asked of the policies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use palisade_model::{Action, Asked, Item, Properties, Reason, Refusal, ResourceName, Target};
 use palisade_pdp::{Findings, ItemOutcome, Snapshot};
@@ -87,10 +87,9 @@ pub(crate) fn asked<'a>(
 /// Whether every one of these names is among what is asked of an operation: what this schema does not ask about at this operation,
 /// another one does.
 pub(crate) fn are_of(names: &Names, resource: &ResourceName, asked: &Asked) -> Result<(), Refusal> {
-    let has = |name: &String| {
-        let target = Target::graphql_policy(resource, name);
-        asked.items.iter().any(|item| is_name(item) && item.target == target)
-    };
+    let items = asked.items.iter().filter(|item| is_name(item));
+    let known: BTreeSet<&str> = items.map(|item| item.target.id.as_str()).collect();
+    let has = |name: &String| known.contains(Target::graphql_policy(resource, name).id.as_str());
     if names.asked.keys().all(has) { Ok(()) } else { Err(unknown()) }
 }
 
