@@ -95,10 +95,10 @@ pub(crate) fn are_of(names: &Names, resource: &ResourceName, asked: &Asked) -> R
 
 /// What was found of each item that is a name: by the name's target, whether it is granted. A name is granted if every item of it is.
 ///
-/// Nothing at all where not every item was decided.
+/// Nothing at all where nothing was decided, or not every item.
 pub(crate) fn granted<'a>(asked: &'a Asked, findings: &Findings) -> Option<BTreeMap<&'a str, bool>> {
     let outcomes: Vec<ItemOutcome> = findings.items().map(|finding| finding.outcome).collect();
-    if outcomes.len() != asked.items.len() {
+    if outcomes.is_empty() || outcomes.len() != asked.items.len() {
         return None;
     }
     let mut granted: BTreeMap<&str, bool> = BTreeMap::new();

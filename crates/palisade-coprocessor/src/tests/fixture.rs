@@ -84,6 +84,14 @@ impl Fixture {
 
     /// Every record of a decision, once there are this many.
     pub(super) async fn recorded(&self, count: usize) -> Vec<DecisionRecord> {
+        self.recorded_until(|found| found.len() >= count).await
+    }
+
+    /// The same, once they are enough. Refusals of nobody are counted for a second, and written then.
+    pub(super) async fn recorded_until(
+        &self,
+        enough: impl Fn(&[DecisionRecord]) -> bool,
+    ) -> Vec<DecisionRecord> {
         let started = Instant::now();
         loop {
             let mut found = Vec::new();
@@ -95,10 +103,10 @@ impl Fixture {
                 ControlFlow::Continue(())
             })
             .unwrap();
-            if found.len() >= count {
+            if enough(&found) {
                 return found;
             }
-            assert!(started.elapsed() < Duration::from_secs(20), "{count} records did not come: {found:?}");
+            assert!(started.elapsed() < Duration::from_secs(20), "the records did not come: {found:?}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
