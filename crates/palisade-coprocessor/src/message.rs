@@ -180,17 +180,14 @@ impl Exchange {
             return Vec::new();
         }
         let names = || self.context.iter().flat_map(Map::keys);
-        let (v1, v2) = (names().any(|name| OF_V1.contains(&name.as_str())), names().any(is_of_v2));
+        let (v1, v2) =
+            (names().any(|name| OF_V1.contains(&name.as_str())), names().any(|name| name.starts_with(OF_V2)));
         // A context with names of neither does not tell, and each version leaves alone what the other reads.
         let mut written = Vec::new();
         written.extend((v2 || !v1).then_some(CLAIMS));
         written.extend((v1 || !v2).then_some(CLAIMS_V1));
         written
     }
-}
-
-fn is_of_v2(name: &String) -> bool {
-    name.starts_with(OF_V2)
 }
 
 /// Apollo Router says `continue`, at responses nothing. Hive Router says nothing.

@@ -40,7 +40,7 @@ impl Told {
 
 /// Lets a request go on, with these entries of the context.
 ///
-/// INVARIANT: the only place that says `continue` where something is decided.
+/// INVARIANT: the only place that says `continue`.
 pub(crate) fn go_on(exchange: &Exchange, entries: Map<String, Value>) -> Value {
     let mut message = begun(exchange);
     message.insert("control".to_owned(), "continue".into());
