@@ -1,6 +1,7 @@
 //! The coprocessor of GraphQL routers on the real service: messages in the forms that Apollo Router, Hive Router and Grafbase send, by
 //! every transport of the decision listener, each with its record. The set of `policies/graphql-fields` decides.
 
+use std::path::Path;
 use std::process::Command;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -15,11 +16,20 @@ const IDENTIFIER: &str = "https://api.example.com/graphql";
 const KEY: &str = "router-0123456789abcdef0123456789abcdef";
 const NAMES: &str = "apollo::authorization::required_policies";
 const ENTRY: &str = "/graphql/coprocessor/storefront";
+/// A resource that nobody may ask, too.
+const OPEN: &str = r#"
+@id("open")
+permit (
+  principal,
+  action in [Graphql::Action::"execute", Graphql::Action::"field"],
+  resource in Graphql::Graph::"open"
+);
+"#;
 
 struct Api {
     provider: OidcProvider,
     palisade: Palisade,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// What a router gets: the status, the id of the decision, the message.
@@ -30,12 +40,18 @@ impl Api {
         let provider = provider().await;
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("router.key"), KEY).unwrap();
+        let set = repository().join("policies/graphql-fields");
+        for file in ["policy.cedar", "entities.json"] {
+            std::fs::copy(set.join(file), folder.path().join(file)).unwrap();
+        }
+        std::fs::write(folder.path().join("open.cedar"), OPEN).unwrap();
         let peps = format!(
-            "peps:\n  router: {{auth: {{key: {{file: {}/router.key}}}}, surfaces: [coprocessor], resources: [storefront]}}\n",
+            "peps:\n  router: {{auth: {{key: {{file: {}/router.key}}}}, surfaces: [coprocessor], resources: [storefront, open]}}\n",
             folder.path().display()
         );
-        let palisade = Palisade::start(&format!("{peps}{}", configuration(&provider)), "").await.unwrap();
-        let api = Self { provider, palisade, _folder: folder };
+        let configuration = configuration(&provider, folder.path());
+        let palisade = Palisade::start(&format!("{peps}{configuration}"), "").await.unwrap();
+        let api = Self { provider, palisade, folder };
         let message = supergraph(Some(&api.token("bob", "").await), "{ products { name } }");
         let goes_on = async || Ok((api.ask(&message).await.2["control"] == "continue").then_some(()));
         eventually("keys of the provider", goes_on).await.unwrap();
@@ -80,16 +96,17 @@ async fn provider() -> OidcProvider {
     .unwrap()
 }
 
-/// A resource with two issuers, of which one is out of reach.
-fn configuration(provider: &OidcProvider) -> String {
-    let set = repository().join("policies/graphql-fields");
+/// A resource with two issuers, of which one is out of reach, and one that nobody may ask, too. The policies are in the folder.
+fn configuration(provider: &OidcProvider, folder: &Path) -> String {
+    let sdl = repository().join("policies/graphql-fields/schema.graphql");
+    let (set, sdl, issuer) = (folder.display(), sdl.display(), provider.issuer());
+    let closed = away();
     format!(
         "policies: {{path: {set}}}\nissuers:\n  corp: {{issuer: \"{issuer}\", network: {{private: true}}, claims: {{roles: [groups]}}}}\n  \
          away: {{issuer: \"http://127.0.0.1:{closed}\", network: {{private: true}}}}\nresources:\n  storefront:\n    identifier: {IDENTIFIER}\n    \
-         kind: graphql\n    issuers: [corp, away]\n    schema: {{sdl: {set}/schema.graphql}}\n    scopes: {{step_up: [\"profile:pii:read\"]}}\n",
-        set = set.display(),
-        issuer = provider.issuer(),
-        closed = away(),
+         kind: graphql\n    issuers: [corp, away]\n    schema: {{sdl: {sdl}}}\n    scopes: {{step_up: [\"profile:pii:read\"]}}\n  \
+         open:\n    identifier: https://open.example.com/graphql\n    kind: graphql\n    issuers: [corp]\n    schema: {{sdl: {sdl}}}\n    \
+         anonymous: [query]\n",
     )
 }
 
@@ -187,6 +204,75 @@ async fn every_exchange_is_answered_as_its_router_reads_it_and_is_on_the_record(
     assert_eq!((told.0, told.2.get("control")), (401, None));
 }
 
+/// Apollo Router's own stage, before the router has read anything: a body is text, and a GET has its operation in the path.
+fn router(token: Option<&str>, rest: Value) -> Value {
+    let mut message = supergraph(token, "");
+    message["stage"] = json!("RouterRequest");
+    message["context"] = json!({ "entries": {} });
+    message.as_object_mut().unwrap().remove("body");
+    for (name, value) in rest.as_object().unwrap() {
+        message[name] = value.clone();
+    }
+    message
+}
+
+/// Hive Router's request, with its variables.
+fn request(token: &str, variables: Value) -> Value {
+    json!({ "version": 1, "stage": "graphql.request", "id": "h", "headers": { "authorization": [format!("Bearer {token}")] },
+        "body": { "query": "query($n: Int! = 5) { orders(first: $n) { id } }", "variables": variables } })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_of_an_operation_at_a_stage_is_decided_as_it_is_executed() {
+    let api = Api::start().await;
+    let plain = api.token("bob", "").await;
+    let ended = |told: &Told| (told.0, told.2["control"]["break"].as_u64().unwrap_or_default());
+
+    for (rest, status) in [
+        (json!({ "method": "POST", "path": "/graphql", "body": r#"{"query":"{ products { name } }"}"# }), 0),
+        (json!({ "method": "POST", "path": "/graphql", "body": r#"{"query":"{ me { email } }"}"# }), 403),
+        (json!({ "method": "GET", "path": "/graphql?query=%7Bproducts%7Bname%7D%7D", "body": "" }), 0),
+        (json!({ "method": "GET", "path": "/graphql?query=%7Bme%7Bemail%7D%7D", "body": "" }), 403),
+    ] {
+        let told = api.ask(&router(Some(&plain), rest.clone())).await;
+        assert_eq!(ended(&told), (200, status), "{rest}: {told:?}");
+        assert_eq!(told.2["control"] == "continue", status == 0, "{told:?}");
+        assert_eq!(api.record(&told).await.reason.as_str() == "permitted", status == 0);
+    }
+    // Apollo Router leaves out a body that is no text. That is no request without an operation.
+    let get = json!({ "method": "GET", "path": "/graphql?query=%7Bme%7Bemail%7D%7D" });
+    let told = api.ask(&router(Some(&plain), get.clone())).await;
+    assert_eq!((told.0, told.2.get("control")), (400, None), "{told:?}");
+    assert_eq!(api.record(&told).await.reason.as_str(), "request_body_missing");
+    // Who asks for the token alone asks where nothing else is.
+    let key = [("x-palisade-key", KEY)];
+    let at_token = format!("{ENTRY}/token");
+    let told = api.ask_by(&Client::new(), &at_token, &router(Some(&plain), get), &key).await;
+    assert_eq!(told.2["control"], "continue", "{told:?}");
+    assert_eq!(told.2["context"]["entries"]["apollo::authentication::jwt_claims"]["sub"], "bob");
+    let record = api.record(&told).await;
+    assert_eq!((record.action, record.principal.as_deref()), (None, Some("User::\"corp/bob\"")));
+
+    for (variables, status) in [(json!({}), 0), (json!({ "n": 100 }), 0), (json!({ "n": 101 }), 403)] {
+        let told = api.ask(&request(&plain, variables.clone())).await;
+        assert_eq!(ended(&told), (200, status), "{variables}: {told:?}");
+    }
+    let mut emptied = request(&plain, json!({}));
+    emptied["stage"] = json!("graphql.analysis");
+    let told = api.ask(&emptied).await;
+    assert_eq!((told.0, told.2.get("control")), (400, None), "{told:?}");
+
+    // Nobody, where nobody may ask.
+    let open = "/graphql/coprocessor/open";
+    for (document, status) in [("{ products { name } }", 0), ("{ me { id } }", 401)] {
+        let told = api.ask_by(&Client::new(), open, &supergraph(None, document), &key).await;
+        assert_eq!(ended(&told), (200, status), "{document}: {told:?}");
+        assert!(told.2.pointer("/context/entries/apollo::authentication::jwt_claims").is_none());
+    }
+    let told = api.ask_by(&Client::new(), &format!("{open}/token"), &router(None, json!({})), &key).await;
+    assert_eq!((&told.2["control"], told.2.get("context")), (&json!("continue"), None), "{told:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn grafbase_asks_for_names_with_the_token_of_its_client() {
     let api = Api::start().await;
@@ -221,7 +307,7 @@ async fn every_transport_of_the_listener_brings_the_same_answer() {
         "version: 1\nlisten:\n  decision: {{address: \"unix:decision.sock\"}}\n  public: {{address: \"127.0.0.1:{}\"}}\n  admin: {{address: \
          \"127.0.0.1:{admin}\"}}\n{}",
         free_port().unwrap(),
-        configuration(&api.provider)
+        configuration(&api.provider, api.folder.path())
     );
     let file = folder.path().join("palisade.yaml");
     std::fs::write(&file, configuration).unwrap();

@@ -48,11 +48,11 @@ pub(crate) fn of_stage(
             if call.method == "GET" && exchange.path.is_none() {
                 return Err(malformed("the router sends no path, where the operation of a GET is"));
             }
-            call.body = body.as_str().filter(|text| !text.is_empty()).map_or(Body::Absent, whole);
+            call.body = Some(body.as_str()).filter(|text| !text.is_empty()).map_or(Body::Absent, whole);
             &[]
         }
         (Stage::Router | Stage::Operation | Stage::Execution | Stage::Subgraph | Stage::Response, body) => {
-            call.body = body.as_ref().map_or(Body::Absent, |body| whole(&body.to_string()));
+            call.body = body.as_deref().map_or(Body::Absent, whole);
             &OF_BODY
         }
     };

@@ -1,8 +1,8 @@
 //! From a message to what the router is told.
 //!
-//! A message that cannot be read, and one by a caller that may not ask, is a recorded denial and an HTTP error. A stage with an
+//! A caller that may not ask, and a message that cannot be read, is a recorded denial and an HTTP error. A stage with an
 //! operation is decided by the path of every HTTP request; one with names of `@policy` and no operation, name by name; one with
-//! neither only has its token looked at, which is recorded where it is refused.
+//! neither only has its token looked at. Each of these leaves one record.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,108 +10,91 @@ use axum::{
     Router,
     body::{Body, to_bytes},
     extract::{Path, Request, State},
-    http::{HeaderValue, header, request::Parts},
+    http::request::Parts,
     response::Response,
     routing::post,
 };
-use palisade_call::{Believed, Decoded, HttpCall, decode, denial_answer, outage};
-use palisade_model::{AccessRequest, Asked, Credential, Reason, Refusal, Surface, TraceId};
+use palisade_call::{Believed, Decoded, HttpCall, contract, decode, denial_answer, outage};
+use palisade_model::{AccessRequest, Asked, Credential, Reason, Refusal, Surface};
 use palisade_pdp::{Caller, Decision, Denial, Findings, Kind, Pdp, Proven, Resource, Snapshot, run_to_end};
 use serde_json::{Map, Value};
 
 use crate::{
     call, claims, grafbase,
-    message::{self, Exchange, Message, Stage, malformed},
+    message::{self, Entry, Exchange, Message, Stage},
     names::{self, Names},
     reply::{self, Told},
 };
 
-/// How deep a message may nest: deeper than a body that is decided on.
-const MAX_DEPTH: usize = 64;
 /// How much a message may hold beside a body, which is escaped in it.
 const BESIDE_BODY: usize = 256 * 1024;
 
-/// The routes of the coprocessor. Grafbase's extension asks at `policy` below the URL that it is given.
+/// The routes of the coprocessor. Grafbase's extension asks at `policy` below the URL that it is given; at `token` a router asks who
+/// somebody is before it has an operation.
 pub fn router(pdp: Arc<Pdp>) -> Router {
+    let at = |entry| {
+        post(move |State(pdp): State<Arc<Pdp>>, Path(resource): Path<String>, request: Request| {
+            answer(pdp, entry, resource, request)
+        })
+    };
     Router::new()
-        .route("/graphql/coprocessor/{resource}", post(answer))
-        .route("/graphql/coprocessor/{resource}/policy", post(answer))
+        .route("/graphql/coprocessor/{resource}", at(Entry::Stages))
+        .route("/graphql/coprocessor/{resource}/policy", at(Entry::Stages))
+        .route("/graphql/coprocessor/{resource}/token", at(Entry::Token))
         .with_state(pdp)
 }
 
-async fn answer(State(pdp): State<Arc<Pdp>>, Path(resource): Path<String>, request: Request) -> Response {
+async fn answer(pdp: Arc<Pdp>, entry: Entry, resource: String, request: Request) -> Response {
     let outage = || Told::Refused(outage());
-    let decided = run_to_end(async move { decide(&pdp, &resource, request).await }, outage).await;
+    let decided = run_to_end(async move { decide(&pdp, entry, &resource, request).await }, outage).await;
     reply::response(decided)
 }
 
-async fn decide(pdp: &Pdp, resource: &str, request: Request) -> Told {
+async fn decide(pdp: &Pdp, entry: Entry, resource: &str, request: Request) -> Told {
     let snapshot = pdp.snapshot();
     let (parts, body) = request.into_parts();
-    let most = snapshot.limits.body.saturating_mul(2).saturating_add(BESIDE_BODY);
-    let message = read(&parts, body, most).await.and_then(message::read);
-    // A page in a browser on this machine is no caller, whatever name it reached us by.
-    let is_browser = parts.headers.contains_key(header::ORIGIN);
-    let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_default();
-    let caller = if is_browser { Caller::default() } else { caller };
+    let caller = contract::caller(&parts.headers, parts.extensions.get());
     let resource = snapshot.resources.by_name(resource).cloned();
-    let entry = Entry { pdp, snapshot: &snapshot, parts: &parts, caller };
+    let way = WayIn { pdp, snapshot: &snapshot, parts: &parts, caller };
     let Some(resource) = resource else {
-        return entry.refuse(None, Refusal::new(Reason::ResourceUnknown, "there is no such resource")).await;
+        return way.refuse(None, Refusal::new(Reason::ResourceUnknown, "there is no such resource")).await;
     };
-    match message {
-        Err(refusal) => entry.refuse(Some(&resource), refusal).await,
-        Ok(_) if resource.kind != Kind::Graphql => {
-            let detail = "the resource is no GraphQL API";
-            entry.refuse(Some(&resource), Refusal::new(Reason::TargetUnknown, detail)).await
-        }
-        Ok(Message::Names(names)) => entry.names(&resource, &names).await,
-        Ok(Message::Stage(exchange)) => entry.stage(&resource, &exchange).await,
+    // Before anything is taken in of a caller that may not ask.
+    if !way.may_ask(&resource) {
+        let refusal = Refusal::new(Reason::PepNotAllowed, "the caller may not ask this");
+        return way.refuse(Some(&resource), refusal).await;
     }
-}
-
-/// The one JSON value of a body.
-async fn read(parts: &Parts, body: Body, most: usize) -> Result<Value, Refusal> {
-    let types: Vec<&[u8]> =
-        parts.headers.get_all(header::CONTENT_TYPE).iter().map(HeaderValue::as_bytes).collect();
-    let is_json = matches!(types.as_slice(), [one] if one.split(|byte| *byte == b';').next().is_some_and(|essence| {
-        essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
-    }));
-    if !is_json || parts.headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(malformed("the body is not plain `application/json`"));
+    if resource.kind != Kind::Graphql {
+        let refusal = Refusal::new(Reason::TargetUnknown, "the resource is no GraphQL API");
+        return way.refuse(Some(&resource), refusal).await;
     }
-    let bytes = to_bytes(body, most).await;
-    let bytes = bytes.map_err(|_| Refusal::new(Reason::RequestTruncated, "the body did not come whole"))?;
-    palisade_json::read(&bytes, MAX_DEPTH).map_err(|error| malformed(&error.to_string()))
+    match way.read(entry, body).await {
+        Err(refusal) => way.refuse(Some(&resource), refusal).await,
+        Ok(Message::Names(names)) => way.names(&resource, &names).await,
+        Ok(Message::Stage(exchange)) => way.stage(&resource, &exchange).await,
+    }
 }
 
 /// A message's way in.
-struct Entry<'a> {
+struct WayIn<'a> {
     pdp: &'a Pdp,
     snapshot: &'a Arc<Snapshot>,
     parts: &'a Parts,
     caller: Caller,
 }
 
-impl Entry<'_> {
+impl WayIn<'_> {
+    async fn read(&self, entry: Entry, body: Body) -> Result<Message, Refusal> {
+        contract::plain_json(&self.parts.headers)?;
+        let most = self.snapshot.limits.body.saturating_mul(2).saturating_add(BESIDE_BODY);
+        message::read(entry, to_bytes(body, most).await.ok().as_deref())
+    }
+
     /// Records a refusal of the message itself.
     async fn refuse(&self, resource: Option<&Arc<Resource>>, refusal: Refusal) -> Told {
-        let mut spans = self.parts.headers.get_all("traceparent").iter();
-        let span = spans.next().filter(|_| spans.next().is_none()).and_then(|span| span.to_str().ok());
-        let request = AccessRequest {
-            surface: Surface::Coprocessor,
-            resource: resource.map(|resource| resource.name.clone()),
-            credential: Credential::Unusable(refusal.clone()),
-            asked: Err(refusal),
-            sent: None,
-            handles: Vec::new(),
-            client_ip: None,
-            host: None,
-            path: None,
-            request_id: None,
-            trace: span.and_then(TraceId::parse),
-            pep: self.caller.0.clone(),
-        };
+        let name = resource.map(|resource| resource.name.clone());
+        let headers = &self.parts.headers;
+        let request = contract::refused(Surface::Coprocessor, headers, &self.caller, name, refusal);
         match self.pdp.decide(self.snapshot, &request).await {
             Decision::Deny(denial) => Told::refused(&denial),
             // What asks for nothing has nothing permitted.
@@ -127,13 +110,7 @@ impl Entry<'_> {
                     Err(refusal) => self.refuse(Some(resource), refusal).await,
                 }
             }
-            Stage::Subgraph | Stage::Response if self.may_ask(resource) => {
-                Told::Message(reply::pass(exchange), None)
-            }
-            Stage::Subgraph | Stage::Response => {
-                let refusal = Refusal::new(Reason::PepNotAllowed, "the caller may not ask this");
-                self.refuse(Some(resource), refusal).await
-            }
+            Stage::Subgraph | Stage::Response => Told::Message(reply::pass(exchange), None),
         }
     }
 
@@ -153,16 +130,11 @@ impl Entry<'_> {
         if let Some(names) = &exchange.names {
             return self.names_of_stage(resource, exchange, call, (decoded, names)).await;
         }
-        // Who is nobody may be so where the resource lets nobody ask anything; what, is decided where it is known.
-        if is_nobody && !resource.anonymous.is_empty() && self.may_ask(resource) {
-            return Told::Message(reply::go_on(exchange, Map::new()), None);
-        }
         match self.pdp.identify(self.snapshot, &decoded.request).await {
-            Ok(proven) => Told::Message(reply::go_on(exchange, entries(exchange, Some(&proven))), None),
-            Err(refusal) => {
-                decoded.request.credential = Credential::Unusable(refusal.clone());
-                self.deny(exchange, call, decoded, refusal).await
+            Ok(found) => {
+                Told::Message(reply::go_on(exchange, entries(exchange, found.proven())), Some(found.id()))
             }
+            Err(denial) => ended(exchange, &denial, call, &decoded),
         }
     }
 
@@ -231,7 +203,8 @@ impl Entry<'_> {
     /// Decides the names that Grafbase asks about.
     async fn names(&self, resource: &Resource, names: &[String]) -> Told {
         let call = call::of_entry(resource, &self.parts.headers);
-        let (decoded, decision, findings) = self.decide_names(resource, self.decode(&call), names).await;
+        let (decoded, decision, findings) =
+            self.decide_names(resource, self.decode(&call), names.iter()).await;
         let granted = decoded.request.asked.as_ref().ok().and_then(|asked| names::granted(asked, &findings));
         match (&decision, granted) {
             (Decision::Deny(denial), None) if Told::is_of_router(denial.reason) => Told::refused(denial),
@@ -240,7 +213,7 @@ impl Entry<'_> {
             (Decision::Deny(_) | Decision::Permit(_) | Decision::Observed(_), Some(granted)) => {
                 let of = |name: &String| names::is_granted(&granted, &resource.name, name);
                 let granted: Vec<bool> = names.iter().map(of).collect();
-                Told::Message(grafbase::answer(&granted), Some(decision.id()))
+                Told::Message(grafbase::answer(&granted).to_string(), Some(decision.id()))
             }
         }
     }
@@ -249,7 +222,7 @@ impl Entry<'_> {
         &self,
         resource: &Resource,
         decoded: Decoded,
-        names: impl IntoIterator<Item = &'n String>,
+        names: impl ExactSizeIterator<Item = &'n String>,
     ) -> (Decoded, Decision, Findings) {
         let asked = names::asked(self.snapshot, &resource.name, names);
         let decoded = asking(decoded, asked);

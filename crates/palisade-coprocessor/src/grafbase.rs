@@ -13,7 +13,7 @@ pub(crate) const NAMES: &str = "policies";
 /// Reads the names.
 ///
 /// # Errors
-/// `request_malformed` for anything else than one list of texts.
+/// `request_malformed` for anything else than one list of texts, and for an empty one: to it every answer would be a yes.
 pub(crate) fn read(mut members: Map<String, Value>) -> Result<Vec<String>, Refusal> {
     let unreadable = || malformed("the message is not one list of names of policies");
     let names = members.remove(NAMES).filter(|_| members.is_empty());
@@ -24,6 +24,9 @@ pub(crate) fn read(mut members: Map<String, Value>) -> Result<Vec<String>, Refus
             Err(unreadable())
         }
     };
+    if names.is_empty() {
+        return Err(unreadable());
+    }
     names.into_iter().map(text).collect()
 }
 

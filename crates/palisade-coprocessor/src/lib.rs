@@ -8,6 +8,9 @@
 //!
 //! An operation that came whole is decided whole: nothing of it is left for a router to take out. Where it did not come, the
 //! names of `@policy` that the router asks about are decided one by one, and where there are none, only the token is looked at.
+//! A router's own stage is the client's request itself: without its body it is refused, and where a router only wants to know who
+//! somebody is, it asks at `/token`, where no operation is ever decided. What a router sends of an operation at a stage at which it
+//! executes another is refused, too.
 //! A stage at which nothing is asked for (responses, requests to subgraphs) is passed through: no decision, no record.
 //!
 //! A message that cannot be read in one way, and a caller that may not ask, get an HTTP error, which routers take for a failure

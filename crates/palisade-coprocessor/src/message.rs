@@ -4,15 +4,19 @@
 //! Router writes snake case, has its context flat, and says no `control`. Both write version 1. A member that decides nothing is
 //! not looked at.
 
-use palisade_call::Headers;
+use std::collections::BTreeMap;
+
+use palisade_call::{Headers, contract};
 use palisade_model::{Reason, Refusal};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::{
     grafbase,
     names::{self, Names},
 };
 
+/// How deep a message may nest: deeper than a body that is decided on.
+const MAX_DEPTH: usize = 64;
 /// The claims of a request in Apollo Router's context, under the names of its versions 2 and 1.
 pub(crate) const CLAIMS: &str = "apollo::authentication::jwt_claims";
 /// See [`CLAIMS`].
@@ -30,6 +34,15 @@ const OF_V1: [&str; 8] = [
     "apollo_operation_id",
     "apollo_router::supergraph::first_event",
 ];
+
+/// What is asked at an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// What a stage asks for: its operation, its names, or its token.
+    Stages,
+    /// A token alone, for the router's own stage without its body.
+    Token,
+}
 
 /// What came.
 #[derive(Debug)]
@@ -75,9 +88,12 @@ pub(crate) struct Exchange {
     /// The client's method, path with query, and body, as far as the router sends them.
     pub(crate) method: Option<String>,
     pub(crate) path: Option<String>,
-    pub(crate) body: Option<Value>,
+    /// Of an object the text as it came, so that nothing is decided but what the router has.
+    pub(crate) body: Option<String>,
     /// The entries of the request's context; nothing where the router does not send them.
     pub(crate) context: Option<Map<String, Value>>,
+    /// The context as it came, where it has to go back: a number that was read is not always the one that was written.
+    pub(crate) raw_context: Option<Box<RawValue>>,
     /// The names of `@policy` that the router asks about, as far as it does.
     pub(crate) names: Option<Names>,
 }
@@ -109,17 +125,20 @@ const STAGES: [(&str, Protocol, Stage); 15] = [
     ("router.response", Protocol::Hive, Stage::Response),
 ];
 
-/// Reads a message.
+/// Reads a message. Nothing is one that did not come whole.
 ///
 /// # Errors
-/// `request_malformed` for a stage or a version that is none, a missing id, a member of another type, and what only one of the two
-/// protocols has in a message of the other.
-pub(crate) fn read(message: Value) -> Result<Message, Refusal> {
-    let Value::Object(mut members) = message else {
+/// `request_malformed` for what has not one reading, a stage or a version that is none, a missing id, a member of another type, and
+/// what only one of the two protocols has in a message of the other. See [`fits`] for the rest.
+pub(crate) fn read(entry: Entry, came: Option<&[u8]>) -> Result<Message, Refusal> {
+    let Value::Object(mut members) = contract::json(came, MAX_DEPTH)? else {
         return Err(malformed("the message is no object"));
     };
     if members.contains_key(grafbase::NAMES) {
-        return grafbase::read(members).map(Message::Names);
+        return match entry {
+            Entry::Stages => grafbase::read(members).map(Message::Names),
+            Entry::Token => Err(malformed("names are not asked about where a token is")),
+        };
     }
     if members.remove("version").and_then(|version| version.as_u64()) != Some(1) {
         return Err(malformed("the message is not of version 1 of a coprocessor's protocol"));
@@ -132,22 +151,79 @@ pub(crate) fn read(message: Value) -> Result<Message, Refusal> {
     let id = id.ok_or_else(|| malformed("the message has no id"))?;
     controls(protocol, members.remove("control").as_ref())?;
     let context = context(protocol, members.remove("context"))?;
+    let bare = Exchange::bare(protocol, stage, stage_name, id);
+    let as_it_came = |name| as_it_came(came.unwrap_or_default(), name);
     let exchange = match stage {
         // Nothing else of these is looked at.
-        Stage::Subgraph | Stage::Response => {
-            Exchange { context, ..Exchange::bare(protocol, stage, stage_name, id) }
-        }
+        Stage::Subgraph => bare,
+        Stage::Response => Exchange { raw_context: as_it_came("context")?, ..bare },
         Stage::Router | Stage::Operation | Stage::Execution => Exchange {
             headers: members.remove("headers").map(headers).transpose()?,
             method: text(&mut members, "method")?,
             path: text(&mut members, "path")?,
-            body: members.remove("body").map(|body| body_of(protocol, stage, body)).transpose()?,
-            names: names::read(protocol, stage_name, context.as_ref())?,
+            body: match members.remove("body") {
+                None => None,
+                Some(Value::String(text)) if stage == Stage::Router => Some(text),
+                Some(Value::Object(body)) if stage != Stage::Router => {
+                    is_whole(protocol, &body)?;
+                    as_it_came("body")?.map(|body| body.get().to_owned())
+                }
+                Some(_) => return Err(malformed("the body is not of the form that it has at this stage")),
+            },
+            // Where a token is asked about nothing else is answered.
+            names: match entry {
+                Entry::Stages => names::read(protocol, stage_name, context.as_ref())?,
+                Entry::Token => None,
+            },
             context,
-            ..Exchange::bare(protocol, stage, stage_name, id)
+            ..bare
         },
     };
+    fits(entry, &exchange)?;
     Ok(Message::Stage(Box::new(exchange)))
+}
+
+/// Whether a stage shows what is decided of it here. What does not come is never taken for nothing to decide.
+///
+/// # Errors
+/// `request_body_missing` for a router's own stage without the body, which Apollo Router leaves out where it is no text;
+/// `request_malformed` for a stage whose body is not what is executed, and for more than a token where a token is asked about.
+fn fits(entry: Entry, exchange: &Exchange) -> Result<(), Refusal> {
+    let Exchange { protocol, stage, stage_name, body, .. } = exchange;
+    let has_body = body.is_some();
+    let is_hive = *protocol == Protocol::Hive;
+    match (entry, stage) {
+        (Entry::Token, Stage::Router) if !has_body => Ok(()),
+        (
+            Entry::Token,
+            Stage::Router | Stage::Operation | Stage::Execution | Stage::Subgraph | Stage::Response,
+        ) => {
+            Err(malformed("only a token is looked at here: ask at the router's own stage, without the body"))
+        }
+        // Its path has no query, in which a document may be, and it comes before what is no operation is told apart.
+        (Entry::Stages, Stage::Router) if is_hive => {
+            Err(malformed("operations of this router are decided at its stage `graphql.request`"))
+        }
+        (Entry::Stages, Stage::Router) if !has_body => Err(Refusal::new(
+            Reason::RequestBodyMissing,
+            "the router does not send the client's body as text",
+        )),
+        // The variables have been taken out of the body there.
+        (Entry::Stages, Stage::Operation) if has_body && *stage_name == names::HIVE_STAGE => Err(malformed(
+            "the body does not hold what is executed: decide the operation at `graphql.request`",
+        )),
+        (
+            Entry::Stages,
+            Stage::Router | Stage::Operation | Stage::Execution | Stage::Subgraph | Stage::Response,
+        ) => Ok(()),
+    }
+}
+
+/// A member of a message as its text, which was read before and has it once.
+fn as_it_came(message: &[u8], name: &str) -> Result<Option<Box<RawValue>>, Refusal> {
+    let members: BTreeMap<String, &RawValue> =
+        serde_json::from_slice(message).map_err(|_| malformed("the message is no object"))?;
+    Ok(members.get(name).map(|value| (*value).to_owned()))
 }
 
 impl Exchange {
@@ -162,6 +238,7 @@ impl Exchange {
             path: None,
             body: None,
             context: None,
+            raw_context: None,
             names: None,
         }
     }
@@ -229,24 +306,15 @@ fn headers(value: Value) -> Result<Headers, Refusal> {
     Ok(headers)
 }
 
-/// Text at the router's own stages, an object where the router has read it.
-fn body_of(protocol: Protocol, stage: Stage, body: Value) -> Result<Value, Refusal> {
-    let is_read = match stage {
-        Stage::Router => body.is_string(),
-        Stage::Operation | Stage::Execution => body.is_object(),
-        Stage::Subgraph | Stage::Response => false,
-    };
-    if !is_read {
-        return Err(malformed("the body is not of the form that it has at this stage"));
-    }
-    // Hive Router can be told to send some members only, and sends these two always when it sends them at all. Without its variables
-    // another operation would be decided than is executed.
-    let whole = |body: &Map<String, Value>| body.contains_key("query") && body.contains_key("variables");
-    match (protocol, body) {
-        (Protocol::Hive, Value::Object(body)) if !whole(&body) => {
+/// Hive Router can be told to send some members of a body only, and sends these two always when it sends them at all. Without its
+/// variables another operation would be decided than is executed.
+fn is_whole(protocol: Protocol, body: &Map<String, Value>) -> Result<(), Refusal> {
+    let is_whole = body.contains_key("query") && body.contains_key("variables");
+    match protocol {
+        Protocol::Hive if !is_whole => {
             Err(malformed("the router does not send the whole body: let it include `true`"))
         }
-        (Protocol::Apollo | Protocol::Hive, body) => Ok(body),
+        Protocol::Apollo | Protocol::Hive => Ok(()),
     }
 }
 

@@ -63,12 +63,16 @@ pub(crate) fn read(
 /// The question whether each of these names is granted: one item a name, in their order.
 ///
 /// # Errors
-/// `target_unknown` for a name that the schema of the resource does not have: the router's is another one then.
+/// `request_malformed` for more names than a batch may have, and `target_unknown` for one that the schema of the resource does not have:
+/// the router's is another one then.
 pub(crate) fn asked<'a>(
     snapshot: &Snapshot,
     resource: &ResourceName,
-    names: impl IntoIterator<Item = &'a String>,
+    names: impl ExactSizeIterator<Item = &'a String>,
 ) -> Result<Asked, Refusal> {
+    if names.len() > snapshot.limits.batch {
+        return Err(malformed("the router asks about more names than `limits.batch`"));
+    }
     let item = |name: &String| {
         let target = Target::graphql_policy(resource, name);
         snapshot.policies.knows_target(&target).then(|| Item {
@@ -80,7 +84,7 @@ pub(crate) fn asked<'a>(
             reply_to: None,
         })
     };
-    let items: Option<Vec<Item>> = names.into_iter().map(item).collect();
+    let items: Option<Vec<Item>> = names.map(item).collect();
     items.map(|items| Asked { items, batch: true }).ok_or_else(unknown)
 }
 
@@ -98,7 +102,7 @@ pub(crate) fn are_of(names: &Names, resource: &ResourceName, asked: &Asked) -> R
 /// Nothing at all where nothing was decided, or not every item.
 pub(crate) fn granted<'a>(asked: &'a Asked, findings: &Findings) -> Option<BTreeMap<&'a str, bool>> {
     let outcomes: Vec<ItemOutcome> = findings.items().map(|finding| finding.outcome).collect();
-    if outcomes.is_empty() || outcomes.len() != asked.items.len() {
+    if asked.items.is_empty() || outcomes.len() != asked.items.len() {
         return None;
     }
     let mut granted: BTreeMap<&str, bool> = BTreeMap::new();

@@ -19,7 +19,7 @@ use crate::message::{Exchange, Protocol, Stage};
 #[derive(Debug)]
 pub(crate) enum Told {
     /// A message of its protocol, with the decision that it tells, where there is one.
-    Message(Value, Option<DecisionId>),
+    Message(String, Option<DecisionId>),
     /// An error of HTTP, which no router takes for an answer: the request fails.
     Refused(Answer),
 }
@@ -41,7 +41,7 @@ impl Told {
 /// Lets a request go on, with these entries of the context.
 ///
 /// INVARIANT: the only place that says `continue`.
-pub(crate) fn go_on(exchange: &Exchange, entries: Map<String, Value>) -> Value {
+pub(crate) fn go_on(exchange: &Exchange, entries: Map<String, Value>) -> String {
     let mut message = begun(exchange);
     message.insert("control".to_owned(), "continue".into());
     if !entries.is_empty() {
@@ -51,26 +51,26 @@ pub(crate) fn go_on(exchange: &Exchange, entries: Map<String, Value>) -> Value {
         };
         message.insert("context".to_owned(), context);
     }
-    Value::Object(message)
+    Value::Object(message).to_string()
 }
 
 /// Lets by a stage at which nothing is asked for.
 ///
 /// Apollo Router takes away what a response's context does not bring back, and a control of a response for its status: so all
-/// of the one comes back, and nothing is said of the other.
-pub(crate) fn pass(exchange: &Exchange) -> Value {
+/// of the one comes back, letter by letter, and nothing is said of the other.
+pub(crate) fn pass(exchange: &Exchange) -> String {
     if (exchange.protocol, exchange.stage) != (Protocol::Apollo, Stage::Response) {
         return go_on(exchange, Map::new());
     }
-    let mut message = begun(exchange);
-    if let Some(entries) = &exchange.context {
-        message.insert("context".to_owned(), json!({ "entries": entries }));
+    let message = Value::Object(begun(exchange)).to_string();
+    match (&exchange.raw_context, message.strip_suffix('}')) {
+        (Some(context), Some(open)) => format!(r#"{open},"context":{}}}"#, context.get()),
+        (None, _) | (Some(_), None) => message,
     }
-    Value::Object(message)
 }
 
 /// Has the router answer its client with a denial.
-pub(crate) fn end(exchange: &Exchange, answer: &Answer, id: DecisionId) -> Value {
+pub(crate) fn end(exchange: &Exchange, answer: &Answer, id: DecisionId) -> String {
     let mut message = begun(exchange);
     message.insert("control".to_owned(), json!({ "break": answer.status }));
     let headers: Map<String, Value> =
@@ -82,7 +82,7 @@ pub(crate) fn end(exchange: &Exchange, answer: &Answer, id: DecisionId) -> Value
         Stage::Operation | Stage::Execution | Stage::Subgraph | Stage::Response => errors,
     };
     message.insert("body".to_owned(), body);
-    Value::Object(message)
+    Value::Object(message).to_string()
 }
 
 /// What every message has.
@@ -121,7 +121,7 @@ pub(crate) fn response(told: Told) -> Response {
                 ("cache-control", "no-store".to_owned()),
             ];
             headers.extend(id.map(|id| (DECISION_ID, id.to_string())));
-            Answer { status: 200, headers, body: message.to_string() }
+            Answer { status: 200, headers, body: message }
         }
     };
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);

@@ -5,3 +5,4 @@ mod grafbase;
 mod hive;
 mod messages;
 mod property;
+mod token;

@@ -80,7 +80,7 @@ impl Principal {
         Self { subject: Arc::new(subject), proof: Proof::Token(Arc::new(authority), None) }
     }
 
-    fn anonymous() -> Self {
+    pub(crate) fn anonymous() -> Self {
         Self { subject: Arc::new(Subject::anonymous()), proof: Proof::None }
     }
 }

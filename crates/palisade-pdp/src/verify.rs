@@ -6,17 +6,11 @@
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt;
-use palisade_model::{AccessRequest, PepName, RawToken, Reason, Refusal, ResourceName, Surface};
-use palisade_policy::with_implied;
+use palisade_model::{PepName, RawToken, Reason, Refusal, ResourceName, Surface};
 use palisade_token::VerifiedToken;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use crate::{
-    Pdp, Snapshot,
-    limits::Gauge,
-    principal::{self, Proven},
-    question,
-};
+use crate::{Pdp, Snapshot, principal, question};
 
 /// A token, who it is presented to, and who asks.
 #[derive(Debug)]
@@ -48,26 +42,12 @@ impl Pdp {
         verified
     }
 
-    /// Who is proven to ask, by the steps that every decision begins with, for callers of which nothing else is asked yet. Nobody is
-    /// anonymous here: a request without a credential is refused as one.
-    ///
-    /// # Errors
-    /// As those of [`Pdp::verify`], and when authentication has failed too often from the client's address. Who is refused is to be
-    /// told by a decision, which records it.
-    pub async fn identify(&self, snapshot: &Snapshot, request: &AccessRequest) -> Result<Proven, Refusal> {
-        let identified =
-            self.in_time(self.steps_of_identify(snapshot, request), snapshot.limits.deadline).await;
-        let reason = identified.as_ref().err().map(|refusal| refusal.reason);
-        self.metrics().verified(snapshot, request.resource.as_ref(), reason);
-        identified
-    }
-
     /// Runs the steps, with every way they can fail turned into a refusal.
-    async fn in_time<T>(
+    async fn in_time(
         &self,
-        steps: impl Future<Output = Result<T, Refusal>>,
+        steps: impl Future<Output = Result<VerifiedToken, Refusal>>,
         patience: Duration,
-    ) -> Result<T, Refusal> {
+    ) -> Result<VerifiedToken, Refusal> {
         let Some(_admitted) = self.admit() else {
             return Err(Refusal::new(Reason::Overloaded, "too much is under way"));
         };
@@ -76,27 +56,6 @@ impl Pdp {
             Ok(Err(_panic)) => Err(Refusal::new(Reason::InternalError, "the verification panicked")),
             Err(_elapsed) => Err(Refusal::new(Reason::DeadlineExceeded, "the deadline passed")),
         }
-    }
-
-    async fn steps_of_identify(
-        &self,
-        snapshot: &Snapshot,
-        request: &AccessRequest,
-    ) -> Result<Proven, Refusal> {
-        let resource = question::permitted_resource(snapshot, request)?;
-        let now = self.now();
-        let deadline = Instant::now() + snapshot.limits.deadline;
-        let gauge = Gauge { limiter: self.limiter(), snapshot, resource: &resource, request, now, deadline };
-        gauge.unblocked().await.map_err(|reached| reached.refusal())?;
-        let authenticated = principal::authenticate(snapshot, &resource, request, now).await;
-        if let Err(refusal) = &authenticated {
-            gauge.note(refusal).await;
-        }
-        let principal = authenticated?;
-        let held = principal.authority().map(|authority| &authority.scopes);
-        let scopes = held.map(|held| with_implied(held, &resource.scopes.implies)).unwrap_or_default();
-        Proven::of(&principal, &scopes)
-            .ok_or_else(|| Refusal::new(Reason::NoCredentials, "no token stands for who asks"))
     }
 
     async fn steps_of_verify(

@@ -18,8 +18,9 @@ use palisade_call::Graph;
 use palisade_graphql::Schema;
 use palisade_model::{Audience, Clock, Issuer, IssuerName, ManualClock, PolicyRevision, Surface, Timestamp};
 use palisade_pdp::{
-    Askers, Caller, ClientIp, DenialForm, Grammar, Kind, Limits, Metadata, Pdp, PdpSettings, Pep, PepAuth,
-    Peps, Place, Resource, Resources, Routes, ScopeSettings, Snapshot, UpstreamToken,
+    Askers, Block, Budget, Caller, ClientIp, DenialForm, Grammar, Kind, Limits, Metadata, Pdp, PdpSettings,
+    Pep, PepAuth, Peps, Place, RateLimits, Resource, Resources, Routes, ScopeSettings, Snapshot,
+    UpstreamToken,
 };
 use palisade_policy::{OnError, Policies, SourceFile, Sources, World, WorldGraph, WorldResource};
 use palisade_token::{IssuerSettings, KeySource, Verifier, install_crypto_provider};
@@ -28,6 +29,8 @@ use tempfile::TempDir;
 use tower::ServiceExt as _;
 
 pub(super) const NOW: i64 = 1_700_000_000;
+/// How many failed authentications block an address at `open`.
+pub(super) const FAILURES: u32 = 20;
 
 const POLICIES: &str = include_str!("../../../../policies/graphql-fields/policy.cedar");
 const SDL: &str = include_str!("../../../../policies/graphql-fields/schema.graphql");
@@ -60,6 +63,11 @@ impl Fixture {
         self.ask_as(Some("router"), resource, message.to_string().as_bytes(), &[]).await
     }
 
+    /// The same, as it is written.
+    pub(super) async fn ask_for_text(&self, resource: &str, message: &[u8]) -> String {
+        self.send(Some("router"), resource, message, &[]).await.2
+    }
+
     pub(super) async fn ask_as(
         &self,
         caller: Option<&str>,
@@ -67,6 +75,17 @@ impl Fixture {
         message: &[u8],
         headers: &[(&str, &str)],
     ) -> Told {
+        let (status, headers, body) = self.send(caller, resource, message, headers).await;
+        Told { status, headers, body: serde_json::from_str(&body).unwrap_or_default() }
+    }
+
+    async fn send(
+        &self,
+        caller: Option<&str>,
+        resource: &str,
+        message: &[u8],
+        headers: &[(&str, &str)],
+    ) -> (u16, HeaderMap, String) {
         let mut request = Request::post(format!("/graphql/coprocessor/{resource}"));
         if headers.iter().all(|(name, _)| *name != "content-type") {
             request = request.header("content-type", "application/json");
@@ -79,7 +98,7 @@ impl Fixture {
         let response = crate::router(Arc::clone(&self.pdp)).oneshot(request).await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-        Told { status, headers, body: serde_json::from_slice(&body).unwrap_or_default() }
+        (status, headers, String::from_utf8(body.to_vec()).unwrap())
     }
 
     /// Every record of a decision, once there are this many.
@@ -212,10 +231,16 @@ fn resource(name: &str) -> Resource {
 
 fn resources() -> Resources {
     let anonymous = BTreeSet::from(["query".to_owned()]);
+    let failures = Budget { most: FAILURES, within: Duration::from_secs(300) };
+    let failed_authentication = Some(Block { failures, lasts: Duration::from_secs(300) });
     let observe_until = Some(Timestamp::from_unix_seconds(NOW + 60));
     let all = [
         resource("storefront"),
-        Resource { anonymous, ..resource("open") },
+        Resource {
+            anonymous,
+            rate_limits: RateLimits { failed_authentication, ..RateLimits::default() },
+            ..resource("open")
+        },
         Resource { observe_until, ..resource("trial") },
         Resource { kind: Kind::Mcp, grammar: Grammar::default(), ..resource("files") },
     ];

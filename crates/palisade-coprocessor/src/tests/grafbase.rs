@@ -50,8 +50,30 @@ async fn a_denial_is_no_answer() {
             "{asked}"
         );
     }
+    // No names at all: whatever is denied is no answer.
+    for (caller, resource, token) in [
+        (Some("router"), "storefront", None),
+        (Some("router"), "storefront", Some("Bearer none")),
+        (Some("router"), "storefront", Some(away.as_str())),
+        (Some("router"), "storefront", Some(&token)),
+        (Some("router"), "open", None),
+        (Some("router"), "trial", Some(&token)),
+        (Some("router"), "files", Some(&token)),
+        (Some("router"), "nothing", Some(&token)),
+        (Some("narrow"), "storefront", Some(&token)),
+        (Some("proxy"), "storefront", Some(&token)),
+        (None, "storefront", Some(&token)),
+    ] {
+        let headers: Vec<(&str, &str)> = token.iter().map(|token| ("authorization", *token)).collect();
+        let told = fixture.ask_as(caller, resource, br#"{"policies":[]}"#, &headers).await;
+        assert!(told.status >= 400 && told.body.get("granted").is_none(), "{caller:?} {resource}: {told:?}");
+    }
     let many: Vec<&str> = vec!["own_card"; 51];
     let headers = [("authorization", token.as_str())];
     let asked = json!({ "policies": many }).to_string();
+    assert_eq!(fixture.ask_as(Some("router"), "storefront", asked.as_bytes(), &headers).await.status, 400);
+    let many: Vec<&str> = vec!["made_up"; 51];
+    let asked = json!({ "policies": many }).to_string();
+    // They are counted before any is looked up.
     assert_eq!(fixture.ask_as(Some("router"), "storefront", asked.as_bytes(), &headers).await.status, 400);
 }

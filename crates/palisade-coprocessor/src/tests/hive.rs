@@ -28,63 +28,93 @@ async fn an_analysis_is_answered_with_the_names_alone() {
     let token = with_mfa("storefront", "profile:pii:read");
     let context = json!({ NAMES: { "own_card": null, "audit_cards": null, "four_eyes": null },
         "hive::authentication::jwt_scopes": ["a"], "hive::authentication::jwt_status": true });
-    for rest in [
-        json!({ "context": context }),
-        json!({ "context": context, "body": body("{ me { card } }") }),
-        json!({ "context": context, "body": { "query": "{ me { card } }", "operationName": null, "variables": {}, "extensions": {} } }),
-    ] {
-        let told = fixture.ask("storefront", &message("graphql.analysis", Some(&token), rest)).await;
-        assert_eq!(
-            told.body,
-            json!({ "version": 1, "control": "continue",
-                "context": { NAMES: { "own_card": true, "audit_cards": false, "four_eyes": false } } })
-        );
-    }
+    let rest = json!({ "context": context });
+    let told = fixture.ask("storefront", &message("graphql.analysis", Some(&token), rest)).await;
+    assert_eq!(
+        told.body,
+        json!({ "version": 1, "control": "continue",
+            "context": { NAMES: { "own_card": true, "audit_cards": false, "four_eyes": false } } })
+    );
     // Another stage takes no answer.
     let rest = json!({ "context": context, "body": body("{ me { card } }") });
     let told = fixture.ask("storefront", &message("graphql.request", Some(&token), rest)).await;
     assert_eq!(told.body, json!({ "version": 1, "control": "continue" }));
 }
 
+/// When it analyses an operation the router has taken the variables out of the body: on their defaults another operation would be
+/// decided than is executed.
 #[tokio::test]
-async fn operations_are_decided_whole_at_every_request_stage() {
+async fn an_analysis_does_not_bring_the_operation_that_is_executed() {
     let fixture = fixture();
     let token = scoped("storefront", "");
-    for stage in ["graphql.request", "graphql.analysis"] {
-        for (token, document, status) in [
-            (Some(token.as_str()), "{ products { name } }", None),
-            (Some(&token), "{ me { email } }", Some(403)),
-            (None, "{ products { name } }", Some(401)),
-        ] {
-            let told =
-                fixture.ask("storefront", &message(stage, token, json!({ "body": body(document) }))).await;
-            match status {
-                None => assert_eq!(told.body, json!({ "version": 1, "control": "continue" })),
-                Some(status) => {
-                    assert_eq!(ended(&told), status, "{stage} {document}");
-                    assert!(
-                        told.body["body"]["errors"][0]["message"].is_string()
-                            && told.body.get("stage").is_none()
-                    );
-                    assert!(told.body["headers"]["www-authenticate"][0].is_string(), "{told:?}");
-                }
+    let document = "query($n: Int = 5) { orders(first: $n) { id } }";
+    for (stage, variables, status) in [
+        ("graphql.request", json!({}), None),
+        ("graphql.request", json!({ "n": 100 }), None),
+        ("graphql.request", json!({ "n": 101 }), Some(403)),
+    ] {
+        let body = json!({ "query": document, "variables": variables });
+        let told = fixture.ask("storefront", &message(stage, Some(&token), json!({ "body": body }))).await;
+        match status {
+            None => assert_eq!(told.body["control"], "continue", "{variables}"),
+            Some(status) => assert_eq!(ended(&told), status, "{variables}"),
+        }
+    }
+    let names = json!({ NAMES: { "own_card": null } });
+    for rest in [
+        json!({ "body": { "query": document, "variables": {} } }),
+        json!({ "body": body("{ products { name } }") }),
+        json!({ "body": body("{ products { name } }"), "context": names }),
+    ] {
+        let told = fixture.ask("storefront", &message("graphql.analysis", Some(&token), rest)).await;
+        assert_eq!(told.status, 400, "{told:?}");
+        assert!(told.body.get("control").is_none(), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn operations_are_decided_whole_at_their_request() {
+    let fixture = fixture();
+    let token = scoped("storefront", "");
+    for (token, document, status) in [
+        (Some(token.as_str()), "{ products { name } }", None),
+        (Some(&token), "{ me { email } }", Some(403)),
+        (None, "{ products { name } }", Some(401)),
+    ] {
+        let asked = message("graphql.request", token, json!({ "body": body(document) }));
+        let told = fixture.ask("storefront", &asked).await;
+        match status {
+            None => assert_eq!(told.body, json!({ "version": 1, "control": "continue" })),
+            Some(status) => {
+                assert_eq!(ended(&told), status, "{document}");
+                let errors = &told.body["body"]["errors"];
+                assert!(errors[0]["message"].is_string() && told.body.get("stage").is_none());
+                assert!(told.body["headers"]["www-authenticate"][0].is_string(), "{told:?}");
             }
         }
     }
-    let router = |rest: Value| message("router.request", Some(&token), rest);
-    let text = r#"{"query":"{ products { name } }"}"#;
-    let told = fixture.ask("storefront", &router(json!({ "method": "POST", "body": text }))).await;
+}
+
+/// Its path has no query, and it comes for every request of every path.
+#[tokio::test]
+async fn nothing_is_decided_at_the_stage_of_the_router_itself() {
+    let fixture = fixture();
+    let token = scoped("storefront", "");
+    let router = |token: Option<&str>, rest: Value| message("router.request", token, rest);
+    for rest in [
+        json!({ "method": "POST", "path": "/graphql", "body": r#"{"query":"{ products { name } }"}"# }),
+        json!({ "method": "GET", "path": "/graphql?query=%7Bproducts%7Bname%7D%7D", "body": "" }),
+        json!({ "method": "POST", "path": "/graphql", "body": "{}" }),
+        json!({ "method": "OPTIONS", "path": "/graphql" }),
+        json!({}),
+    ] {
+        let told = fixture.ask("storefront", &router(Some(&token), rest.clone())).await;
+        assert_eq!(told.status, 400, "{rest}: {told:?}");
+    }
+    // A token alone is looked at where tokens are, and its claims are nobody's business there.
+    let told = fixture.ask("storefront/token", &router(Some(&token), json!({}))).await;
     assert_eq!(told.body, json!({ "version": 1, "control": "continue" }));
-    // Its path has no query: the operation of a GET cannot be seen there.
-    let get = json!({ "method": "GET", "path": "/graphql", "body": "" });
-    assert_eq!(ended(&fixture.ask("storefront", &router(get)).await), 400);
-    let told = fixture
-        .ask("storefront", &router(json!({ "method": "POST", "body": r#"{"query":"{ me { email } }"}"# })))
-        .await;
-    assert!(ended(&told) == 403 && told.body["body"].is_string(), "{told:?}");
-    // A token alone is looked at, and its claims are nobody's business there.
-    let told = fixture.ask("storefront", &router(json!({}))).await;
-    assert_eq!(told.body, json!({ "version": 1, "control": "continue" }));
+    assert_eq!(ended(&fixture.ask("storefront/token", &router(None, json!({}))).await), 401);
 }
 
 /// Hive Router can be told to send parts of a body: a document without its variables is another operation.
@@ -98,7 +128,7 @@ async fn a_body_that_is_not_whole_is_refused() {
         json!({}),
     ] {
         let told = fixture
-            .ask("storefront", &message("graphql.analysis", Some(&token), json!({ "body": body })))
+            .ask("storefront", &message("graphql.request", Some(&token), json!({ "body": body })))
             .await;
         assert_eq!(told.status, 400, "{told:?}");
     }
