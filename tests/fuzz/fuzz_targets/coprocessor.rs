@@ -31,7 +31,10 @@ fuzz_target!(|data: &[u8]| {
             if let Ok(message) = serde_json::from_slice::<Value>(message)
                 && shows_field(&message)
             {
-                assert!(answer.0 != 200 || answer.1.get("control").is_none_or(|control| control != "continue"), "{answer:?}");
+                assert!(
+                    answer.0 != 200 || answer.1.get("control").is_none_or(|control| control != "continue"),
+                    "{answer:?}"
+                );
             }
         };
         check(message, None, None);
@@ -50,7 +53,14 @@ fuzz_target!(|data: &[u8]| {
 /// underscores is in it, however it is written. The directives let nobody have any of these.
 fn shows_field(message: &Value) -> bool {
     let stage = message.get("stage").and_then(Value::as_str).unwrap_or_default();
-    let is_asked = ["RouterRequest", "SupergraphRequest", "ExecutionRequest", "router.request", "graphql.request", "graphql.analysis"];
+    let is_asked = [
+        "RouterRequest",
+        "SupergraphRequest",
+        "ExecutionRequest",
+        "router.request",
+        "graphql.request",
+        "graphql.analysis",
+    ];
     let Some(body) = message.get("body").filter(|_| is_asked.contains(&stage)) else { return false };
     let path = message.get("path").and_then(Value::as_str).unwrap_or_default();
     let document = match body {
