@@ -4,20 +4,25 @@ use palisade_pdp::Proven;
 use serde_json::{Value, json};
 
 use super::fixture::*;
-use crate::claims;
+use crate::{
+    claims,
+    message::{self, Entry, Message},
+};
 
 async fn proven(changes: Value) -> Proven {
     let fixture = fixture();
     let snapshot = fixture.pdp.snapshot();
     let message = json!({ "version": 1, "stage": "RouterRequest", "id": "1", "control": "continue",
         "headers": { "authorization": [bearer("storefront", changes)] } });
-    let crate::message::Message::Stage(exchange) = crate::message::read(message).unwrap() else { panic!() };
+    let message = message.to_string();
+    let message = message::read(Entry::Token, Some(message.as_bytes()));
+    let Ok(Message::Stage(exchange)) = message else { panic!("{message:?}") };
     let resource = snapshot.resources.by_name("storefront").unwrap();
     let call = crate::call::of_stage(&exchange, resource, &Default::default()).unwrap();
     let caller = palisade_pdp::Caller(Some("router".parse().unwrap()));
     let believed = palisade_call::Believed::new(&caller, &snapshot.peps, &snapshot.resources, 1, 1);
     let decoded = palisade_call::decode(&call, &believed);
-    fixture.pdp.identify(&snapshot, &decoded.request).await.unwrap()
+    fixture.pdp.identify(&snapshot, &decoded.request).await.unwrap().proven().unwrap().clone()
 }
 
 #[tokio::test]
