@@ -12,6 +12,7 @@ mod async_graphql;
 mod authzen;
 mod bench;
 mod client;
+mod coprocessor;
 mod dev;
 mod egress;
 mod envoy;

@@ -61,6 +61,7 @@ const fn may_deny_with_200(surface: Surface) -> bool {
         | Surface::Search
         | Surface::Toolhive
         | Surface::Contextforge
+        | Surface::Coprocessor
         | Surface::Sts => false,
     }
 }

@@ -4,12 +4,13 @@
 //! access request; it is total: what cannot be read is in the request, as the reason for a recorded denial. On the way
 //! back [`Passage`] says what the upstream learns of a call that is let by, and must not get from the client, and
 //! [`denial_answer`] what the client is told. [`list_question`] asks about the
-//! entries of a list that a server has answered as their own calls would be asked about. So no two entries can read a request, or tell a denial, differently.
+//! entries of a list that a server has answered as their own calls would be asked about. [`contract`] has what the messages of other projects come by. So no two entries can read a request, or tell a denial, differently.
 //!
 //! There is no I/O here, no decision, and no wire format of a proxy.
 
 mod answer;
 mod call;
+pub mod contract;
 mod credential;
 mod decode;
 mod graphql;

@@ -14,15 +14,14 @@ use axum::{
     Router,
     body::{Body, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderValue, StatusCode, header, request::Parts},
     response::Response,
     routing::post,
 };
-use palisade_model::{
-    AccessRequest, Asked, Credential, DecisionId, Reason, Refusal, Subject, Surface, TraceId,
-};
+use palisade_call::contract;
+use palisade_model::{AccessRequest, Asked, Credential, DecisionId, Reason, Refusal, Subject, Surface};
 use palisade_pdp::{
-    Caller, Decision, Kind, Pdp, Pep, Resource, Snapshot,
+    Decision, Kind, Pdp, Pep, Resource, Snapshot,
     answer::{self, DECISION_ID},
     run_to_end,
 };
@@ -130,18 +129,8 @@ async fn decide(pdp: &Pdp, contract: Contract, request: Request) -> Outcome {
 
 /// The one JSON value of a body.
 async fn read(parts: &Parts, body: Body, most: usize) -> Result<Value, Refusal> {
-    let malformed = |why: &str| Refusal::new(Reason::RequestMalformed, why);
-    let types: Vec<&[u8]> =
-        parts.headers.get_all(header::CONTENT_TYPE).iter().map(HeaderValue::as_bytes).collect();
-    let is_json = matches!(types.as_slice(), [one] if one.split(|byte| *byte == b';').next().is_some_and(|essence| {
-        essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
-    }));
-    if !is_json || parts.headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(malformed("the body is not plain `application/json`"));
-    }
-    let bytes = to_bytes(body, most).await;
-    let bytes = bytes.map_err(|_| Refusal::new(Reason::RequestTruncated, "the body did not come whole"))?;
-    palisade_json::read(&bytes, MAX_DEPTH).map_err(|error| malformed(&error.to_string()))
+    contract::plain_json(&parts.headers)?;
+    contract::json(to_bytes(body, most).await.ok().as_deref(), MAX_DEPTH)
 }
 
 fn access_request(
@@ -150,10 +139,8 @@ fn access_request(
     parts: &Parts,
     message: Result<Message, Refusal>,
 ) -> AccessRequest {
-    // A page in a browser on this machine is no caller, whatever name it reached us by.
-    let is_browser = parts.headers.contains_key(header::ORIGIN);
-    let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_default().0.filter(|_| !is_browser);
-    let pep = caller.as_ref().and_then(|name| snapshot.peps.by_name(name));
+    let caller = contract::caller(&parts.headers, parts.extensions.get());
+    let pep = caller.0.as_ref().and_then(|name| snapshot.peps.by_name(name));
     let resource = resource(snapshot, pep, message.as_ref().ok().map(|message| &message.server));
     let credential = match (&message, &resource) {
         // Who asks is in the message.
@@ -165,20 +152,9 @@ fn access_request(
         Some(resource) => asked(&message, resource),
         None => Err(Refusal::new(Reason::ResourceUnknown, "the message names no configured resource")),
     });
-    AccessRequest {
-        surface,
-        resource: resource.as_ref().map(|resource| resource.name.clone()),
-        credential,
-        asked,
-        sent: None,
-        handles: Vec::new(),
-        client_ip: None,
-        host: None,
-        path: None,
-        request_id: None,
-        trace: only(&parts.headers, "traceparent").and_then(TraceId::parse),
-        pep: caller,
-    }
+    let name = resource.as_ref().map(|resource| resource.name.clone());
+    let unread = Refusal::new(Reason::RequestMalformed, "nothing was read of the message");
+    AccessRequest { credential, asked, ..contract::refused(surface, &parts.headers, &caller, name, unread) }
 }
 
 fn resource(snapshot: &Snapshot, pep: Option<&Pep>, server: Option<&Server>) -> Option<Arc<Resource>> {
@@ -218,12 +194,6 @@ fn asked(message: &Message, resource: &Resource) -> Result<Asked, Refusal> {
         item.arguments = Some(Arc::new(palisade_mcp::unread()));
     }
     Ok(Asked::one(item))
-}
-
-fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next().filter(|_| values.next().is_none())?;
-    value.to_str().ok()
 }
 
 impl Outcome {

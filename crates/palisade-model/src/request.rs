@@ -361,6 +361,8 @@ pub enum Surface {
     Toolhive,
     /// ContextForge's `POST /v1/authorize`.
     Contextforge,
+    /// The coprocessor of GraphQL routers: `/graphql/coprocessor/{resource}`.
+    Coprocessor,
     /// Our own token service, `POST /oauth2/token`. Its callers are clients; no PEP has it.
     Sts,
 }
@@ -382,6 +384,7 @@ impl Surface {
             Self::Search => "search",
             Self::Toolhive => "toolhive",
             Self::Contextforge => "contextforge",
+            Self::Coprocessor => "coprocessor",
             Self::Sts => "sts",
         }
     }

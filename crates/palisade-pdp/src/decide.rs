@@ -253,6 +253,10 @@ impl Pdp {
         self.clock.now()
     }
 
+    pub(crate) fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
     }
@@ -501,7 +505,7 @@ pub(crate) fn too_late() -> Refusal {
 }
 
 /// Runs the steps, with a panic and the end of the time as refusals.
-async fn within(
+pub(crate) async fn within(
     deadline: Instant,
     steps: impl Future<Output = Result<Outcome, Refusal>>,
 ) -> Result<Outcome, Refusal> {
@@ -590,7 +594,12 @@ fn upstream(request: &AccessRequest, resource: &Resource, judgement: &Judgement)
     })
 }
 
-fn denial(id: DecisionId, reason: Reason, request: &AccessRequest, judgement: &Judgement) -> Denial {
+pub(crate) fn denial(
+    id: DecisionId,
+    reason: Reason,
+    request: &AccessRequest,
+    judgement: &Judgement,
+) -> Denial {
     let asked = request.asked.as_ref().ok();
     let failure = judgement.exchange.as_ref().and_then(|issued| issued.as_ref().err());
     let claims = failure.and_then(|failure| failure.claims.as_ref());
@@ -659,7 +668,7 @@ impl Judgement {
     }
 
     /// Notes the limit that was reached, and what the request is refused with.
-    fn reach(&mut self, reached: Reached) -> Refusal {
+    pub(crate) fn reach(&mut self, reached: Reached) -> Refusal {
         self.reached = Some(reached);
         reached.refusal()
     }

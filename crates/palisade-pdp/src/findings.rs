@@ -10,7 +10,7 @@ use palisade_policy::{NearPermit, Verdict};
 use crate::{
     Decision,
     decide::{Judgement, Outcome},
-    principal::Principal,
+    principal::{Principal, Proven},
 };
 
 /// What the policies said of the items of one request.
@@ -20,6 +20,7 @@ pub struct Findings {
     missing_scopes: Scopes,
     nearest: Vec<NearPermit>,
     verdicts: Vec<Verdict>,
+    proven: Option<Proven>,
     /// Whether an item may be let by; `None` where none may, whatever its verdict.
     passage: Option<Passage>,
 }
@@ -68,8 +69,10 @@ impl Findings {
             }
             (Decision::Deny(_), Outcome::Permit | Outcome::Observe(_)) => None,
         };
+        let proven = judgement.principal.as_ref().filter(|_| passage.is_some());
         Self {
             passage,
+            proven: proven.and_then(|principal| Proven::of(principal, &judgement.scopes)),
             detail: judgement.detail,
             missing_scopes: judgement.missing_scopes,
             nearest: judgement.nearest,
@@ -90,6 +93,12 @@ impl Findings {
                 Finding { outcome, verdict }
             })
         })
+    }
+
+    /// Who was proven to ask. Nobody where no item may be let by.
+    #[must_use]
+    pub fn proven(&self) -> Option<&Proven> {
+        self.proven.as_ref()
     }
 
     /// What was found of the item that decided: the first that is not permitted, else the first.

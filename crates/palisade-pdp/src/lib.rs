@@ -18,6 +18,7 @@ mod exchange;
 mod findings;
 mod grammar;
 mod handles;
+mod identify;
 mod inner;
 mod limits;
 mod list;
@@ -50,12 +51,14 @@ pub use exchange::{
 pub use findings::{Finding, Findings, ItemOutcome};
 pub use grammar::Grammar;
 pub use handles::HandleKeys;
+pub use identify::Identified;
 pub use limits::{EXECUTED_ROOTS, RateLimits, Rates};
 pub use list::{ListMode, ListRequest, Listed, MOST_ENTRIES};
 pub use operation::{Directives, Granted, Lack, Lacking, MOST_PARTS};
 pub use palisade_limits::{Block, Budget, SharedCounts};
 pub use palisade_policy::Kind;
 pub use peps::{Caller, ClientIp, Pep, PepAuth, Peps, RequestFrom, ResourceFrom, TokenClient};
+pub use principal::Proven;
 pub use resources::{
     DenialForm, Metadata, Place, Resource, Resources, ResourcesError, ScopeSettings, StaticHeader,
     UpstreamToken,

@@ -243,7 +243,8 @@ const fn counts(surface: Surface) -> bool {
         | Surface::Decide
         | Surface::Authzen
         | Surface::Toolhive
-        | Surface::Contextforge => true,
+        | Surface::Contextforge
+        | Surface::Coprocessor => true,
         Surface::ExtProc | Surface::Verify | Surface::Exchange | Surface::Search | Surface::Sts => false,
     }
 }

@@ -111,6 +111,7 @@ impl Pep {
                 Surface::ExtMcp,
                 Surface::HttpAuthz,
                 Surface::Gateway,
+                Surface::Coprocessor,
                 Surface::Decide,
             ]),
             resources: None,

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use palisade_model::{
-    AccessRequest, Authority, Credential, Item, RawToken, Reason, Refusal, Subject, SubjectKind, Timestamp,
+    AccessRequest, Authority, Credential, Item, RawToken, Reason, Refusal, Scopes, Subject, SubjectKind,
+    Timestamp,
 };
-use palisade_token::{Expectation, VerifiedToken};
+use palisade_token::{Expectation, Party, Provenance, VerifiedToken};
 
 use crate::{Pep, Resource, Snapshot, StaticToken};
 
@@ -20,8 +21,8 @@ pub(crate) struct Principal {
 /// What stands for a principal.
 #[derive(Debug, Clone)]
 enum Proof {
-    /// A verified token.
-    Token(Arc<Authority>),
+    /// A verified token, and where those it names come from.
+    Token(Arc<Authority>, Option<Arc<Provenance>>),
     /// A static token of the resource.
     Static(Arc<Authority>),
     /// The word of a PEP that may assert such a subject.
@@ -37,7 +38,7 @@ impl Principal {
 
     pub(crate) fn authority(&self) -> Option<&Arc<Authority>> {
         match &self.proof {
-            Proof::Token(authority) | Proof::Static(authority) => Some(authority),
+            Proof::Token(authority, _) | Proof::Static(authority) => Some(authority),
             Proof::Asserted | Proof::None => None,
         }
     }
@@ -48,7 +49,7 @@ impl Principal {
 
     /// Whether a token of an issuer stands for it: what proves it to others, too.
     pub(crate) fn is_issued(&self) -> bool {
-        matches!(self.proof, Proof::Token(_))
+        matches!(self.proof, Proof::Token(..))
     }
 
     /// Whether somebody stands for it.
@@ -66,7 +67,8 @@ impl Principal {
     }
 
     pub(crate) fn of_token(token: &VerifiedToken) -> Self {
-        Self { subject: Arc::clone(token.subject()), proof: Proof::Token(Arc::clone(token.authority())) }
+        let proof = Proof::Token(Arc::clone(token.authority()), Some(Arc::clone(token.provenance())));
+        Self { subject: Arc::clone(token.subject()), proof }
     }
 
     fn of_static(token: &StaticToken) -> Self {
@@ -75,11 +77,57 @@ impl Principal {
 
     #[cfg(test)]
     pub(crate) fn for_tests(subject: Subject, authority: Authority) -> Self {
-        Self { subject: Arc::new(subject), proof: Proof::Token(Arc::new(authority)) }
+        Self { subject: Arc::new(subject), proof: Proof::Token(Arc::new(authority), None) }
     }
 
-    fn anonymous() -> Self {
+    pub(crate) fn anonymous() -> Self {
         Self { subject: Arc::new(Subject::anonymous()), proof: Proof::None }
+    }
+}
+
+/// Somebody who was proven to ask, by a token of an issuer or by a static one of the resource.
+#[derive(Debug, Clone)]
+pub struct Proven {
+    // INVARIANT: built from a principal that has an authority, which only a token gives.
+    subject: Arc<Subject>,
+    authority: Arc<Authority>,
+    provenance: Option<Arc<Provenance>>,
+    scopes: Scopes,
+}
+
+impl Proven {
+    /// The principal, where a token stands for it. `scopes` are those that it holds, with those that they imply.
+    pub(crate) fn of(principal: &Principal, scopes: &Scopes) -> Option<Self> {
+        let provenance = match &principal.proof {
+            Proof::Token(_, provenance) => provenance.clone(),
+            Proof::Static(_) | Proof::Asserted | Proof::None => None,
+        };
+        let authority = Arc::clone(principal.authority()?);
+        Some(Self { subject: Arc::clone(&principal.subject), authority, provenance, scopes: scopes.clone() })
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// What the token says beside.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Who it is where it comes from: `iss` and `sub` of the issuer's own. Nothing for a static token.
+    #[must_use]
+    pub fn party(&self) -> Option<&Party> {
+        self.provenance.as_deref().map(|provenance| &provenance.subject)
+    }
+
+    /// The scopes that are held, with those that they imply.
+    #[must_use]
+    pub fn scopes(&self) -> &Scopes {
+        &self.scopes
     }
 }
 

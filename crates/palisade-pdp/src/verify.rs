@@ -36,20 +36,26 @@ impl Pdp {
         patience: Duration,
     ) -> Result<VerifiedToken, Refusal> {
         let patience = patience.min(snapshot.limits.deadline);
-        let verified = match self.admit() {
-            None => Err(Refusal::new(Reason::Overloaded, "too much is under way")),
-            Some(_admitted) => {
-                let steps = AssertUnwindSafe(self.steps_of_verify(snapshot, presented)).catch_unwind();
-                match timeout(patience, steps).await {
-                    Ok(Ok(verified)) => verified,
-                    Ok(Err(_panic)) => Err(Refusal::new(Reason::InternalError, "the verification panicked")),
-                    Err(_elapsed) => Err(Refusal::new(Reason::DeadlineExceeded, "the deadline passed")),
-                }
-            }
-        };
+        let verified = self.in_time(self.steps_of_verify(snapshot, presented), patience).await;
         let reason = verified.as_ref().err().map(|refusal| refusal.reason);
         self.metrics().verified(snapshot, presented.resource, reason);
         verified
+    }
+
+    /// Runs the steps, with every way they can fail turned into a refusal.
+    async fn in_time(
+        &self,
+        steps: impl Future<Output = Result<VerifiedToken, Refusal>>,
+        patience: Duration,
+    ) -> Result<VerifiedToken, Refusal> {
+        let Some(_admitted) = self.admit() else {
+            return Err(Refusal::new(Reason::Overloaded, "too much is under way"));
+        };
+        match timeout(patience, AssertUnwindSafe(steps).catch_unwind()).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(_panic)) => Err(Refusal::new(Reason::InternalError, "the verification panicked")),
+            Err(_elapsed) => Err(Refusal::new(Reason::DeadlineExceeded, "the deadline passed")),
+        }
     }
 
     async fn steps_of_verify(

@@ -277,7 +277,8 @@ async fn decision_router(
     let base_url = config.listen.decision.base_url.as_deref();
     let http = palisade_ext_authz::http::router(Arc::clone(pdp))
         .merge(palisade_authzen::router(Arc::clone(pdp), base_url))
-        .merge(palisade_front::peers::router(Arc::clone(pdp)));
+        .merge(palisade_front::peers::router(Arc::clone(pdp)))
+        .merge(palisade_coprocessor::router(Arc::clone(pdp)));
     Ok(callers::with_callers(grpc.merge(http), callers))
 }
 

@@ -99,6 +99,7 @@ pub(crate) const fn leaves(surface: Surface) -> bool {
         | Surface::Search
         | Surface::Toolhive
         | Surface::Contextforge
+        | Surface::Coprocessor
         | Surface::Sts => false,
     }
 }
