@@ -8,7 +8,8 @@ use std::{net::IpAddr, sync::Arc};
 use palisade_mcp::{Reply, Unread};
 use palisade_model::{AccessRequest, Asked, Credential, Reason, Refusal, Surface, TraceId};
 use palisade_pdp::{
-    Caller, ClientIp, Directives, Granted, Kind, Pep, Peps, RequestFrom, Resource, ResourceFrom, Resources,
+    Caller, ClientIp, Cutting, Directives, Granted, Kind, Pep, Peps, RequestFrom, Resource, ResourceFrom,
+    Resources,
     location::{self, Location},
 };
 
@@ -105,7 +106,8 @@ pub fn decode(call: &HttpCall, believed: &Believed<'_>) -> Decoded {
         Err(unread) => (Err(unread), None),
     };
     let asked = match (&resource, asked) {
-        (Some(resource), Ok(asked)) if call.surface == Surface::Gateway => {
+        // A GraphQL API has no handles, and its bodies are no messages that could hold any.
+        (Some(resource), Ok(asked)) if call.surface == Surface::Gateway && resource.kind != Kind::Graphql => {
             handles::read(call, asked, &resource.name)
         }
         (_, asked) => asked.map(|asked| (asked, Vec::new())),
@@ -148,6 +150,13 @@ impl Decoded {
     pub fn directives(&self) -> Option<Box<Directives<'_>>> {
         let operations = self.operations.as_ref()?;
         Some(Box::new(|granted: &Granted<'_>| operations.lacks(granted)))
+    }
+
+    /// What is left of the operation of the request without what is not granted, where its resource has operations cut and its caller
+    /// sends on what is left: for [`Pdp::decide_in_part`](palisade_pdp::Pdp::decide_in_part).
+    pub fn cutting(&self) -> Option<Box<Cutting<'_>>> {
+        let operations = self.operations.as_ref().filter(|operations| operations.can_be_cut())?;
+        Some(Box::new(|granted: &Granted<'_>| operations.left(granted)))
     }
 
     /// The origin of a CORS preflight that is answered without a decision: of a known resource, by a caller that may

@@ -7,14 +7,14 @@
 
 mod parameters;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use palisade_model::{Reason, Refusal};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::{Analysis, OperationError, OperationKind, Schema};
+use crate::{Analysis, Clients, Manifest, OperationError, OperationKind, Schema};
 
 /// The most levels of JSON in a body or a parameter.
 const DEPTH: usize = 32;
@@ -42,7 +42,7 @@ pub struct Reading<'a> {
     /// The most operations of a batch; 0 where there are no batches.
     pub max_batch: usize,
     /// The documents that are known by a hash.
-    pub manifest: &'a BTreeMap<String, String>,
+    pub manifest: &'a Manifest,
 }
 
 /// The operations of a request.
@@ -65,8 +65,10 @@ pub struct Request {
     pub variables: Map<String, Value>,
     /// Whether it came by GET, where only queries may.
     pub by_get: bool,
-    /// Whether the manifest has the document.
-    pub listed: bool,
+    /// Whether it came as nothing but the hash of its document.
+    pub by_hash: bool,
+    /// For whom the manifest lists the document; nothing where it does not have it.
+    pub listed: Option<Clients>,
 }
 
 /// Why a request has no operation that can be decided on. No variant holds anything of the request.
@@ -232,29 +234,31 @@ fn one(
     if !members.is_empty() {
         return Err(RequestError::Shape);
     }
+    let by_hash = document.as_ref().is_none_or(String::is_empty);
     let (document, listed) = known(document, persisted(extensions)?, reading)?;
-    Ok(Request { document, operation_name, variables, by_get, listed })
+    Ok(Request { document, operation_name, variables, by_get, by_hash, listed })
 }
 
-/// The document, and whether the manifest has it.
+/// The document, and for whom the manifest has it.
 fn known(
     document: Option<String>,
     hash: Option<String>,
     reading: &Reading<'_>,
-) -> Result<(String, bool), RequestError> {
+) -> Result<(String, Option<Clients>), RequestError> {
     match (document.filter(|document| !document.is_empty()), hash) {
         (None, None) => Err(RequestError::NoDocument),
         (None, Some(hash)) => {
-            let document = reading.manifest.get(&hash).ok_or(RequestError::UnknownHash)?;
-            Ok((document.clone(), true))
+            let listed = reading.manifest.get(&hash).ok_or(RequestError::UnknownHash)?;
+            Ok((listed.document.clone(), Some(listed.clients.clone())))
         }
         (Some(document), hash) => {
             let own = hex::encode(Sha256::digest(document.as_bytes()));
             if hash.is_some_and(|hash| hash != own) {
                 return Err(RequestError::Hash);
             }
-            let listed = reading.manifest.get(&own) == Some(&document);
-            Ok((document, listed))
+            let listed = reading.manifest.get(&own).filter(|listed| listed.document == document);
+            let clients = listed.map(|listed| listed.clients.clone());
+            Ok((document, clients))
         }
     }
 }

@@ -53,7 +53,7 @@ pub(crate) fn of(
     record.duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     record.detail.clone_from(&judgement.detail);
     (record.decision, record.reason) = match judgement.outcome {
-        Outcome::Permit => (Recorded::Permit, Reason::Permitted),
+        Outcome::Permit | Outcome::InPart => (Recorded::Permit, Reason::Permitted),
         Outcome::Observe(would_be) => {
             record.detail = Some(format!("enforcement would have said {would_be}"));
             (Recorded::Observed, Reason::Observed)

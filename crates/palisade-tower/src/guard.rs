@@ -24,6 +24,7 @@ use crate::{
     body::NotWhole,
     change::{Change, Withheld},
     coming::{Coming, Whose},
+    graphql,
     plan::Plan,
     request,
     stream::{self, InForce, Lease},
@@ -200,12 +201,13 @@ impl Gate {
                 (Check::truncated(self.resource.clone(), incoming), None)
             }
         };
-        let check = check.rewriting_path();
+        let check = check.rewriting_path().cutting_operations();
         match self.point.check(&check).await {
             Ok(Checked::Answer(told)) => Admission::Answer(Box::new(answer::told(told))),
             Ok(Checked::Pass(passage)) => {
                 let pass = Pass { passage: *passage, plan: plan(&check), check };
-                let forwarded = request::forwarded(parts, &pass.check, &pass.passage, !pass.plan.is_empty());
+                let changes = !pass.plan.is_empty() || pass.passage.graphql_errors().is_some();
+                let forwarded = request::forwarded(parts, &pass.check, &pass.passage, changes);
                 Admission::Pass(Box::new(forwarded), Box::new(pass))
             }
             Err(no_answer) => {
@@ -243,6 +245,9 @@ impl Gate {
         passage.change_response(response.headers_mut());
         if self.bind_session(response.headers_mut(), &passage, &check).await.is_none() {
             return answer::outage();
+        }
+        if let Some(errors) = passage.graphql_errors() {
+            return graphql::told_of(response, errors, self.settings.answer).await;
         }
         let (is_stream, is_json) = (is(&response, "text/event-stream"), is(&response, "application/json"));
         let lists = plan.lists;
@@ -350,7 +355,7 @@ fn plan(check: &Check) -> Plan {
 }
 
 /// Whether an answer is of this media type, whatever its parameters.
-fn is(response: &Response<Body>, kind: &str) -> bool {
+pub(crate) fn is(response: &Response<Body>, kind: &str) -> bool {
     let value = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     value
         .and_then(|value| value.split(';').next())
@@ -358,7 +363,7 @@ fn is(response: &Response<Body>, kind: &str) -> bool {
 }
 
 /// A list is its reader's own.
-fn make_private(headers: &mut HeaderMap) {
+pub(crate) fn make_private(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     headers.append(header::VARY, HeaderValue::from_static("Authorization"));
 }

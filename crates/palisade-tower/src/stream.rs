@@ -105,6 +105,8 @@ impl Lease {
             return false;
         }
         match self.point.check(&self.check).await {
+            // All of the operation opened the stream, and not all of it is granted any more.
+            Ok(Checked::Pass(passage)) if passage.graphql_errors().is_some() => true,
             Ok(Checked::Pass(passage)) => {
                 self.revision = passage.policy_revision().cloned();
                 self.too_many = 0;

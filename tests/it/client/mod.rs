@@ -83,7 +83,7 @@ impl Case {
 }
 
 /// A service in this process, with the configuration of another but for what it listens on and writes to.
-async fn in_this_process(palisade: &Palisade, folder: &std::path::Path) -> Service {
+pub(crate) async fn in_this_process(palisade: &Palisade, folder: &std::path::Path) -> Service {
     let mut text = std::fs::read_to_string(palisade.configuration()).unwrap();
     for port in [palisade.decision, palisade.public, palisade.admin] {
         text = text.replace(&format!("127.0.0.1:{port}"), "127.0.0.1:0");

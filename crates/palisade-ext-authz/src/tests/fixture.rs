@@ -28,8 +28,9 @@ use palisade_model::{
     ResourceName, Surface, Timestamp,
 };
 use palisade_pdp::{
-    Askers, Caller, ClientIp, DenialForm, Kind, Limits, Metadata, Pdp, PdpSettings, Pep, PepAuth, Peps,
-    Place, RequestFrom, Resource, ResourceFrom, Resources, Routes, ScopeSettings, Snapshot, UpstreamToken,
+    Askers, Caller, ClientIp, DenialForm, Kind, Limits, Metadata, Parted, Pdp, PdpSettings, Pep, PepAuth,
+    Peps, Place, RequestFrom, Resource, ResourceFrom, Resources, Routes, ScopeSettings, Snapshot,
+    UpstreamToken,
 };
 use palisade_policy::{OnError, Policies, SourceFile, Sources, Tool, World, WorldResource};
 use palisade_token::{IssuerSettings, KeySource, Verifier, install_crypto_provider};
@@ -37,7 +38,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::grpc;
-use palisade_call::{Believed, Decoded, decode};
+use palisade_call::{Believed, Decoded, HttpCall, decode};
 
 pub(super) const NOW: i64 = 1_700_000_000;
 pub(super) const ORIGIN: &str = "https://app.example.com";
@@ -402,6 +403,17 @@ impl Check {
         let (peps, resources) = (peps(), resources());
         let caller = self.caller.clone();
         decode(&grpc::call(self.request()), &Believed::new(&caller, &peps, &resources, 64 * 1024, 3))
+    }
+
+    /// What a decision point says to an entry that sends on what is left of an operation.
+    pub(super) async fn parted(self, fixture: &Fixture) -> Parted {
+        let (peps, resources) = (peps(), resources());
+        let caller = self.caller.clone();
+        let call = HttpCall { cuts: true, ..grpc::call(self.request()) };
+        let decoded = decode(&call, &Believed::new(&caller, &peps, &resources, 64 * 1024, 3));
+        let (directives, cutting) = (decoded.directives(), decoded.cutting());
+        let reader = (directives.as_deref(), cutting.as_deref());
+        fixture.pdp.decide_in_part(&fixture.pdp.snapshot(), &decoded.request, reader, Duration::MAX).await
     }
 
     pub(super) fn asked(self) -> AccessRequest {

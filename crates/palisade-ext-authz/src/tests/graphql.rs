@@ -7,10 +7,10 @@ use std::{
 };
 
 use palisade_audit::{DecisionRecord, Outcome};
-use palisade_call::Graph;
-use palisade_graphql::Schema;
+use palisade_call::{Graph, WholeOrPart};
+use palisade_graphql::{Manifest, Schema};
 use palisade_model::{Reason, Scope, Scopes};
-use palisade_pdp::{Grammar, Granted, Kind, Place, RateLimits, Rates, Resource, Resources};
+use palisade_pdp::{Decision, Grammar, Granted, Kind, Parted, Place, RateLimits, Rates, Resource, Resources};
 use palisade_policy::{WorldGraph, WorldResource};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -61,7 +61,8 @@ pub(super) fn in_world(name: &str) -> WorldResource {
 }
 
 pub(super) fn resource(name: &str) -> Resource {
-    let documents = BTreeMap::from([(hash(LISTED), LISTED.to_owned())]);
+    // Who cannot send on what is left denies whole, whatever is configured.
+    let operations = WholeOrPart::Part;
     let plain = super::fixture::resource(name, Kind::Graphql);
     let scope = |text: &str| text.parse::<Scope>().unwrap();
     let mut scopes = plain.scopes.clone();
@@ -70,7 +71,7 @@ pub(super) fn resource(name: &str) -> Resource {
     Resource {
         scopes,
         anonymous: BTreeSet::from(["query".to_owned()]),
-        grammar: Grammar::new(Graph { schema: schema(), documents }),
+        grammar: Grammar::new(Graph { schema: schema(), documents: Manifest::of([LISTED]), operations }),
         ..plain
     }
 }
@@ -488,6 +489,38 @@ async fn a_record_names_a_field_once_and_says_how_much_there_was() {
     assert_eq!(record.items[0].decision, Outcome::Deny);
 }
 
+/// The body that goes on of what somebody sends who may read no personal data, at an entry that sends on what is left.
+async fn left_of(check: Check) -> Result<String, Option<String>> {
+    match with(check, "").parted(&fixture()).await {
+        Parted::InPart(part) => Ok(String::from_utf8(part.body().unwrap().to_vec()).unwrap()),
+        Parted::Whole(Decision::Deny(denial)) => Err(denial.told),
+        Parted::Whole(decision @ (Decision::Permit(_) | Decision::Observed(_))) => panic!("{decision:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_has_its_answer_in_another_form_is_whole_or_nothing() {
+    let part = "{ me { id email } }";
+    let left: Value = serde_json::from_str(&left_of(query(part)).await.unwrap()).unwrap();
+    assert_eq!(left["query"].as_str().unwrap().split_whitespace().collect::<String>(), "{me{id}}");
+    assert!(left_of(query("{ me { email } }")).await.unwrap_err().unwrap().contains("\"email\""));
+    let by_hash = json!({ "extensions": { "persistedQuery": { "version": 1, "sha256Hash": hash(LISTED) } } });
+    for check in [
+        get("query=%7Bme%7Bid%20email%7D%7D"),
+        post(&json!([{ "query": part }])),
+        post(&json!([{ "query": part }, { "query": part }])),
+        post(&by_hash),
+        query("subscription { orders { id customer { email } } }"),
+        query("{ me { id email } __schema { queryType { name } } }"),
+        query("query Four { orders { customer { orders { id } email } } }"),
+    ] {
+        let shown = format!("{:?} {}", check.http.path, check.http.body);
+        assert_eq!(left_of(check).await, Err(None), "{shown}");
+    }
+    // The same by its document is one that can be cut.
+    assert!(left_of(query(LISTED)).await.is_ok());
+}
+
 /// What the fields of a random operation are taken from: everything that a directive or a tag stands on is among them.
 const SELECTIONS: [&str; 9] = [
     "me { id name }",
@@ -557,6 +590,54 @@ proptest! {
                 prop_assert!(asked.items[0].action.is_operation());
             }
             Err(_) => prop_assert!(decoded.request.asked.is_err()),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// What goes on of an operation would be permitted whole if it had come as it goes on, and whoever cannot send it on gets nothing.
+    #[test]
+    fn what_is_left_of_an_operation_is_permitted_as_what_it_is(
+        document in operation(),
+        scopes in proptest::sample::subsequence(vec!["customers:read", "support", "profile:pii:read"], 0..=3),
+        mfa: bool,
+    ) {
+        let claims = json!({ "scope": scopes.join(" "), "amr": if mfa { vec!["mfa"] } else { vec!["pwd"] } });
+        let bearer = format!("Bearer {}", token("storefront", claims));
+        let as_before = |body: &str| {
+            let check = Check::new("storefront", "POST", "/graphql").header("content-type", "application/json");
+            check.header("authorization", &bearer).body(body)
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let came = json!({ "query": document }).to_string();
+        let (parted, whole, again) = runtime.block_on(async {
+            let fixture = fixture();
+            let parted = as_before(&came).parted(&fixture).await;
+            let whole = code(&as_before(&came).answer(&fixture).await);
+            let again = match &parted {
+                Parted::InPart(part) => {
+                    let body = std::str::from_utf8(part.body().unwrap()).unwrap();
+                    Some(code(&as_before(body).answer(&fixture).await))
+                }
+                Parted::Whole(_) => None,
+            };
+            (parted, whole, again)
+        });
+        match parted {
+            Parted::InPart(part) => {
+                prop_assert!(whole != 0 && again == Some(0), "{document}: {whole} {again:?}");
+                let told: Vec<Value> = serde_json::from_str(part.told()).unwrap();
+                prop_assert!(!told.is_empty());
+            }
+            Parted::Whole(Decision::Permit(_)) => prop_assert_eq!(whole, 0),
+            Parted::Whole(Decision::Observed(_)) => prop_assert!(false, "nothing is observed here"),
+            // Introspection is denied, and nothing else denies all.
+            Parted::Whole(Decision::Deny(denial)) => {
+                prop_assert_ne!(whole, 0);
+                prop_assert_eq!(denial.told.is_none(), document.contains("__schema"), "{}", document);
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ fn hash() -> String {
 }
 
 fn read(incoming: &Incoming<'_>) -> Result<Requests, RequestError> {
-    let manifest = BTreeMap::from([(hash(), "{ open }".to_owned())]);
+    let manifest = Manifest::of(["{ open }"]);
     read_request(incoming, &Reading { max_batch: 2, manifest: &manifest })
 }
 
@@ -35,7 +35,8 @@ fn a_request_is_read_from_a_body_or_from_parameters() {
         operation_name: Some("A".to_owned()),
         variables: fixtures::variables(r#"{"x": 1}"#),
         by_get: false,
-        listed: false,
+        by_hash: false,
+        listed: None,
     };
     let body = json!({"query": expected.document, "operationName": "A", "variables": {"x": 1}, "extensions": {"z": 1}});
     assert_eq!(posted(&body.to_string()), Ok(Requests { requests: vec![expected.clone()], batch: false }));
@@ -47,22 +48,33 @@ fn a_request_is_read_from_a_body_or_from_parameters() {
 #[test]
 fn a_document_that_the_manifest_has_is_known_by_its_hash() {
     let hash = hash();
-    for (body, document, listed) in [
-        (json!({"extensions": {"persistedQuery": {"version": 1, "sha256Hash": hash}}}), "{ open }", true),
+    for (body, document, (listed, by_hash)) in [
+        (
+            json!({"extensions": {"persistedQuery": {"version": 1, "sha256Hash": hash}}}),
+            "{ open }",
+            (true, true),
+        ),
+        (
+            json!({"query": "", "extensions": {"persistedQuery": {"version": 1, "sha256Hash": hash}}}),
+            "{ open }",
+            (true, true),
+        ),
         (
             json!({"query": "{ open }", "extensions": {"persistedQuery": {"version": 1, "sha256Hash": hash}}}),
             "{ open }",
-            true,
+            (true, false),
         ),
-        (json!({"query": "{ open }"}), "{ open }", true),
+        (json!({"query": "{ open }"}), "{ open }", (true, false)),
         (
             json!({"query": "{open}", "operationName": null, "variables": null, "extensions": null}),
             "{open}",
-            false,
+            (false, false),
         ),
     ] {
         let read = posted(&body.to_string()).unwrap();
-        assert_eq!((&*read.requests[0].document, read.requests[0].listed), (document, listed), "{body}");
+        let read = &read.requests[0];
+        let is = (&*read.document, (read.listed.is_some(), read.by_hash));
+        assert_eq!(is, (document, (listed, by_hash)), "{body}");
     }
 }
 
@@ -186,7 +198,8 @@ fn only_queries_may_come_by_get() {
         operation_name: None,
         variables: Map::new(),
         by_get,
-        listed: false,
+        by_hash: false,
+        listed: None,
     };
     for (document, by_get, taken) in [
         ("{ open }", true, true),

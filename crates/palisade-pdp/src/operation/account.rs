@@ -1,13 +1,13 @@
 //! What the record says of an operation. It has as many parts as an operation may have questions, and names but some: a part
 //! that is not named costs a look at its verdict, and no text.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use palisade_audit::{ItemRecord, Outcome as Recorded};
 use palisade_model::{Action, Asked, Item, Reason, Target};
 use palisade_policy::Verdict;
 
-use super::{Lack, Lacking, stands_alone};
+use super::{Lack, Lacking, Left, stands_alone};
 use crate::{Snapshot, question::Believed, record};
 
 /// How many items the record names.
@@ -26,6 +26,8 @@ pub(crate) struct Account {
     pub(crate) denied: usize,
     /// What the record names, the denied first.
     pub(crate) items: Vec<ItemRecord>,
+    /// What is left of it without what is denied, for an entry that sends that on.
+    pub(crate) left: Option<Arc<Left>>,
 }
 
 /// What is known of a part.
@@ -40,7 +42,11 @@ enum Part<'a> {
 impl Account {
     /// How many of how many, for the record.
     pub(crate) fn told(&self, asked: &Asked) -> String {
-        format!("an operation: {} parts, {} denied", asked.items.len(), self.denied)
+        let told = format!("an operation: {} parts, {} denied", asked.items.len(), self.denied);
+        match self.left.as_ref().is_some_and(|left| left.body.is_some()) {
+            true => told + " and taken out",
+            false => told,
+        }
     }
 }
 
@@ -66,7 +72,7 @@ pub(super) fn account(
     let permitted = parts().filter(|part| part.is_permitted() && told.insert(part.named(&field)));
     let room = MOST_RECORDED.saturating_sub(items.len());
     items.extend(permitted.take(room).map(|part| part.record(snapshot, &field)));
-    Account { deciding: 0, part: None, lacks: !lacks.is_empty(), denied, items }
+    Account { deciding: 0, part: None, lacks: !lacks.is_empty(), denied, items, left: None }
 }
 
 impl<'a> Part<'a> {
@@ -76,6 +82,8 @@ impl<'a> Part<'a> {
             Lacking::Authentication => Reason::NoCredentials,
             Lacking::Scopes(_) => Reason::InsufficientScope,
             Lacking::Names(_) => Reason::NoPermit,
+            // A field of an interface is denied with that of an implementer, and has a permit of its own.
+            Lacking::Permit if lack.target.type_name == "Graphql::Field" => Reason::NoPermit,
             Lacking::Permit => return None,
         };
         Some(Self::Lacking(&lack.target, reason))

@@ -92,6 +92,7 @@ impl GatewayPoint for Point {
                     response: vec![header("x-palisade-decision-id", "d"), header("vary", "Origin")],
                     body: None,
                     path: check.request.path.contains("/t-").then(|| "/mcp?x=1".to_owned()),
+                    graphql_errors: None,
                 }),
                 ..v1::CheckResponse::default()
             }

@@ -5,7 +5,7 @@ use palisade_policy::WorldGraph;
 use serde_json::json;
 
 use super::*;
-use crate::{Granted, Lack, Lacking};
+use crate::{Granted, Lack, Lacking, Left};
 
 const EVERYTHING: &[&str] = &["Query.a", "Query.b"];
 
@@ -153,6 +153,72 @@ async fn observation_lets_by_what_policies_deny_and_not_what_needs_somebody() {
     assert_eq!(decision.reason(), Reason::NoCredentials);
     let (decision, _) = decided(&observed(), &query(&["Query.c"], &[]), Some(&nothing)).await;
     assert_eq!(decision.reason(), Reason::TargetUnknown);
+}
+
+/// What is left of an operation: these items, and this as its body.
+fn left(items: &[usize], body: Option<&str>) -> impl Fn(&Granted<'_>) -> Option<Left> + Send + Sync {
+    let (items, body) = (items.to_vec(), body.map(|body| body.as_bytes().to_vec()));
+    move |_| Some(Left { items: items.clone(), body: body.clone(), told: "[1]".to_owned() })
+}
+
+async fn parted(setup: &Setup, request: &AccessRequest, cutting: Option<&Cutting<'_>>) -> Parted {
+    let pdp = setup.pdp();
+    let reader: (Option<&Directives<'_>>, _) = (Some(&nothing), cutting);
+    let decided = pdp.decide_in_part(&pdp.snapshot(), request, reader, Duration::MAX).await;
+    pdp.audit().shutdown().await;
+    assert_eq!(setup.recorded(), [(decided.reason(), 1)]);
+    decided
+}
+
+#[tokio::test]
+async fn only_who_sends_on_what_is_left_is_permitted_a_part_and_only_what_is_granted_of_it() {
+    let asked = || query(EVERYTHING, &["yes", "no"]);
+    let (body, reason) = (Some("left"), Reason::NoPermit);
+    let cut = left(&[0, 1, 3, 4], body);
+    let Parted::InPart(part) = parted(&Setup::new(), &asked(), Some(&cut)).await else { panic!("in part") };
+    assert_eq!((part.body(), part.told()), (Some(&b"left"[..]), "[1]"));
+    let mut batch = asked();
+    let one = batch.asked.clone().unwrap().items;
+    batch.asked = Ok(Asked { items: [one.clone(), one].concat(), batch: true });
+    let mut deep = asked();
+    let known = json!({ "allowlisted": false, "depth": 9, "fields": 1 });
+    deep.asked.as_mut().unwrap().items[0].known = Properties::new(known.as_object().unwrap().clone());
+    for (request, cutting) in [
+        (asked(), None),
+        // What is left has something that is denied, or is without the operation, or is none of it.
+        (asked(), Some(left(&[0, 1, 2], body))),
+        (asked(), Some(left(&[1], body))),
+        (asked(), Some(left(&[], body))),
+        (asked(), Some(left(&[0, 1, 9], body))),
+        // An operation that may not be done is not done in part, nor is one of several.
+        (deep, Some(left(&[0, 1], body))),
+        (batch, Some(left(&[0, 1], body))),
+    ] {
+        let cutting = cutting.as_ref().map(|cutting| cutting as &Cutting<'_>);
+        let decided = parted(&Setup::new(), &request, cutting).await;
+        let Parted::Whole(Decision::Deny(denial)) = decided else { panic!("{decided:?}") };
+        assert_eq!((denial.reason, denial.told), (reason, None));
+    }
+    let nothing_left = parted(&Setup::new(), &asked(), Some(&left(&[0], None))).await;
+    let Parted::Whole(Decision::Deny(denial)) = nothing_left else { panic!("{nothing_left:?}") };
+    assert_eq!((denial.reason, denial.told.as_deref()), (reason, Some("[1]")));
+}
+
+#[tokio::test]
+async fn nothing_is_cut_of_what_is_granted_or_observed_and_a_panic_is_a_denial() {
+    let panics = |_: &Granted<'_>| -> Option<Left> { panic!("a defect") };
+    let whole = parted(&Setup::new(), &query(&["Query.a"], &["yes"]), Some(&panics)).await;
+    assert!(matches!(whole, Parted::Whole(Decision::Permit(_))), "{whole:?}");
+    let broken = parted(&Setup::new(), &query(EVERYTHING, &[]), Some(&panics)).await;
+    assert_eq!(broken.reason(), Reason::InternalError);
+    let observed = Setup { observe_until: Some(NOW.plus(Duration::from_secs(60))), ..Setup::new() };
+    let observed = parted(&observed, &query(EVERYTHING, &[]), Some(&panics)).await;
+    assert!(matches!(observed, Parted::Whole(Decision::Observed(_))), "{observed:?}");
+    let cannot = |_: &Granted<'_>| -> Option<Left> { None };
+    assert_eq!(
+        parted(&Setup::new(), &query(EVERYTHING, &[]), Some(&cannot)).await.reason(),
+        Reason::NoPermit
+    );
 }
 
 /// However much is denied: a few hundred parts are named, and it is said how many there were.
