@@ -153,6 +153,12 @@ impl Check {
     pub fn cutting_operations(self) -> Self {
         Self { cuts_operations: true, ..self }
     }
+
+    /// The same by a caller that sends nothing on: a GraphQL operation of which anything is denied is denied whole.
+    #[must_use]
+    pub fn whole(self) -> Self {
+        Self { cuts_operations: false, ..self }
+    }
 }
 
 /// Whether a request may go on.

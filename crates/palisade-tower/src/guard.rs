@@ -48,7 +48,8 @@ pub struct Settings {
     /// The largest body of a request that is taken in, in bytes. `limits.body` of the service bounds what is decided on.
     pub body: usize,
     /// How much of bodies that are still coming, or not yet decided on, is kept at once, in bytes; a request for which there is
-    /// no room is answered with 503. Whoever sends them has not shown any credential yet.
+    /// no room is answered with 503. Whoever sends them has not shown any credential yet. As much again is kept of answers to GraphQL
+    /// operations of which something was taken out.
     pub bodies: usize,
     /// How many bodies may be coming at once that are not there with the head of their request; for one more, one is given up and
     /// answered with 503: of the address that has most of them ([`ClientAddress`]), the one that has made no progress for longest.
@@ -93,6 +94,8 @@ struct Gate {
     in_force: Arc<InForce>,
     tools: Arc<Tools>,
     room: Arc<Semaphore>,
+    /// The room of answers that are taken in to tell what was taken out.
+    answers: Arc<Semaphore>,
     coming: Arc<Coming>,
 }
 
@@ -106,19 +109,20 @@ impl PalisadeLayer {
     /// The same with other bounds.
     #[must_use]
     pub fn with(point: Arc<dyn GatewayPoint>, resource: impl Into<String>, settings: Settings) -> Self {
-        let room = Arc::new(Semaphore::new(settings.bodies.min(Semaphore::MAX_PERMITS)));
+        let room = || Arc::new(Semaphore::new(settings.bodies.min(Semaphore::MAX_PERMITS)));
+        let (room, answers, coming) = (room(), room(), Arc::new(Coming::new(settings.coming)));
         let (resource, in_force, tools) = (resource.into(), Arc::default(), Arc::default());
-        let coming = Arc::new(Coming::new(settings.coming));
-        Self { gate: Arc::new(Gate { point, resource, settings, in_force, tools, room, coming }) }
+        Self { gate: Arc::new(Gate { point, resource, settings, in_force, tools, room, answers, coming }) }
     }
 
     /// The same for another resource. What bounds the bodies of strangers bounds those of both together.
     #[must_use]
     pub fn beside(&self, resource: impl Into<String>) -> Self {
         let (resource, in_force, tools) = (resource.into(), Arc::default(), Arc::default());
-        let Gate { point, settings, room, coming, .. } = &*self.gate;
-        let (point, room, coming) = (Arc::clone(point), Arc::clone(room), Arc::clone(coming));
-        Self { gate: Arc::new(Gate { point, resource, settings: *settings, in_force, tools, room, coming }) }
+        let Gate { point, settings, room, answers, coming, .. } = &*self.gate;
+        let (point, settings, coming) = (Arc::clone(point), *settings, Arc::clone(coming));
+        let (room, answers) = (Arc::clone(room), Arc::clone(answers));
+        Self { gate: Arc::new(Gate { point, resource, settings, in_force, tools, room, answers, coming }) }
     }
 }
 
@@ -206,8 +210,7 @@ impl Gate {
             Ok(Checked::Answer(told)) => Admission::Answer(Box::new(answer::told(told))),
             Ok(Checked::Pass(passage)) => {
                 let pass = Pass { passage: *passage, plan: plan(&check), check };
-                let changes = !pass.plan.is_empty() || pass.passage.graphql_errors().is_some();
-                let forwarded = request::forwarded(parts, &pass.check, &pass.passage, changes);
+                let forwarded = request::forwarded(parts, &pass.check, &pass.passage, !pass.plan.is_empty());
                 Admission::Pass(Box::new(forwarded), Box::new(pass))
             }
             Err(no_answer) => {
@@ -247,7 +250,7 @@ impl Gate {
             return answer::outage();
         }
         if let Some(errors) = passage.graphql_errors() {
-            return graphql::told_of(response, errors, self.settings.answer).await;
+            return graphql::told_of(response, errors, (self.settings.answer, &self.answers)).await;
         }
         let (is_stream, is_json) = (is(&response, "text/event-stream"), is(&response, "application/json"));
         let lists = plan.lists;
@@ -278,19 +281,24 @@ impl Gate {
             Some(change) if is_json => self.change_whole(response, &change).await,
             change if is_stream => {
                 response.headers_mut().remove(header::CONTENT_LENGTH);
-                let lease = Lease {
-                    point: Arc::clone(&self.point),
-                    in_force: Arc::clone(&self.in_force),
-                    revision: passage.policy_revision().cloned(),
-                    expires_at: passage.expires_at(),
-                    too_many: 0,
-                    check,
-                };
+                let lease = self.lease(&passage, check);
                 let change = change.map(|change| (change, self.settings.answer));
                 response.map(|body| stream::body(body, lease, change))
             }
             // Nothing that a client would read as a message of the protocol, or nothing to change.
             Some(_) | None => response,
+        }
+    }
+
+    /// Until when a stream may go on that a request has opened. Open it can be cut no more: what of the request is denied later denies it.
+    fn lease(&self, passage: &Passage, check: Check) -> Lease {
+        Lease {
+            point: Arc::clone(&self.point),
+            in_force: Arc::clone(&self.in_force),
+            revision: passage.policy_revision().cloned(),
+            expires_at: passage.expires_at(),
+            too_many: 0,
+            check: check.whole(),
         }
     }
 

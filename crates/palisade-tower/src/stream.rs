@@ -65,7 +65,7 @@ impl InForce {
 pub(crate) struct Lease {
     pub(crate) point: Arc<dyn GatewayPoint>,
     pub(crate) in_force: Arc<InForce>,
-    /// The request that opened it.
+    /// The request that opened it, as one of which all has to be permitted: a stream that is open is not cut.
     pub(crate) check: Check,
     /// The revision that permitted it.
     pub(crate) revision: Option<PolicyRevision>,
@@ -105,8 +105,6 @@ impl Lease {
             return false;
         }
         match self.point.check(&self.check).await {
-            // All of the operation opened the stream, and not all of it is granted any more.
-            Ok(Checked::Pass(passage)) if passage.graphql_errors().is_some() => true,
             Ok(Checked::Pass(passage)) => {
                 self.revision = passage.policy_revision().cloned();
                 self.too_many = 0;

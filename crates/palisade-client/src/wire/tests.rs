@@ -265,6 +265,7 @@ fn what_is_left_of_an_operation_goes_on_for_who_has_asked_for_that_alone() {
     let plain = crate::Check::new("api", incoming, bytes::Bytes::from_static(b"whole"));
     let cutting = plain.clone().cutting_operations();
     assert!(!plain.message().cuts_operations && cutting.message().cuts_operations);
+    assert_eq!(cutting.clone().whole(), plain);
     let reply = |body: Option<&[u8]>| v1::CheckResponse {
         decision_id: ID.to_owned(),
         outcome: v1::Outcome::Permit.into(),
