@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::{Json, Router, body::Bytes, extract::State, routing::any};
 use palisade_audit::{DecisionRecord, Outcome};
-use palisade_client::{Client as Remote, GatewayPoint};
+use palisade_client::{Check, Checked, Client as Remote, GatewayPoint, Incoming};
 use palisade_server::Service;
 use palisade_tests::components::{OidcProvider, repository};
 use palisade_tests::service::Palisade;
@@ -18,6 +18,8 @@ use crate::client::in_this_process;
 const IDENTIFIER: &str = "https://api.example.com/graphql";
 /// Two levels deeper than what is not listed may be, listed for the client that the tokens are issued to.
 const DEEP: &str = "query Deep { orders { customer { orders { id } } } }";
+/// Listed for the same client, and with something that not all of its users may read.
+const MINE: &str = "query Listed { me { id email } }";
 /// The same, listed for another client.
 const OTHERS: &str = "query Others { orders { customer { orders { total } } } }";
 
@@ -27,6 +29,7 @@ type Reached = Arc<Mutex<Vec<String>>>;
 /// A server that answers with what is asked for, as far as the tests ask for it.
 struct Server {
     port: u16,
+    point: Arc<dyn GatewayPoint>,
     reached: Reached,
     task: tokio::task::JoinHandle<()>,
 }
@@ -43,12 +46,12 @@ impl Server {
             reached.lock().unwrap().push(body);
             Json(json!({ "data": data, "errors": [{ "message": "of the server" }] }))
         };
-        let layer = PalisadeLayer::with(point, "storefront", Settings::default());
+        let layer = PalisadeLayer::with(Arc::clone(&point), "storefront", Settings::default());
         let router = Router::new().fallback(any(answer)).with_state(Arc::clone(&reached)).layer(layer);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { port, reached, task }
+        Self { port, point, reached, task }
     }
 
     fn take(&self) -> Vec<String> {
@@ -111,6 +114,7 @@ impl Api {
         std::fs::write(folder.path().join("schema.graphql"), schema).unwrap();
         let manifest = json!({
             sha256(DEEP): { "body": DEEP, "clients": ["app"] },
+            sha256(MINE): { "body": MINE, "clients": ["app"] },
             sha256(OTHERS): { "body": OTHERS, "clients": ["agent"] },
         });
         std::fs::write(folder.path().join("documents.json"), manifest.to_string()).unwrap();
@@ -223,6 +227,7 @@ async fn an_operation_goes_on_without_what_is_not_granted() {
 async fn what_cannot_be_cut_is_permitted_whole_or_denied_whole() {
     let api = Api::start("    operations: part\n").await;
     let (bob, alice) = (api.token("bob", "").await, api.token("alice", "").await);
+    let orders = api.token("bob", "orders:write").await;
     let part = "{ me { id email } }";
     let by_hash = |document: &str| json!({ "extensions": { "persistedQuery": { "version": 1, "sha256Hash": sha256(document) } } });
     let unlisted = "query Unlisted { orders { customer { orders { id customer { id } } } } }";
@@ -234,19 +239,23 @@ async fn what_cannot_be_cut_is_permitted_whole_or_denied_whole() {
             (query(unlisted), Some(&bob), 403),
             (query(introspection), Some(&bob), 403),
             (query(introspection), Some(&alice), 200),
-            (query("mutation { cancelOrder(id: 1) { id } }"), Some(&bob), 200),
+            // Who changes something means all of it.
+            (query("mutation { cancelOrder(id: 1) { id } }"), Some(&bob), 403),
+            (query("mutation { cancelOrder(id: 1) { id customer { email } } }"), Some(&orders), 403),
+            (query("mutation { cancelOrder(id: 1) { id } }"), Some(&orders), 200),
             (json!([query("{ me { id } }"), query("{ products { name } }")]), Some(&bob), 200),
             // What is listed for the client of the token, and what is listed for another, whatever the header says.
             (query(DEEP), Some(&bob), 200),
             (by_hash(DEEP), Some(&bob), 200),
+            (query(MINE), Some(&bob), 403),
+            (by_hash(MINE), Some(&bob), 403),
             (query(OTHERS), Some(&bob), 403),
             (by_hash(OTHERS), Some(&bob), 403),
         ] {
             let (status, _, answer) = server.post(token.map(String::as_str), &body).await;
             assert_eq!(status, expected, "{body}: {answer}");
             let reached = server.take();
-            // Of the mutation nothing is left.
-            let goes_on = expected == 200 && !body.to_string().contains("mutation");
+            let goes_on = expected == 200;
             assert_eq!(reached, if goes_on { vec![body.to_string()] } else { Vec::new() }, "{body}");
         }
         let (status, _, _) = server.get(&bob, "query=%7Bme%7Bid%20email%7D%7D").await;
@@ -257,6 +266,40 @@ async fn what_cannot_be_cut_is_permitted_whole_or_denied_whole() {
     let denied = api.recorded("Others");
     assert!(denied.iter().all(|record| record.policy_code.as_deref() == Some("operation_too_deep")));
     assert_eq!(denied.len(), 2);
+    api.local.stop().await;
+}
+
+/// An adapter of before says nothing of cutting: it would send on what came, and tell nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_cut_for_who_does_not_send_on_what_is_left() {
+    let api = Api::start("    operations: part\n").await;
+    let bearer = format!("Bearer {}", api.token("bob", "").await);
+    let check = |document: &str| {
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        let request = Incoming {
+            method: http::Method::POST,
+            scheme: "https",
+            host: "api.example.com".to_owned(),
+            path: "/graphql".to_owned(),
+            headers: headers.into_iter().collect(),
+            client: None,
+        };
+        Check::new("storefront", request, query(document).to_string().into()).rewriting_path()
+    };
+    for server in &api.servers {
+        let (part, whole) = (check("{ me { id email } }"), check("{ me { id } }"));
+        let Checked::Answer(told) = server.point.check(&part).await.unwrap() else { panic!("it goes on") };
+        assert_eq!(told.status, 403);
+        let Checked::Pass(passage) = server.point.check(&part.cutting_operations()).await.unwrap() else {
+            panic!("it does not go on")
+        };
+        assert!(passage.body().is_some() && passage.graphql_errors().is_some());
+        let Checked::Pass(passage) = server.point.check(&whole).await.unwrap() else {
+            panic!("it does not go on")
+        };
+        assert!(passage.body().is_none() && passage.graphql_errors().is_none());
+    }
     api.local.stop().await;
 }
 

@@ -13,7 +13,8 @@ use crate::{call::HttpCall, decode::Decoded, identity::Passage};
 #[must_use]
 pub fn denial_answer(denial: &Denial, call: &HttpCall, decoded: &Decoded) -> Answer {
     let http = answer::http(denial, call.headers.only("origin"));
-    if let Some(errors) = &denial.told {
+    // Who has not shown yet who they are is asked to, whatever is left for nobody.
+    if let Some(errors) = denial.told.as_ref().filter(|_| denial.reason != Reason::NoCredentials) {
         return nothing_left(http, errors);
     }
     let Some(resource) = denial.resource.as_deref().filter(|resource| resource.kind == Kind::Mcp) else {

@@ -106,9 +106,8 @@ pub fn decode(call: &HttpCall, believed: &Believed<'_>) -> Decoded {
         Err(unread) => (Err(unread), None),
     };
     let asked = match (&resource, asked) {
-        // A GraphQL API has no handles, and its bodies are no messages that could hold any.
-        (Some(resource), Ok(asked)) if call.surface == Surface::Gateway && resource.kind != Kind::Graphql => {
-            handles::read(call, asked, &resource.name)
+        (Some(resource), Ok(asked)) if call.surface == Surface::Gateway => {
+            handles::read(call, asked, (resource.kind, &resource.name))
         }
         (_, asked) => asked.map(|asked| (asked, Vec::new())),
     };

@@ -2,7 +2,8 @@
 //!
 //! [`Schema::rest`] writes what [`Schema::filter`] has left of an operation as the body of a request: the document, the
 //! operation's name, and those variables that the document still uses. Nothing else of what came goes on: what
-//! stood among the extensions was about another document. Then it is read as any request is, and judged as any is: it may
+//! stood among the extensions was about another document. A request with a number that would be written otherwise than it came is
+//! left alone. Then it is read as any request is, and judged as any is: it may
 //! ask for nothing that was not granted, and for nothing that the operation did not ask for.
 
 use std::collections::{BTreeSet, HashMap};
@@ -54,6 +55,10 @@ impl Schema {
         let Some(document) = &filtered.document else {
             return Some(Rest { body: None, asks: Vec::new(), introspects: false, errors, denied });
         };
+        // A server would get another number than its client has sent.
+        if !request.exact {
+            return None;
+        }
         let body = body(request, document, &filtered.variables);
         let again = self.again(&body)?;
         // INVARIANT: what goes on asks for nothing that was not granted, and for nothing that the operation did not ask for.

@@ -588,7 +588,7 @@ fn decision(
                 .zip(asked)
                 .and_then(|(account, asked)| operation::sound_part(account, asked, verdicts));
             match left {
-                Some(left) => Parted::InPart(InPart { grant: grant(receipt), left }),
+                Some((body, told)) => Parted::InPart(InPart { grant: grant(receipt), body, told }),
                 None => deny(Reason::InternalError),
             }
         }
@@ -622,9 +622,8 @@ fn denial(id: DecisionId, reason: Reason, request: &AccessRequest, judgement: &J
     let failure = judgement.exchange.as_ref().and_then(|issued| issued.as_ref().err());
     let claims = failure.and_then(|failure| failure.claims.as_ref());
     let reply = |item: &Item| Reply { action: item.action.name.clone(), id: item.reply_to.clone() };
-    // Only of a denial of its parts: what else denies an operation is told as it is of every request.
-    let of_parts = judgement.outcome == Outcome::Deny(reason);
-    let left = judgement.operation.as_ref().and_then(|account| account.left.as_ref());
+    // Only of what was judged so: a record that could not be written is told as it is of every request.
+    let operation = judgement.operation.as_ref().filter(|_| judgement.outcome == Outcome::Deny(reason));
     Denial {
         id,
         reason,
@@ -641,7 +640,7 @@ fn denial(id: DecisionId, reason: Reason, request: &AccessRequest, judgement: &J
             })
             .unwrap_or_default(),
         batch: asked.is_some_and(|asked| asked.batch),
-        told: left.filter(|left| of_parts && left.body.is_none()).map(|left| left.told.clone()),
+        told: operation.and_then(operation::Account::told_of_nothing).map(str::to_owned),
     }
 }
 
@@ -699,6 +698,9 @@ impl Judgement {
         self.outcome = Outcome::Deny(refusal.reason);
         self.detail = Some(refusal.detail);
         self.remedy = Remedy::None;
+        if let Some(account) = &mut self.operation {
+            account.of_parts = false;
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use palisade_audit::AuditReceipt;
 use palisade_model::{Authority, DecisionId, PolicyRevision, Reason, Scopes, Subject};
 
-use crate::{Issued, Left, Resource, StaticHeader};
+use crate::{Issued, Resource, StaticHeader};
 
 /// The outcome of a question.
 #[derive(Debug)]
@@ -173,24 +173,31 @@ pub struct Permit {
 grant_accessors!(Permit);
 
 /// A recorded permission for what is left of an operation, and for nothing else.
-#[derive(Debug)]
 pub struct InPart {
     pub(crate) grant: Grant,
-    pub(crate) left: Arc<Left>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) told: String,
 }
 grant_accessors!(InPart);
+
+impl std::fmt::Debug for InPart {
+    // Without the body.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("InPart").field("grant", &self.grant).finish_non_exhaustive()
+    }
+}
 
 impl InPart {
     /// The body that goes on in place of the one that came; nothing else may.
     #[must_use]
-    pub fn body(&self) -> Option<&[u8]> {
-        self.left.body.as_deref()
+    pub fn body(&self) -> &[u8] {
+        &self.body
     }
 
     /// What the client is told of what was taken out: a JSON array.
     #[must_use]
     pub fn told(&self) -> &str {
-        &self.left.told
+        &self.told
     }
 }
 

@@ -11,8 +11,6 @@
 mod account;
 mod left;
 
-use std::sync::Arc;
-
 use palisade_model::{Action, Asked, Item, Reason, Refusal, Scopes, Target, Timestamp};
 use palisade_policy::Verdict;
 use tokio::time::Instant;
@@ -152,11 +150,14 @@ impl Pdp {
             Some(found) => found.apply(judgement),
             None => denied.reason,
         };
-        Ok(if observed && is_policy_denial(denied.reason) {
-            Outcome::Observe(reason)
-        } else {
-            Outcome::Deny(reason)
-        })
+        if observed && is_policy_denial(denied.reason) {
+            return Ok(Outcome::Observe(reason));
+        }
+        // Here and nowhere else: whatever comes between is no word about the parts. Nor is a defect.
+        if let Some(account) = &mut judgement.operation {
+            account.of_parts = reason != Reason::InternalError;
+        }
+        Ok(Outcome::Deny(reason))
     }
 
     fn deciding(&self, judgement: &mut Judgement, number: usize, part: Option<(Action, Target)>) {
@@ -230,15 +231,10 @@ impl Pdp {
 }
 
 /// What is left of an operation of which something is denied, where its entry sends that on and all of it is granted.
-fn left_of(
-    read: &Read<'_>,
-    granted: &Granted<'_>,
-    verdicts: &[Verdict],
-    account: &Account,
-) -> Option<Arc<Left>> {
-    let cutting = read.cutting.filter(|_| account.denied > 0)?;
-    let left = cutting(granted)?;
-    left::is_granted(&left, read.asked.came(), verdicts).then(|| Arc::new(left))
+fn left_of(read: &Read<'_>, granted: &Granted<'_>, verdicts: &[Verdict], account: &Account) -> Option<Left> {
+    let asked = read.asked.came();
+    let cutting = read.cutting.filter(|_| account.denied > 0 && left::may_be_left(asked, verdicts))?;
+    cutting(granted).filter(|left| left::is_granted(left, asked, verdicts))
 }
 
 /// Whether a denial of the item alone denies the operation: all but names, of which it may need one of several.
@@ -257,12 +253,16 @@ pub(crate) fn is_sound(account: &Account, asked: &Asked, verdicts: &[Verdict]) -
         && asked.items.iter().zip(verdicts).all(granted)
 }
 
-/// What goes on of an operation that came out as permitted in part.
+/// What goes on of an operation that came out as permitted in part, and what is told of the rest.
 ///
 /// INVARIANT: of what goes on every item is permitted but names. Of an operation that is permitted whole nothing is left out.
-pub(crate) fn sound_part(account: &Account, asked: &Asked, verdicts: &[Verdict]) -> Option<Arc<Left>> {
-    let left = account.left.as_ref().filter(|left| left.body.is_some())?;
-    left::is_granted(left, asked, verdicts).then(|| Arc::clone(left))
+pub(crate) fn sound_part(
+    account: &Account,
+    asked: &Asked,
+    verdicts: &[Verdict],
+) -> Option<(Vec<u8>, String)> {
+    let left = account.left.as_ref().filter(|left| left::is_granted(left, asked, verdicts))?;
+    Some((left.body.clone()?, left.told.clone()))
 }
 
 /// Operations are decided with their directives, and only they.

@@ -185,7 +185,7 @@ fn add_asked(record: &mut DecisionRecord, asked: &Asked, judgement: &Judgement, 
         record.candidates = u64::try_from(candidates).ok();
     }
     if let Some(operation) = operation {
-        let told = operation.told(asked);
+        let told = operation.told(asked, judgement.outcome);
         record.detail = Some(record.detail.take().map_or(told.clone(), |detail| format!("{told}; {detail}")));
         record.items.clone_from(&operation.items);
     } else if asked.batch || asked.items.len() > 1 || !judgement.inner.is_empty() {

@@ -65,6 +65,7 @@ fuzz_target!(|data: &[u8]| {
         by_get: false,
         by_hash: false,
         listed: None,
+        exact: true,
     };
     if let Ok(analysis) = SCHEMA.analyze_request(&request) {
         filtered(&analysis, *granted, &request);

@@ -6,18 +6,25 @@ use serde_json::Value;
 
 use super::{Operation, Operations, STRICTEST};
 
+/// The most bytes that are told of what was taken out: of more the operation is denied whole.
+const MOST_TOLD: usize = 256 * 1024;
+
 /// Whether another request can go on in place of one: a POST of one operation with its document. What has an answer of its own form
-/// is whole or nothing, and so is what goes on as a URL or a hash.
+/// is whole or nothing, and so is what goes on as a URL or a hash. So is a document of the manifest: what the policies say of it they say
+/// of that document, and what is left of it is another.
 pub(super) fn can_be_cut(requests: &Requests) -> bool {
     let [request] = requests.requests.as_slice() else { return false };
-    !requests.batch && !request.by_get && !request.by_hash
+    !requests.batch && !request.by_get && !request.by_hash && request.listed.is_none()
 }
 
 impl Operations {
-    /// Whether what is left of the request can go on in its place.
+    /// Whether what is left of the request can go on in its place. Who changes something means all of it.
     pub(crate) fn can_be_cut(&self) -> bool {
-        self.can_be_cut
-            && self.read.iter().all(|operation| operation.analysis.kind != OperationKind::Subscription)
+        let is_query = |operation: &Operation| match operation.analysis.kind {
+            OperationKind::Query => true,
+            OperationKind::Mutation | OperationKind::Subscription => false,
+        };
+        self.can_be_cut && self.read.iter().all(is_query)
     }
 
     /// What is left of the operation without what is not granted; nothing where it is granted whole, or cannot be cut.
@@ -37,10 +44,8 @@ impl Operations {
         let own = std::iter::once(0).chain(*introspection);
         let asks = rest.asks.iter().map(|place| fields.start.saturating_add(*place));
         let errors: Vec<Value> = rest.errors.iter().map(GraphqlError::to_json).collect();
-        Some(Left {
-            body: rest.body,
-            items: own.chain(asks).collect(),
-            told: Value::Array(errors).to_string(),
-        })
+        let told = Value::Array(errors).to_string();
+        let left = Left { body: rest.body, items: own.chain(asks).collect(), taken: rest.denied.len(), told };
+        (left.told.len() <= MOST_TOLD).then_some(left)
     }
 }

@@ -49,7 +49,7 @@ fn behind_a_subscription_each_message_is_read_with_its_own_item() {
     };
     let read_batch = |methods: &[&str], messages: &Value| {
         let asked = Asked { items: methods.iter().map(|method| item(method)).collect(), batch: true };
-        read(&call(&messages.to_string()), asked, &resource)
+        read(&call(&messages.to_string()), asked, (Kind::Mcp, &resource))
     };
     let listen =
         |names: Value| json!({"id": 1, "method": "subscriptions/listen", "params": {"notifications": names}});
@@ -97,7 +97,7 @@ fn where_one_message_cannot_be_read_no_handle_of_any_is_proven() {
         (&["tools/call"], related.replace("MEMBER", member)),
     ] {
         let items = methods.iter().map(|method| item(method)).collect();
-        let unread = read(&call(&body), Asked { items, batch: true }, &resource).unwrap_err();
+        let unread = read(&call(&body), Asked { items, batch: true }, (Kind::Mcp, &resource)).unwrap_err();
         assert_eq!(unread.refusal.reason, Reason::SessionMismatch, "{body}");
     }
 }
@@ -167,4 +167,30 @@ proptest! {
         let pretty = unbound(&format!("{sent:#}"), std::slice::from_ref(&one));
         prop_assert_eq!(pretty, format!("{:#}", body(&id)));
     }
+}
+
+/// What the layer binds on the way out comes in as it was bound, and a body of GraphQL holds nothing that could be a handle.
+#[test]
+fn a_session_of_a_graphql_api_is_bound_as_any_and_its_body_is_no_message() {
+    let resource: ResourceName = "api".parse().unwrap();
+    let item = Item {
+        action: palisade_model::Action::graphql("query"),
+        target: Target::graphql_operation(&resource, "Q"),
+        arguments: None,
+        supplied: Default::default(),
+        known: Default::default(),
+        reply_to: None,
+    };
+    let read_with = |session: Option<&str>| {
+        let mut call = call(r#"{"query": "{ a b }"}"#);
+        if let Some(session) = session {
+            call.headers.push(SESSION, session.to_owned());
+        }
+        let asked = Asked { items: vec![item.clone(), item.clone()], batch: false };
+        read(&call, asked, (Kind::Graphql, &resource)).map(|(_, handles)| handles)
+    };
+    assert!(read_with(None).unwrap().is_empty());
+    assert_eq!(read_with(Some("own")).unwrap_err().refusal.reason, Reason::SessionMismatch);
+    let bound = Handle { kind: HandleKind::Session, ..handle("", "s") };
+    assert_eq!(read_with(Some(&bound.text())).unwrap(), [bound]);
 }

@@ -146,10 +146,9 @@ impl Checking<'_> {
 
     /// What is left of an operation goes on in place of what came, and nothing else.
     fn in_part(&self, part: &InPart, response: CheckResponse) -> CheckResponse {
-        let Some(body) = part.body() else { return check_outage() };
         let response = self.passed(&Passage::from(part), response);
         let changes = response.passage.map(|changes| Changes {
-            body: Some(body.to_owned()),
+            body: Some(part.body().to_owned()),
             graphql_errors: Some(part.told().to_owned()),
             ..changes
         });

@@ -37,12 +37,15 @@ fn a_request_is_read_from_a_body_or_from_parameters() {
         by_get: false,
         by_hash: false,
         listed: None,
+        exact: true,
     };
     let body = json!({"query": expected.document, "operationName": "A", "variables": {"x": 1}, "extensions": {"z": 1}});
     assert_eq!(posted(&body.to_string()), Ok(Requests { requests: vec![expected.clone()], batch: false }));
+    let longer = posted(&body.to_string().replace("{\"x\":1}", "{\"x\":1.0000000000000000001}")).unwrap();
+    assert!(!longer.requests[0].exact);
     let query = "query=query+A(%24x%3A%20Int)%20%7B%20open%20%7D&operationName=A&variables=%7B%22x%22%3A1%7D";
     let read = read(&Incoming { query: Some(query), ..GET }).unwrap();
-    assert_eq!(read.requests, [Request { by_get: true, ..expected }]);
+    assert_eq!(read.requests, [Request { by_get: true, exact: false, ..expected }]);
 }
 
 #[test]
@@ -200,6 +203,7 @@ fn only_queries_may_come_by_get() {
         by_get,
         by_hash: false,
         listed: None,
+        exact: true,
     };
     for (document, by_get, taken) in [
         ("{ open }", true, true),

@@ -11,6 +11,7 @@ fn request(document: &str, name: Option<&str>, given: &str) -> Request {
         by_get: false,
         by_hash: false,
         listed: None,
+        exact: true,
     }
 }
 
@@ -57,4 +58,11 @@ fn nothing_is_left_of_what_is_granted_whole_and_nothing_goes_on_where_nothing_is
     assert!(rest(&asked, &everything()).is_none());
     let nothing = rest(&request("{ secret { id } }", None, "{}"), &Decisions::none()).unwrap();
     assert_eq!((nothing.body, nothing.asks.len(), nothing.errors.len()), (None, 0, 1));
+}
+
+#[test]
+fn a_request_with_a_number_that_would_be_written_otherwise_is_left_alone() {
+    let asked = request("query($n: Int) { users(first: $n) { id } secret { id } }", None, r#"{"n": 3}"#);
+    assert!(rest(&asked, &Decisions::none()).is_some());
+    assert!(rest(&Request { exact: false, ..asked }, &Decisions::none()).is_none());
 }

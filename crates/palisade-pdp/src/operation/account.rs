@@ -1,14 +1,14 @@
 //! What the record says of an operation. It has as many parts as an operation may have questions, and names but some: a part
 //! that is not named costs a look at its verdict, and no text.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use palisade_audit::{ItemRecord, Outcome as Recorded};
 use palisade_model::{Action, Asked, Item, Reason, Target};
 use palisade_policy::Verdict;
 
 use super::{Lack, Lacking, Left, stands_alone};
-use crate::{Snapshot, question::Believed, record};
+use crate::{Snapshot, decide::Outcome, question::Believed, record};
 
 /// How many items the record names.
 const MOST_RECORDED: usize = 500;
@@ -27,7 +27,9 @@ pub(crate) struct Account {
     /// What the record names, the denied first.
     pub(crate) items: Vec<ItemRecord>,
     /// What is left of it without what is denied, for an entry that sends that on.
-    pub(crate) left: Option<Arc<Left>>,
+    pub(crate) left: Option<Left>,
+    /// Whether the denial of the operation is one of its parts. What else denies it is told as it is of every request.
+    pub(crate) of_parts: bool,
 }
 
 /// What is known of a part.
@@ -41,12 +43,19 @@ enum Part<'a> {
 
 impl Account {
     /// How many of how many, for the record.
-    pub(crate) fn told(&self, asked: &Asked) -> String {
-        let told = format!("an operation: {} parts, {} denied", asked.items.len(), self.denied);
-        match self.left.as_ref().is_some_and(|left| left.body.is_some()) {
-            true => told + " and taken out",
-            false => told,
+    pub(crate) fn told(&self, asked: &Asked, outcome: Outcome) -> String {
+        let parts = asked.items.len();
+        // A name that is denied takes nothing out where another will do.
+        match self.left.as_ref().filter(|_| outcome == Outcome::InPart) {
+            Some(left) => format!("an operation: {parts} parts, {} denied and taken out", left.taken),
+            None => format!("an operation: {parts} parts, {} denied", self.denied),
         }
+    }
+
+    /// What the client is told of an operation of which nothing is left.
+    pub(crate) fn told_of_nothing(&self) -> Option<&str> {
+        let left = self.left.as_ref().filter(|left| self.of_parts && left.body.is_none())?;
+        Some(&left.told)
     }
 }
 
@@ -72,7 +81,7 @@ pub(super) fn account(
     let permitted = parts().filter(|part| part.is_permitted() && told.insert(part.named(&field)));
     let room = MOST_RECORDED.saturating_sub(items.len());
     items.extend(permitted.take(room).map(|part| part.record(snapshot, &field)));
-    Account { deciding: 0, part: None, lacks: !lacks.is_empty(), denied, items, left: None }
+    Account { deciding: 0, part: None, lacks: !lacks.is_empty(), denied, items, left: None, of_parts: false }
 }
 
 impl<'a> Part<'a> {

@@ -19,6 +19,8 @@ pub struct Left {
     pub body: Option<Vec<u8>>,
     /// Which items are about what is left, by their places. Whatever denies one of them denies all.
     pub items: Vec<usize>,
+    /// How many places of it were taken out.
+    pub taken: usize,
     /// What the client is told of what was taken: a JSON array.
     pub told: String,
 }
@@ -29,23 +31,33 @@ impl std::fmt::Debug for Left {
     }
 }
 
+/// Whether anything may be left: of one operation that is granted itself, and its introspection with it. That costs less than to
+/// take out what is denied.
+pub(super) fn may_be_left(asked: &Asked, verdicts: &[Verdict]) -> bool {
+    let one = !asked.batch && asked.items.iter().filter(|item| item.action.is_operation()).count() == 1;
+    let begins = asked.items.first().is_some_and(|first| first.action.is_operation());
+    let complete = asked.items.len() == verdicts.len();
+    let granted = |place: usize| is_granted_at(place, asked, verdicts);
+    one && begins && complete && stays(asked).all(granted)
+}
+
 /// Whether what is left may go on.
 ///
 /// INVARIANT: of what is left every item is permitted but names; and it is one operation, of which nothing but fields and the names
 /// that they ask for is taken out.
 pub(super) fn is_granted(left: &Left, asked: &Asked, verdicts: &[Verdict]) -> bool {
-    let one = !asked.batch && asked.items.iter().filter(|item| item.action.is_operation()).count() == 1;
-    let begins = asked.items.first().is_some_and(|first| first.action.is_operation());
-    let granted = |item: &Item, verdict: &Verdict| verdict.permits() || !stands_alone(item);
-    let is_left = |place: &usize| {
-        let (item, verdict) = (asked.items.get(*place), verdicts.get(*place));
-        item.zip(verdict).is_some_and(|(item, verdict)| granted(item, verdict))
-    };
+    may_be_left(asked, verdicts)
+        && left.items.iter().all(|place| is_granted_at(*place, asked, verdicts))
+        && stays(asked).all(|place| left.items.contains(&place))
+}
+
+fn is_granted_at(place: usize, asked: &Asked, verdicts: &[Verdict]) -> bool {
+    let granted = |(item, verdict): (&Item, &Verdict)| verdict.permits() || !stands_alone(item);
+    asked.items.get(place).zip(verdicts.get(place)).is_some_and(granted)
+}
+
+/// The places of what cannot be taken out.
+fn stays(asked: &Asked) -> impl Iterator<Item = usize> {
     let can_go = |item: &Item| item.action.is_part_of_operation() && item.action.name != "introspect";
-    let mut stays = asked.items.iter().enumerate().filter(|(_, item)| !can_go(item));
-    let complete = asked.items.len() == verdicts.len();
-    one && begins
-        && complete
-        && left.items.iter().all(is_left)
-        && stays.all(|(place, _)| left.items.contains(&place) && is_left(&place))
+    asked.items.iter().enumerate().filter(move |(_, item)| !can_go(item)).map(|(place, _)| place)
 }

@@ -444,7 +444,7 @@ pub struct Resource {
     /// Its schema; kind graphql.
     pub schema: Option<GraphSchema>,
     /// What becomes of an operation of which something is denied; kind graphql. `whole`: it is denied. `part`: behind what can send on
-    /// what is left, which is the adapter for servers in Rust, it goes on without that, and the client is told; elsewhere it is denied.
+    /// what is left, which is the adapter for servers in Rust, a query goes on without that, and the client is told; elsewhere it is denied.
     pub operations: Option<Operations>,
     /// MCP methods, or HTTP methods for kind http, that may reach policy without a token; for kind graphql `query`, `mutation`,
     /// `subscription` and `introspect`.

@@ -210,6 +210,7 @@ proptest! {
             by_get: false,
             by_hash: false,
             listed: None,
+            exact: true,
         };
         let analysis = schema.analyze_request(&request).unwrap();
         let decisions = decisions(bits, &analysis);
