@@ -243,6 +243,9 @@ async fn nothing_is_cut_of_what_is_granted_or_observed_and_a_panic_is_a_denial()
     );
 }
 
+/// Who has read an operation.
+type Reader<'a> = (&'a Directives<'a>, &'a Cutting<'a>);
+
 /// What is no word about its parts is not told as an answer of which nothing is left.
 #[tokio::test]
 async fn a_time_that_has_passed_and_a_defect_are_told_as_what_they_are_whatever_is_left() {
@@ -253,12 +256,12 @@ async fn a_time_that_has_passed_and_a_defect_are_told_as_what_they_are_whatever_
     };
     let quick = |_: &Granted<'_>| nothing_left();
     let defect = lack(Lacking::Permit);
-    let cases: [(&Directives<'_>, &Cutting<'_>, &[&str], (Reason, Option<&str>)); 3] = [
-        (&nothing, &slow, EVERYTHING, (Reason::DeadlineExceeded, None)),
-        (&defect, &quick, &["Query.a"], (Reason::InternalError, None)),
-        (&nothing, &quick, EVERYTHING, (Reason::NoPermit, Some("[1]"))),
+    let cases: [(Reader<'_>, &[&str], (Reason, Option<&str>)); 3] = [
+        ((&nothing, &slow), EVERYTHING, (Reason::DeadlineExceeded, None)),
+        ((&defect, &quick), &["Query.a"], (Reason::InternalError, None)),
+        ((&nothing, &quick), EVERYTHING, (Reason::NoPermit, Some("[1]"))),
     ];
-    for (directives, cutting, fields, (reason, told)) in cases {
+    for ((directives, cutting), fields, (reason, told)) in cases {
         let setup = Setup::new();
         // The defect denies a part that the record counts as none: the name beside it is one.
         let asked = query(fields, &["no"]);
