@@ -24,6 +24,7 @@ mod failures;
 mod gateway;
 mod generate;
 mod graphql;
+mod graphql_layer;
 mod http_routes;
 mod import;
 mod limits;

@@ -129,6 +129,7 @@ fn functions_that_build_proofs_are_called_in_one_place() {
         names.filter(|path| fs::read_to_string(path).unwrap().contains(what)).count()
     };
     assert_eq!(construct("Permit { grant"), 1, "a permit is built in one place");
+    assert_eq!(construct("InPart { grant"), 1, "a permit in part is built in one place");
     assert_eq!(construct("VerifiedToken {\n"), 1, "a verified token is built in one place");
     assert_eq!(construct("Ok(Order {"), 1, "an order is built in one place");
     assert_eq!(construct("keys.sign("), 1, "our keys sign in one place");

@@ -13,6 +13,10 @@ use crate::{call::HttpCall, decode::Decoded, identity::Passage};
 #[must_use]
 pub fn denial_answer(denial: &Denial, call: &HttpCall, decoded: &Decoded) -> Answer {
     let http = answer::http(denial, call.headers.only("origin"));
+    // Who has not shown yet who they are is asked to, whatever is left for nobody.
+    if let Some(errors) = denial.told.as_ref().filter(|_| denial.reason != Reason::NoCredentials) {
+        return nothing_left(http, errors);
+    }
     let Some(resource) = denial.resource.as_deref().filter(|resource| resource.kind == Kind::Mcp) else {
         return http;
     };
@@ -28,6 +32,15 @@ pub fn denial_answer(denial: &Denial, call: &HttpCall, decoded: &Decoded) -> Ans
         return http;
     }
     Answer { status: own.unwrap_or(200), body: error.to_string(), ..http }
+}
+
+/// What is told of an operation of which nothing is left (GraphQL, section 7.1): every part of it is among the errors. What would help
+/// stands in the challenge.
+fn nothing_left(http: Answer, errors: &str) -> Answer {
+    let is_own = |name: &str| name.eq_ignore_ascii_case("content-type");
+    let kept = http.headers.into_iter().filter(|(name, _)| !is_own(name));
+    let headers = std::iter::once(("content-type", "application/json".to_owned())).chain(kept).collect();
+    Answer { status: 200, headers, body: format!(r#"{{"data":null,"errors":{errors}}}"#) }
 }
 
 /// The HTTP status of an answer that is JSON-RPC whatever form denials have, because the protocol says so: clients of the

@@ -36,6 +36,8 @@ pub struct HttpCall {
     pub mcp: Option<Result<Attributes, Refusal>>,
     /// Whether whoever asks can be told to send the request on with another path.
     pub rewrites_path: bool,
+    /// Whether whoever asks sends on what is left of an operation in place of what came, and tells its client what is not.
+    pub cuts: bool,
     /// Why this call does not show the client's request, where its entry can tell.
     pub unusable: Option<Refusal>,
 }

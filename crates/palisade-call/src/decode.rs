@@ -8,7 +8,8 @@ use std::{net::IpAddr, sync::Arc};
 use palisade_mcp::{Reply, Unread};
 use palisade_model::{AccessRequest, Asked, Credential, Reason, Refusal, Surface, TraceId};
 use palisade_pdp::{
-    Caller, ClientIp, Directives, Granted, Kind, Pep, Peps, RequestFrom, Resource, ResourceFrom, Resources,
+    Caller, ClientIp, Cutting, Directives, Granted, Kind, Pep, Peps, RequestFrom, Resource, ResourceFrom,
+    Resources,
     location::{self, Location},
 };
 
@@ -105,11 +106,9 @@ pub fn decode(call: &HttpCall, believed: &Believed<'_>) -> Decoded {
         Err(unread) => (Err(unread), None),
     };
     let asked = match (&resource, asked) {
-        (Some(resource), Ok(asked)) if call.surface == Surface::Gateway => match resource.kind {
-            Kind::Mcp => handles::read(call, asked, &resource.name),
-            // Their bodies are no messages of MCP, and would be refused as such.
-            Kind::Http | Kind::Graphql => handles::of_session(call, asked),
-        },
+        (Some(resource), Ok(asked)) if call.surface == Surface::Gateway => {
+            handles::read(call, asked, (resource.kind, &resource.name))
+        }
         (_, asked) => asked.map(|asked| (asked, Vec::new())),
     };
     let (asked, handles, replies, batch) = match asked {
@@ -150,6 +149,13 @@ impl Decoded {
     pub fn directives(&self) -> Option<Box<Directives<'_>>> {
         let operations = self.operations.as_ref()?;
         Some(Box::new(|granted: &Granted<'_>| operations.lacks(granted)))
+    }
+
+    /// What is left of the operation of the request without what is not granted, where its resource has operations cut and its caller
+    /// sends on what is left: for [`Pdp::decide_in_part`](palisade_pdp::Pdp::decide_in_part).
+    pub fn cutting(&self) -> Option<Box<Cutting<'_>>> {
+        let operations = self.operations.as_ref().filter(|operations| operations.can_be_cut())?;
+        Some(Box::new(|granted: &Granted<'_>| operations.left(granted)))
     }
 
     /// The origin of a CORS preflight that is answered without a decision: of a known resource, by a caller that may

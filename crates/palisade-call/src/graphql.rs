@@ -2,23 +2,27 @@
 //!
 //! [`asked`] reads the operations and makes items of them: the operation, introspection, each name of `@policy`, each field with
 //! its arguments. What the policies say of them comes back to [`Operations::lacks`], which has the schema's directives judged. A proxy
-//! lets a request by or does not, so that a request of which anything is denied is denied whole. It is judged as strictly as any
-//! router judges: `@skip` and `@include` change nothing, and a field of an interface is one of all that implement it.
+//! lets a request by or does not, so that a request of which anything is denied is denied whole. Who can send on another body than came
+//! says so, and gets what is left of an operation ([`Operations::left`]), where the resource has its operations cut. It is judged as
+//! strictly as any router judges: `@skip` and `@include` change nothing, and a field of an interface is one of all that implement it.
+
+mod left;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     ops::Range,
     sync::Arc,
 };
 
 use palisade_graphql::{
-    Analysis, Decisions, Denied, Dialect, Incoming, Limits, Mode, Reading, Request, Schema, Why, read_request,
+    Analysis, Clients, Decisions, Denied, Dialect, Incoming, Limits, Manifest, Mode, Reading, Request,
+    Schema, Why, read_request,
 };
 use palisade_mcp::Unread;
 use palisade_model::{
     Action, Arguments, Asked, Item, Properties, Reason, Refusal, ResourceName, Scope, Scopes, Target,
 };
-use palisade_pdp::{EXECUTED_ROOTS, Granted, Lack, Lacking, MOST_PARTS, Resource};
+use palisade_pdp::{EXECUTED_ROOTS, Granted, LISTED_FOR, Lack, Lacking, MOST_PARTS, Resource};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -36,7 +40,19 @@ pub struct Graph {
     /// The schema.
     pub schema: Schema,
     /// The documents that are known by their hashes.
-    pub documents: BTreeMap<String, String>,
+    pub documents: Manifest,
+    /// What becomes of an operation of which something is denied.
+    pub operations: WholeOrPart,
+}
+
+/// What becomes of an operation of which something is denied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WholeOrPart {
+    /// It is denied whole.
+    #[default]
+    Whole,
+    /// It goes on without that, where its entry can send on what is left.
+    Part,
 }
 
 /// The operations of a request.
@@ -45,6 +61,8 @@ pub struct Operations {
     graph: Arc<Graph>,
     resource: ResourceName,
     read: Vec<Operation>,
+    /// Whether what is left of the request can go on in its place.
+    can_be_cut: bool,
 }
 
 /// One operation, and which of the items are its own.
@@ -69,7 +87,8 @@ pub(crate) fn asked(
     let reading = Reading { max_batch: believed.max_batch, manifest: &graph.documents };
     let requests = read_request(&incoming, &reading).map_err(|error| error.refusal())?;
     let batch = requests.batch;
-    let mut operations = Operations { graph, resource: resource.name.clone(), read: Vec::new() };
+    let can_be_cut = graph.operations == WholeOrPart::Part && call.cuts && left::can_be_cut(&requests);
+    let mut operations = Operations { graph, resource: resource.name.clone(), read: Vec::new(), can_be_cut };
     let (mut items, mut selections, mut bytes) = (Vec::new(), 0_usize, 0_usize);
     for request in requests.requests {
         let analysis = operations.graph.schema.analyze_request(&request).map_err(|error| error.refusal())?;
@@ -161,16 +180,8 @@ impl Operations {
     }
 
     fn lacks_of(&self, operation: &Operation, granted: &Granted<'_>) -> Vec<Lack> {
-        let Operation { request, analysis, introspection, names, fields } = operation;
-        let is_granted = |item: usize| granted.items.get(item).copied().unwrap_or(false);
-        let asks = fields.clone().zip(analysis.asks()).filter(|(item, _)| is_granted(*item));
-        let names = names.iter().filter(|(_, item)| is_granted(*item));
-        let decisions = Decisions::none()
-            .authenticated(granted.authenticated)
-            .scopes(granted.scopes.iter().map(Scope::as_str))
-            .policies(names.map(|(name, _)| name.as_str()))
-            .introspection(introspection.is_some_and(is_granted))
-            .fields(asks.map(|(_, ask)| ask.clone()));
+        let Operation { request, analysis, .. } = operation;
+        let decisions = operation.decisions(granted);
         let filtered = self.graph.schema.filter(analysis, &decisions, STRICTEST, Mode::Reject);
         let lacks: Vec<Lack> = filtered.denied.iter().map(|denied| self.lack(denied)).collect();
         // INVARIANT: what goes on is the request as it came, so nothing else may have been granted.
@@ -195,6 +206,22 @@ impl Operations {
     }
 }
 
+impl Operation {
+    /// What was granted of it. What was not asked about is not.
+    fn decisions(&self, granted: &Granted<'_>) -> Decisions {
+        let Self { request: _, analysis, introspection, names, fields } = self;
+        let is_granted = |item: usize| granted.items.get(item).copied().unwrap_or(false);
+        let asks = fields.clone().zip(analysis.asks()).filter(|(item, _)| is_granted(*item));
+        let names = names.iter().filter(|(_, item)| is_granted(*item));
+        Decisions::none()
+            .authenticated(granted.authenticated)
+            .scopes(granted.scopes.iter().map(Scope::as_str))
+            .policies(names.map(|(name, _)| name.as_str()))
+            .introspection(introspection.is_some_and(is_granted))
+            .fields(asks.map(|(_, ask)| ask.clone()))
+    }
+}
+
 /// A set with a name that can be no scope (RFC 6749, section 3.3) nobody can hold, and nobody is told to get it.
 fn scopes(names: &BTreeSet<String>) -> Option<Scopes> {
     names.iter().map(|name| name.parse::<Scope>().ok()).collect()
@@ -215,7 +242,10 @@ fn item(action: &str, target: Target, arguments: Option<Arc<Arguments>>) -> Item
 fn known(request: &Request, analysis: &Analysis) -> Properties {
     let mut known = Map::new();
     known.insert("name".to_owned(), analysis.name.clone().into());
-    known.insert("allowlisted".to_owned(), request.listed.into());
+    known.insert("allowlisted".to_owned(), request.listed.is_some().into());
+    if let Some(Clients::These(names)) = &request.listed {
+        known.insert(LISTED_FOR.to_owned(), names.iter().cloned().collect());
+    }
     known.insert("depth".to_owned(), analysis.measure.depth.into());
     known.insert("fields".to_owned(), analysis.measure.fields.into());
     known.insert(EXECUTED_ROOTS.to_owned(), analysis.executed_roots().into());

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use palisade_mcp::{Reply, Subscribed, Unread};
 use palisade_model::{Asked, Handle, HandleKind, Item, Reason, Refusal, ResourceName, Target};
+use palisade_pdp::Kind;
 use serde_json::{Value, value::RawValue};
 
 use crate::call::{Body, HttpCall};
@@ -23,7 +24,7 @@ const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 pub(crate) fn read(
     call: &HttpCall,
     mut asked: Asked,
-    resource: &ResourceName,
+    resource: (Kind, &ResourceName),
 ) -> Result<(Asked, Vec<Handle>), Unread> {
     match handles(call, &mut asked, resource) {
         Ok(handles) => Ok((asked, handles)),
@@ -34,21 +35,20 @@ pub(crate) fn read(
     }
 }
 
-/// The same of a request whose body holds no messages: it can belong to a session, and be about no task.
-pub(crate) fn of_session(call: &HttpCall, asked: Asked) -> Result<(Asked, Vec<Handle>), Unread> {
-    Ok((asked, session(call)?))
-}
-
-fn session(call: &HttpCall) -> Result<Vec<Handle>, Refusal> {
-    match call.headers.all(SESSION) {
-        [] => Ok(Vec::new()),
-        [text] => Ok(vec![bound(HandleKind::Session, text)?]),
-        _ => Err(foreign()),
+fn handles(
+    call: &HttpCall,
+    asked: &mut Asked,
+    (kind, resource): (Kind, &ResourceName),
+) -> Result<Vec<Handle>, Refusal> {
+    let mut handles = match call.headers.all(SESSION) {
+        [] => Vec::new(),
+        [text] => vec![bound(HandleKind::Session, text)?],
+        _ => return Err(foreign()),
+    };
+    // Only messages of MCP name tasks: another body is none, and would be refused as one. A session that it begins is bound as any.
+    if kind != Kind::Mcp {
+        return Ok(handles);
     }
-}
-
-fn handles(call: &HttpCall, asked: &mut Asked, resource: &ResourceName) -> Result<Vec<Handle>, Refusal> {
-    let mut handles = session(call)?;
     let Body::Whole(body) = &call.body else { return Ok(handles) };
     // As it was read when it was asked about. Where there is none, a proxy has read it, or there is nothing but a stream to open.
     let body =

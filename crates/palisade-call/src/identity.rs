@@ -2,7 +2,7 @@
 //! what would make it another call than the one that was decided.
 
 use palisade_model::{Authority, DecisionId, Reason, Subject, SubjectKind};
-use palisade_pdp::{Observed, Permit, Resource, Upstream, UpstreamToken};
+use palisade_pdp::{InPart, Observed, Permit, Resource, Upstream, UpstreamToken};
 
 use crate::call::Headers;
 
@@ -40,6 +40,20 @@ impl<'a> From<&'a Permit> for Passage<'a> {
             authority: permit.authority().map(AsRef::as_ref),
             revision: permit.revision().as_str(),
             upstream: permit.upstream(),
+            observed: None,
+        }
+    }
+}
+
+impl<'a> From<&'a InPart> for Passage<'a> {
+    fn from(part: &'a InPart) -> Self {
+        Self {
+            id: part.id(),
+            resource: part.resource(),
+            subject: part.subject(),
+            authority: part.authority().map(AsRef::as_ref),
+            revision: part.revision().as_str(),
+            upstream: part.upstream(),
             observed: None,
         }
     }

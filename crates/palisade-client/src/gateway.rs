@@ -104,6 +104,8 @@ pub struct Check {
     pub truncated: bool,
     /// Whether the request is sent on to the path that its passage says.
     pub(crate) rewrites_path: bool,
+    /// Whether the request goes on as what is left of it, and the client is told what is not.
+    pub(crate) cuts_operations: bool,
     pub(crate) beside: Beside,
 }
 crate::question::beside!(Check);
@@ -121,7 +123,15 @@ impl Check {
     #[must_use]
     pub fn new(resource: impl Into<String>, request: Incoming, body: Bytes) -> Self {
         let beside = Beside { deadline: Some(DEADLINE), ..Beside::default() };
-        Self { resource: resource.into(), request, body, truncated: false, rewrites_path: false, beside }
+        Self {
+            resource: resource.into(),
+            request,
+            body,
+            truncated: false,
+            rewrites_path: false,
+            cuts_operations: false,
+            beside,
+        }
     }
 
     /// A request whose body was too large to be taken in.
@@ -135,6 +145,19 @@ impl Check {
     #[must_use]
     pub fn rewriting_path(self) -> Self {
         Self { rewrites_path: true, ..self }
+    }
+
+    /// The same by a caller that sends on [`Passage::body`] and tells its client the [`Passage::graphql_errors`]. Without that a
+    /// GraphQL operation of which anything is denied is denied whole.
+    #[must_use]
+    pub fn cutting_operations(self) -> Self {
+        Self { cuts_operations: true, ..self }
+    }
+
+    /// The same by a caller that sends nothing on: a GraphQL operation of which anything is denied is denied whole.
+    #[must_use]
+    pub fn whole(self) -> Self {
+        Self { cuts_operations: false, ..self }
     }
 }
 
@@ -163,6 +186,7 @@ pub struct Passage {
     pub(crate) response: HeaderMap,
     pub(crate) body: Option<Bytes>,
     pub(crate) path: Option<PathAndQuery>,
+    pub(crate) graphql_errors: Option<String>,
 }
 
 /// What is set may be a credential.
@@ -237,6 +261,13 @@ impl Passage {
     #[must_use]
     pub fn path(&self) -> Option<&PathAndQuery> {
         self.path.as_ref()
+    }
+
+    /// What was taken out of a GraphQL operation of which the rest goes on: the text of a JSON array of errors, which the client is
+    /// told beside those of the server's answer (GraphQL, section 7.1.2).
+    #[must_use]
+    pub fn graphql_errors(&self) -> Option<&str> {
+        self.graphql_errors.as_deref()
     }
 }
 

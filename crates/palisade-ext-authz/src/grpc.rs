@@ -159,6 +159,7 @@ pub(crate) fn call(check: CheckRequest) -> HttpCall {
         request_id: Some(http.id),
         mcp: metadata_context.and_then(|metadata| mcp_attributes(metadata.filter_metadata)),
         rewrites_path: true,
+        cuts: false,
         unusable: None,
     }
 }

@@ -116,6 +116,7 @@ pub(crate) fn call(parts: &Parts, body: Option<Vec<u8>>, form: RequestFrom) -> H
         declared_size,
         // An answer has no place for another path.
         rewrites_path: false,
+        cuts: false,
         unusable,
         headers,
         // The connection is the proxy's, not the client's.

@@ -4,7 +4,7 @@
 //! fields. A request goes through [`read_request`], which finds its operations in one possible reading; each operation through
 //! [`Schema::analyze`], which says what it asks for: [`Requirements`] of the directives, and an [`Ask`] for each
 //! field with its arguments. Who decides answers with [`Decisions`], and [`Schema::filter`] takes from the operation what
-//! was not granted, in the [`Dialect`] of the router that asks.
+//! was not granted, in the [`Dialect`] of the router that asks. [`Schema::rest`] makes a request of what is left, and reads it again.
 //!
 //! There is no I/O here, and no decision. What is not granted by name is not granted; what is too large is refused before
 //! it is expanded; and no error holds a value of an argument.
@@ -23,6 +23,7 @@ mod measure;
 mod needs;
 mod request;
 mod requirements;
+mod rest;
 mod rule;
 mod schema;
 mod unique;
@@ -33,10 +34,11 @@ pub use decisions::Decisions;
 pub use error::{Limit, OperationError, Place};
 pub use filter::{Denied, Dialect, Filtered, GraphqlError, Mode, Segment};
 pub use limits::Limits;
-pub use manifest::{ManifestError, read_manifest};
+pub use manifest::{Clients, Listed, Manifest, ManifestError, read_manifest};
 pub use measure::Measure;
 pub use needs::Needs;
 pub use request::{Incoming, Reading, Request, RequestError, Requests, read_request};
 pub use requirements::Requirements;
+pub use rest::Rest;
 pub use rule::{Alternatives, Rule, Why};
 pub use schema::{Element, Schema, SchemaError, Unlabelled};

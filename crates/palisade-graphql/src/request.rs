@@ -5,16 +5,17 @@
 //! each part. What cannot be decided on is refused: a hash without its document, a document that is not the hash's, a
 //! body in another form. Nothing is repaired.
 
+mod numbers;
 mod parameters;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use palisade_model::{Reason, Refusal};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::{Analysis, OperationError, OperationKind, Schema};
+use crate::{Analysis, Clients, Manifest, OperationError, OperationKind, Schema};
 
 /// The most levels of JSON in a body or a parameter.
 const DEPTH: usize = 32;
@@ -42,7 +43,7 @@ pub struct Reading<'a> {
     /// The most operations of a batch; 0 where there are no batches.
     pub max_batch: usize,
     /// The documents that are known by a hash.
-    pub manifest: &'a BTreeMap<String, String>,
+    pub manifest: &'a Manifest,
 }
 
 /// The operations of a request.
@@ -65,8 +66,12 @@ pub struct Request {
     pub variables: Map<String, Value>,
     /// Whether it came by GET, where only queries may.
     pub by_get: bool,
-    /// Whether the manifest has the document.
-    pub listed: bool,
+    /// Whether it came as nothing but the hash of its document.
+    pub by_hash: bool,
+    /// For whom the manifest lists the document; nothing where it does not have it.
+    pub listed: Option<Clients>,
+    /// Whether it came in a body of which each number is written again as it came: whoever writes the variables anew sends the same.
+    pub exact: bool,
 }
 
 /// Why a request has no operation that can be decided on. No variant holds anything of the request.
@@ -161,7 +166,8 @@ pub fn read_request(incoming: &Incoming<'_>, reading: &Reading<'_>) -> Result<Re
                 return Err(RequestError::Shape);
             }
             let members = parameters::read(incoming.query.unwrap_or_default())?;
-            Ok(Requests { requests: vec![one(members, reading, true)?], batch: false })
+            // What comes by GET goes on as its URL, and is written anew by nobody.
+            Ok(Requests { requests: vec![one(members, reading, (true, false))?], batch: false })
         }
         "POST" => post(incoming, reading),
         _ => Err(RequestError::Method),
@@ -178,17 +184,17 @@ fn post(incoming: &Incoming<'_>, reading: &Reading<'_>) -> Result<Requests, Requ
     if incoming.body.is_empty() {
         return Err(RequestError::NoBody);
     }
-    match palisade_json::read(incoming.body, DEPTH)? {
-        Value::Object(members) => {
-            Ok(Requests { requests: vec![one(members, reading, false)?], batch: false })
-        }
+    let body = palisade_json::read(incoming.body, DEPTH)?;
+    let came = (false, numbers::are_exact(incoming.body));
+    match body {
+        Value::Object(members) => Ok(Requests { requests: vec![one(members, reading, came)?], batch: false }),
         Value::Array(entries) if entries.is_empty() => Err(RequestError::EmptyBatch),
         Value::Array(entries) if entries.len() > reading.max_batch => {
             Err(RequestError::Batch(reading.max_batch))
         }
         Value::Array(entries) => {
             let read = |entry| match entry {
-                Value::Object(members) => one(members, reading, false),
+                Value::Object(members) => one(members, reading, came),
                 Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
                     Err(RequestError::Shape)
                 }
@@ -219,11 +225,11 @@ fn is_json(incoming: &Incoming<'_>) -> Result<(), RequestError> {
     Ok(())
 }
 
-/// Reads one operation from its members.
+/// Reads one operation from its members, which came by GET or not and with exact numbers or not.
 fn one(
     mut members: Map<String, Value>,
     reading: &Reading<'_>,
-    by_get: bool,
+    (by_get, exact): (bool, bool),
 ) -> Result<Request, RequestError> {
     let document = text(members.remove("query"))?;
     let operation_name = text(members.remove("operationName"))?;
@@ -232,29 +238,31 @@ fn one(
     if !members.is_empty() {
         return Err(RequestError::Shape);
     }
+    let by_hash = document.as_ref().is_none_or(String::is_empty);
     let (document, listed) = known(document, persisted(extensions)?, reading)?;
-    Ok(Request { document, operation_name, variables, by_get, listed })
+    Ok(Request { document, operation_name, variables, by_get, by_hash, listed, exact })
 }
 
-/// The document, and whether the manifest has it.
+/// The document, and for whom the manifest has it.
 fn known(
     document: Option<String>,
     hash: Option<String>,
     reading: &Reading<'_>,
-) -> Result<(String, bool), RequestError> {
+) -> Result<(String, Option<Clients>), RequestError> {
     match (document.filter(|document| !document.is_empty()), hash) {
         (None, None) => Err(RequestError::NoDocument),
         (None, Some(hash)) => {
-            let document = reading.manifest.get(&hash).ok_or(RequestError::UnknownHash)?;
-            Ok((document.clone(), true))
+            let listed = reading.manifest.get(&hash).ok_or(RequestError::UnknownHash)?;
+            Ok((listed.document.clone(), Some(listed.clients.clone())))
         }
         (Some(document), hash) => {
             let own = hex::encode(Sha256::digest(document.as_bytes()));
             if hash.is_some_and(|hash| hash != own) {
                 return Err(RequestError::Hash);
             }
-            let listed = reading.manifest.get(&own) == Some(&document);
-            Ok((document, listed))
+            let listed = reading.manifest.get(&own).filter(|listed| listed.document == document);
+            let clients = listed.map(|listed| listed.clients.clone());
+            Ok((document, clients))
         }
     }
 }

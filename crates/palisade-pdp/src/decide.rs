@@ -32,8 +32,8 @@ use tokio::{
 use tracing::Instrument;
 
 use crate::{
-    AskedExchange, Decision, Denial, Directives, Findings, Observed, Permit, Remedy, Reply, Resource,
-    Snapshot, Upstream, UpstreamToken,
+    AskedExchange, Cutting, Decision, Denial, Directives, Findings, InPart, Observed, Parted, Permit, Remedy,
+    Reply, Resource, Snapshot, Upstream, UpstreamToken,
     decision::Grant,
     exchange::{Asking, Outcome as Issuing, Step, leaves},
     handles, inner,
@@ -123,6 +123,8 @@ pub(crate) struct Judgement {
 pub(crate) enum Outcome {
     /// Every item is permitted.
     Permit,
+    /// What is left of an operation is permitted, and its entry sends nothing else on.
+    InPart,
     /// The policies deny it for this reason, and the resource is under observation.
     Observe(Reason),
     /// It is denied.
@@ -179,7 +181,7 @@ impl Pdp {
         request: &AccessRequest,
         patience: Duration,
     ) -> (Decision, Findings) {
-        self.decide_in_span(snapshot, &Asking { request, exchange: None, directives: None }, patience).await
+        self.decide_whole(snapshot, request, None, patience).await
     }
 
     /// The same for a request that may be an operation: with what its reader says of it, where it is one.
@@ -190,7 +192,22 @@ impl Pdp {
         directives: Option<&Directives<'_>>,
         patience: Duration,
     ) -> (Decision, Findings) {
-        self.decide_in_span(snapshot, &Asking { request, exchange: None, directives }, patience).await
+        let asking = Asking { request, exchange: None, directives, cutting: None };
+        let (decided, findings) = self.decide_in_span(snapshot, &asking, patience).await;
+        (decided.whole(), findings)
+    }
+
+    /// The same for an entry that sends on what is left of an operation in place of what came, and tells its client what was taken
+    /// out.
+    pub async fn decide_in_part(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        request: &AccessRequest,
+        (directives, cutting): (Option<&Directives<'_>>, Option<&Cutting<'_>>),
+        patience: Duration,
+    ) -> Parted {
+        let asking = Asking { request, exchange: None, directives, cutting };
+        self.decide_in_span(snapshot, &asking, patience).await.0
     }
 
     /// Decides whether a token may be exchanged, and exchanges it: a permit of this holds the token. Where the request for
@@ -202,9 +219,8 @@ impl Pdp {
         asked: Option<&AskedExchange>,
         patience: Duration,
     ) -> Decision {
-        self.decide_in_span(snapshot, &Asking { request, exchange: asked, directives: None }, patience)
-            .await
-            .0
+        let asking = Asking { request, exchange: asked, directives: None, cutting: None };
+        self.decide_in_span(snapshot, &asking, patience).await.0.whole()
     }
 
     async fn decide_in_span(
@@ -212,7 +228,7 @@ impl Pdp {
         snapshot: &Arc<Snapshot>,
         asking: &Asking<'_>,
         patience: Duration,
-    ) -> (Decision, Findings) {
+    ) -> (Parted, Findings) {
         let span =
             tracing::info_span!("pdp.decide", otel.kind = "server", decision.reason = tracing::field::Empty);
         record::continue_trace(&span, asking.request);
@@ -226,7 +242,7 @@ impl Pdp {
         snapshot: &Arc<Snapshot>,
         asking: &Asking<'_>,
         patience: Duration,
-    ) -> (Decision, Findings) {
+    ) -> (Parted, Findings) {
         let request = asking.request;
         let started = self.clock.now();
         let deadline = Instant::now() + patience.min(asking.time(snapshot));
@@ -332,9 +348,9 @@ impl Pdp {
         judgement.principal = Some(principal.clone());
         gauge.draw(&principal).await.map_err(|reached| judgement.reach(reached))?;
         handles::are_of(snapshot, &self.audit, request, &principal.subject().entity())?;
-        let directives = asking.directives;
+        let (directives, cutting) = (asking.directives, asking.cutting);
         let most = directives.map_or(snapshot.limits.batch, |_| operation::MOST_PARTS);
-        let asked = believed(snapshot, request, readable(request, most)?);
+        let asked = believed(snapshot, request, readable(request, most)?, Some(&principal));
         operation::fits(&asked, directives)?;
         fits_catalogue(snapshot, &asked)?;
         let circumstances = circumstances(request, now);
@@ -347,11 +363,11 @@ impl Pdp {
             _ if alone => Outcome::Permit,
             None => self.judge_items(snapshot, &question, &asked, now, deadline, judgement)?,
             Some(directives) => {
-                let whole = (&asked, directives);
-                self.judge_operation(snapshot, &question, whole, now, deadline, judgement).await?
+                let read = operation::Read { asked: &asked, directives, cutting };
+                self.judge_operation(snapshot, &question, &read, now, deadline, judgement).await?
             }
         };
-        if let (Some(wanted), Outcome::Permit | Outcome::Observe(_)) = (&wanted, outcome) {
+        if let (Some(wanted), Outcome::Permit | Outcome::InPart | Outcome::Observe(_)) = (&wanted, outcome) {
             let (question, waiting) = (&question, &self.waiting);
             let step = Step { snapshot, question, request, wanted, now, deadline, waiting };
             step.run(judgement, place).await?;
@@ -463,7 +479,7 @@ impl Pdp {
         mut judgement: Judgement,
         started: Timestamp,
         deadline: Instant,
-    ) -> (Decision, Findings) {
+    ) -> (Parted, Findings) {
         let id = DecisionId::new(started);
         let duration = self.clock.now().since(started);
         let record = record::of(id, snapshot, request, &mut judgement, &self.audit, started, duration);
@@ -516,8 +532,10 @@ pub(crate) async fn within(
     };
     // A decision on the processor alone cannot be interrupted; it is not a permit when it comes too late.
     match outcome {
-        Outcome::Permit | Outcome::Observe(_) if Instant::now() >= deadline => Err(too_late()),
-        Outcome::Permit | Outcome::Observe(_) | Outcome::Deny(_) => Ok(outcome),
+        Outcome::Permit | Outcome::InPart | Outcome::Observe(_) if Instant::now() >= deadline => {
+            Err(too_late())
+        }
+        Outcome::Permit | Outcome::InPart | Outcome::Observe(_) | Outcome::Deny(_) => Ok(outcome),
     }
 }
 
@@ -528,18 +546,15 @@ fn decision(
     request: &AccessRequest,
     judgement: &Judgement,
     receipt: Option<AuditReceipt>,
-) -> Decision {
-    let deny = |reason: Reason| Decision::Deny(denial(id, reason, request, judgement));
-    let (Some(resource), Some(principal)) = (&judgement.resource, &judgement.principal) else {
+) -> Parted {
+    let deny = |reason: Reason| Parted::Whole(Decision::Deny(denial(id, reason, request, judgement)));
+    let upstream = |resource| upstream(request, resource, judgement);
+    let (Some(resource), Some(principal), Some(upstream)) =
+        (&judgement.resource, &judgement.principal, judgement.resource.as_deref().and_then(upstream))
+    else {
         return match judgement.outcome {
             Outcome::Deny(reason) => deny(reason),
-            Outcome::Permit | Outcome::Observe(_) => deny(Reason::InternalError),
-        };
-    };
-    let Some(upstream) = upstream(request, resource, judgement) else {
-        return match judgement.outcome {
-            Outcome::Deny(reason) => deny(reason),
-            Outcome::Permit | Outcome::Observe(_) => deny(Reason::InternalError),
+            Outcome::Permit | Outcome::InPart | Outcome::Observe(_) => deny(Reason::InternalError),
         };
     };
     let grant = |receipt| Grant {
@@ -551,26 +566,38 @@ fn decision(
         revision: snapshot.revision.clone(),
         upstream,
     };
+    let verdicts = judgement.verdicts.as_slice();
+    let operation = judgement.operation.as_ref();
     match (judgement.outcome, receipt) {
         (Outcome::Deny(reason), _) => deny(reason),
-        (Outcome::Permit | Outcome::Observe(_), None) => deny(Reason::AuditUnavailable),
+        (Outcome::Permit | Outcome::InPart | Outcome::Observe(_), None) => deny(Reason::AuditUnavailable),
         (Outcome::Permit, Some(receipt)) => {
             // INVARIANT: a permit has at least one verdict, and every verdict permits, or is one that an operation can do without.
-            let verdicts = judgement.verdicts.as_slice();
-            let granted = match (&judgement.operation, &request.asked) {
+            let granted = match (operation, &request.asked) {
                 (None, _) => verdicts.iter().all(Verdict::permits),
                 (Some(account), Ok(asked)) => operation::is_sound(account, asked, verdicts),
                 (Some(_), Err(_)) => false,
             };
             let sound = !verdicts.is_empty() && granted;
             if sound {
-                Decision::Permit(Permit { grant: grant(receipt) })
+                Parted::Whole(Decision::Permit(Permit { grant: grant(receipt) }))
             } else {
                 deny(Reason::InternalError)
             }
         }
+        (Outcome::InPart, Some(receipt)) => {
+            // INVARIANT: a permit in part holds the only thing that may go on, and of that every item is permitted.
+            let asked = request.asked.as_ref().ok();
+            let left = operation
+                .zip(asked)
+                .and_then(|(account, asked)| operation::sound_part(account, asked, verdicts));
+            match left {
+                Some((body, told)) => Parted::InPart(InPart { grant: grant(receipt), body, told }),
+                None => deny(Reason::InternalError),
+            }
+        }
         (Outcome::Observe(would_be), Some(receipt)) => {
-            Decision::Observed(Observed { grant: grant(receipt), would_be })
+            Parted::Whole(Decision::Observed(Observed { grant: grant(receipt), would_be }))
         }
     }
 }
@@ -604,6 +631,8 @@ pub(crate) fn denial(
     let failure = judgement.exchange.as_ref().and_then(|issued| issued.as_ref().err());
     let claims = failure.and_then(|failure| failure.claims.as_ref());
     let reply = |item: &Item| Reply { action: item.action.name.clone(), id: item.reply_to.clone() };
+    // Only of what was judged so: a record that could not be written is told as it is of every request.
+    let operation = judgement.operation.as_ref().filter(|_| judgement.outcome == Outcome::Deny(reason));
     Denial {
         id,
         reason,
@@ -620,6 +649,7 @@ pub(crate) fn denial(
             })
             .unwrap_or_default(),
         batch: asked.is_some_and(|asked| asked.batch),
+        told: operation.and_then(operation::Account::told_of_nothing).map(str::to_owned),
     }
 }
 
@@ -677,6 +707,9 @@ impl Judgement {
         self.outcome = Outcome::Deny(refusal.reason);
         self.detail = Some(refusal.detail);
         self.remedy = Remedy::None;
+        if let Some(account) = &mut self.operation {
+            account.of_parts = false;
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The types are proofs. Their fields are private to this crate, and only [`crate::decide`] builds them: a
 //! [`Permit`] from a verdict that permits and a receipt of its record, with the exchanged token where its call leaves with one; an [`Observed`] from a policy denial of a
-//! resource under observation and a receipt. A [`Denial`] needs no proof.
+//! resource under observation and a receipt. An [`InPart`] is for an entry that sends on what is left of an operation: it holds that, and
+//! a receipt. A [`Denial`] needs no proof.
 
 use std::{sync::Arc, time::Duration};
 
@@ -40,6 +41,53 @@ impl Decision {
             Self::Permit(_) => Reason::Permitted,
             Self::Observed(_) => Reason::Observed,
             Self::Deny(denial) => denial.reason,
+        }
+    }
+}
+
+/// The outcome of a question of an entry that sends on what is left of an operation.
+#[derive(Debug)]
+pub enum Parted {
+    /// Of the request as it came.
+    Whole(Decision),
+    /// The action may be done without what is taken out of it.
+    InPart(InPart),
+}
+
+impl Parted {
+    /// The id of the decision and of its record.
+    #[must_use]
+    pub fn id(&self) -> DecisionId {
+        match self {
+            Self::Whole(decision) => decision.id(),
+            Self::InPart(part) => part.grant.id,
+        }
+    }
+
+    /// The reason code.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Whole(decision) => decision.reason(),
+            Self::InPart(_) => Reason::Permitted,
+        }
+    }
+
+    /// The decision, for who sends on nothing but what came. There is no other where nothing can be cut.
+    pub(crate) fn whole(self) -> Decision {
+        match self {
+            Self::Whole(decision) => decision,
+            Self::InPart(part) => Decision::Deny(Denial {
+                id: part.grant.id,
+                reason: Reason::InternalError,
+                resource: Some(part.grant.resource),
+                remedy: Remedy::None,
+                retry_after: None,
+                policy_code: None,
+                replies: Vec::new(),
+                batch: false,
+                told: None,
+            }),
         }
     }
 }
@@ -124,6 +172,35 @@ pub struct Permit {
 }
 grant_accessors!(Permit);
 
+/// A recorded permission for what is left of an operation, and for nothing else.
+pub struct InPart {
+    pub(crate) grant: Grant,
+    pub(crate) body: Vec<u8>,
+    pub(crate) told: String,
+}
+grant_accessors!(InPart);
+
+impl std::fmt::Debug for InPart {
+    // Without the body.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("InPart").field("grant", &self.grant).finish_non_exhaustive()
+    }
+}
+
+impl InPart {
+    /// The body that goes on in place of the one that came; nothing else may.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// What the client is told of what was taken out: a JSON array.
+    #[must_use]
+    pub fn told(&self) -> &str {
+        &self.told
+    }
+}
+
 /// A recorded policy denial that is let by, because its resource is under observation.
 #[derive(Debug)]
 pub struct Observed {
@@ -159,6 +236,8 @@ pub struct Denial {
     pub replies: Vec<Reply>,
     /// Whether the request was a JSON-RPC batch.
     pub batch: bool,
+    /// What the client is told of an operation of which nothing is left, at an entry that sends on what is left: a JSON array.
+    pub told: Option<String>,
 }
 
 impl Denial {

@@ -8,7 +8,7 @@ use palisade_model::Scopes;
 use palisade_policy::{NearPermit, Verdict};
 
 use crate::{
-    Decision,
+    Decision, Parted,
     decide::{Judgement, Outcome},
     principal::{Principal, Proven},
 };
@@ -56,18 +56,22 @@ pub struct Finding<'a> {
 
 impl Findings {
     /// What a judgement found, once its decision is made.
-    pub(crate) fn new(judgement: Judgement, decision: &Decision, recorded: bool) -> Self {
+    pub(crate) fn new(judgement: Judgement, decided: &Parted, recorded: bool) -> Self {
         // INVARIANT: no item is let by that is not on the record, was decided too late, or of a request that was denied
         // for more than what the policies say. Denials of anonymous callers are counted, not written one by one.
-        let passage = match (decision, judgement.outcome) {
-            (Decision::Permit(_), _) => Some(Passage::Enforced),
-            (Decision::Observed(_), _) => Some(Passage::Observed),
-            (Decision::Deny(denial), Outcome::Deny(reason)) => {
+        let passage = match (decided, judgement.outcome) {
+            (Parted::Whole(Decision::Permit(_)), _) => Some(Passage::Enforced),
+            (Parted::Whole(Decision::Observed(_)), _) => Some(Passage::Observed),
+            // What goes on is in the permit, and nowhere else.
+            (Parted::InPart(_), _) => None,
+            (Parted::Whole(Decision::Deny(denial)), Outcome::Deny(reason)) => {
                 let known = judgement.principal.as_ref().is_some_and(Principal::is_known);
                 let stands = recorded && known && judgement.in_time && denial.reason == reason;
                 stands.then_some(Passage::Enforced)
             }
-            (Decision::Deny(_), Outcome::Permit | Outcome::Observe(_)) => None,
+            (Parted::Whole(Decision::Deny(_)), Outcome::Permit | Outcome::InPart | Outcome::Observe(_)) => {
+                None
+            }
         };
         let proven = judgement.principal.as_ref().filter(|_| passage.is_some());
         Self {

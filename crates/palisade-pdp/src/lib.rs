@@ -43,7 +43,7 @@ mod waiting;
 
 pub use askers::Askers;
 pub use decide::{Pdp, PdpSettings};
-pub use decision::{Decision, Denial, Observed, Permit, Remedy, Reply, Upstream};
+pub use decision::{Decision, Denial, InPart, Observed, Parted, Permit, Remedy, Reply, Upstream};
 pub use exchange::{
     AskedExchange, Exchange, ExchangeFailure, Exchanged, Exchanger, Exchanges, Exchanging, FailureKind,
     Fingerprint, Issued, Order,
@@ -54,11 +54,12 @@ pub use handles::HandleKeys;
 pub use identify::Identified;
 pub use limits::{EXECUTED_ROOTS, RateLimits, Rates};
 pub use list::{ListMode, ListRequest, Listed, MOST_ENTRIES};
-pub use operation::{Directives, Granted, Lack, Lacking, MOST_PARTS};
+pub use operation::{Cutting, Directives, Granted, Lack, Lacking, Left, MOST_PARTS};
 pub use palisade_limits::{Block, Budget, SharedCounts};
 pub use palisade_policy::Kind;
 pub use peps::{Caller, ClientIp, Pep, PepAuth, Peps, RequestFrom, ResourceFrom, TokenClient};
 pub use principal::Proven;
+pub use question::LISTED_FOR;
 pub use resources::{
     DenialForm, Metadata, Place, Resource, Resources, ResourcesError, ScopeSettings, StaticHeader,
     UpstreamToken,

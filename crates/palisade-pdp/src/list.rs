@@ -202,6 +202,7 @@ fn denial(id: DecisionId, reason: Reason, request: &ListRequest, account: &Accou
         policy_code: None,
         replies: asked.map(|asked| asked.items.iter().map(reply).collect()).unwrap_or_default(),
         batch: false,
+        told: None,
     }
 }
 

@@ -9,7 +9,7 @@ use opentelemetry::{
 };
 use palisade_model::{AccessRequest, Reason, ResourceName, Surface};
 
-use crate::{Decision, Snapshot, decide::Judgement};
+use crate::{Decision, Parted, Snapshot, decide::Judgement};
 
 /// The instruments.
 pub(crate) struct Metrics {
@@ -85,12 +85,12 @@ impl Metrics {
         snapshot: &Snapshot,
         request: &AccessRequest,
         judgement: &Judgement,
-        decision: &Decision,
+        decided: &Parted,
         duration: Duration,
     ) {
         let surface = KeyValue::new("surface", request.surface.as_str());
-        let outcome = KeyValue::new("decision", outcome(decision));
-        let reason = decision.reason();
+        let outcome = KeyValue::new("decision", outcome(decided));
+        let reason = decided.reason();
         self.duration.record(duration.as_secs_f64(), &[surface.clone(), outcome.clone()]);
         let resource = judgement.resource.as_ref().map_or("other", |resource| resource.name.as_str());
         let resource = KeyValue::new("resource", resource.to_owned());
@@ -108,7 +108,7 @@ impl Metrics {
             let limit = KeyValue::new("limit", reached.limit.as_str());
             self.rate_limited.add(1, &[resource.clone(), limit]);
         }
-        if matches!(decision, Decision::Permit(_)) {
+        if matches!(decided, Parted::Whole(Decision::Permit(_))) {
             self.count_tools(snapshot, request);
         }
     }
@@ -155,11 +155,11 @@ impl Metrics {
     }
 }
 
-const fn outcome(decision: &Decision) -> &'static str {
-    match decision {
-        Decision::Permit(_) => "permit",
-        Decision::Observed(_) => "observed",
-        Decision::Deny(denial) => {
+const fn outcome(decided: &Parted) -> &'static str {
+    match decided {
+        Parted::Whole(Decision::Permit(_)) | Parted::InPart(_) => "permit",
+        Parted::Whole(Decision::Observed(_)) => "observed",
+        Parted::Whole(Decision::Deny(denial)) => {
             if matches!(denial.reason, Reason::InsufficientScope | Reason::InsufficientUserAuthentication) {
                 "step_up"
             } else {

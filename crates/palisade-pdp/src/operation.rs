@@ -4,8 +4,12 @@
 //! it knows: a schema may ask for scopes, for somebody who is authenticated, or for one of several names of which the policies
 //! permit some. So the reader brings [`Directives`] along, which say from the answers what is not granted; and an operation of
 //! which anything is not granted is denied. The steps, the record and the answer are those of every decision.
+//!
+//! An entry that sends on what is left of an operation says so with a [`Cutting`], and gets a permit in part where all that is
+//! left is granted. To everybody else an operation is permitted whole or not at all.
 
 mod account;
+mod left;
 
 use palisade_model::{Action, Asked, Item, Reason, Refusal, Scopes, Target, Timestamp};
 use palisade_policy::Verdict;
@@ -13,6 +17,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::account::Account;
 use self::account::{account, reason_of};
+pub use self::left::{Cutting, Left};
 use crate::{
     Pdp, Remedy, Snapshot,
     decide::{Found, Judgement, Outcome, is_policy_denial, too_late},
@@ -71,6 +76,14 @@ fn is_for_want_of_a_token(lack: &Lack, question: &Question<'_>) -> bool {
     }
 }
 
+/// An operation, and who has read it.
+pub(crate) struct Read<'a> {
+    pub(crate) asked: &'a Believed<'a>,
+    pub(crate) directives: &'a Directives<'a>,
+    /// Of an entry that sends on what is left.
+    pub(crate) cutting: Option<&'a Cutting<'a>>,
+}
+
 /// What an operation is denied for.
 struct Denied {
     reason: Reason,
@@ -83,11 +96,12 @@ impl Pdp {
         &self,
         snapshot: &Snapshot,
         question: &Question<'_>,
-        (asked, directives): (&Believed<'_>, &Directives<'_>),
+        read: &Read<'_>,
         now: Timestamp,
         deadline: Instant,
         judgement: &mut Judgement,
     ) -> Result<Outcome, Refusal> {
+        let asked = read.asked;
         for (number, item) in asked.items().enumerate() {
             if number % A_TURN == A_TURN - 1 {
                 tokio::task::yield_now().await;
@@ -100,11 +114,25 @@ impl Pdp {
         let items: Vec<bool> = judgement.verdicts.iter().map(Verdict::permits).collect();
         let authenticated = question.principal.is_known();
         let granted = Granted { authenticated, scopes: &judgement.scopes, items: &items };
-        let lacks = directives(&granted);
+        let lacks = (read.directives)(&granted);
         if Instant::now() >= deadline {
             return Err(too_late());
         }
-        judgement.operation = Some(account(snapshot, asked, &judgement.verdicts, &lacks));
+        let said_by_policies =
+            judgement.verdicts.iter().all(|verdict| verdict.permits() || is_policy_denial(verdict.reason()))
+                && !lacks.iter().any(|lack| is_for_want_of_a_token(lack, question));
+        let observed = question.resource.observe_until.is_some_and(|until| now < until) && said_by_policies;
+        let mut account = account(snapshot, asked, &judgement.verdicts, &lacks);
+        // What is observed goes on whole.
+        account.left = if observed { None } else { left_of(read, &granted, &judgement.verdicts, &account) };
+        let in_part = account.left.as_ref().is_some_and(|left| left.body.is_some());
+        judgement.operation = Some(account);
+        if Instant::now() >= deadline {
+            return Err(too_late());
+        }
+        if in_part {
+            return Ok(Outcome::InPart);
+        }
         let mut denied_items = asked.items().zip(&judgement.verdicts).enumerate();
         let denied_item = denied_items.find(|(_, (item, verdict))| stands_alone(item) && !verdict.permits());
         let denied = match (denied_item, lacks.first()) {
@@ -122,14 +150,14 @@ impl Pdp {
             Some(found) => found.apply(judgement),
             None => denied.reason,
         };
-        let said_by_policies = is_policy_denial(denied.reason)
-            && judgement
-                .verdicts
-                .iter()
-                .all(|verdict| verdict.permits() || is_policy_denial(verdict.reason()))
-            && !lacks.iter().any(|lack| is_for_want_of_a_token(lack, question));
-        let observed = question.resource.observe_until.is_some_and(|until| now < until) && said_by_policies;
-        Ok(if observed { Outcome::Observe(reason) } else { Outcome::Deny(reason) })
+        if observed && is_policy_denial(denied.reason) {
+            return Ok(Outcome::Observe(reason));
+        }
+        // Here and nowhere else: whatever comes between is no word about the parts. Nor is a defect.
+        if let Some(account) = &mut judgement.operation {
+            account.of_parts = reason != Reason::InternalError;
+        }
+        Ok(Outcome::Deny(reason))
     }
 
     fn deciding(&self, judgement: &mut Judgement, number: usize, part: Option<(Action, Target)>) {
@@ -202,6 +230,13 @@ impl Pdp {
     }
 }
 
+/// What is left of an operation of which something is denied, where its entry sends that on and all of it is granted.
+fn left_of(read: &Read<'_>, granted: &Granted<'_>, verdicts: &[Verdict], account: &Account) -> Option<Left> {
+    let asked = read.asked.came();
+    let cutting = read.cutting.filter(|_| account.denied > 0 && left::may_be_left(asked, verdicts))?;
+    cutting(granted).filter(|left| left::is_granted(left, asked, verdicts))
+}
+
 /// Whether a denial of the item alone denies the operation: all but names, of which it may need one of several.
 fn stands_alone(item: &Item) -> bool {
     !(item.action.is_part_of_operation() && item.action.name == "policy")
@@ -216,6 +251,18 @@ pub(crate) fn is_sound(account: &Account, asked: &Asked, verdicts: &[Verdict]) -
         && asked.items.len() == verdicts.len()
         && asked.items.first().is_some_and(|first| first.action.is_operation())
         && asked.items.iter().zip(verdicts).all(granted)
+}
+
+/// What goes on of an operation that came out as permitted in part, and what is told of the rest.
+///
+/// INVARIANT: of what goes on every item is permitted but names. Of an operation that is permitted whole nothing is left out.
+pub(crate) fn sound_part(
+    account: &Account,
+    asked: &Asked,
+    verdicts: &[Verdict],
+) -> Option<(Vec<u8>, String)> {
+    let left = account.left.as_ref().filter(|left| left::is_granted(left, asked, verdicts))?;
+    Some((left.body.clone()?, left.told.clone()))
 }
 
 /// Operations are decided with their directives, and only they.

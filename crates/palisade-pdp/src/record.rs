@@ -53,7 +53,7 @@ pub(crate) fn of(
     record.duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     record.detail.clone_from(&judgement.detail);
     (record.decision, record.reason) = match judgement.outcome {
-        Outcome::Permit => (Recorded::Permit, Reason::Permitted),
+        Outcome::Permit | Outcome::InPart => (Recorded::Permit, Reason::Permitted),
         Outcome::Observe(would_be) => {
             record.detail = Some(format!("enforcement would have said {would_be}"));
             (Recorded::Observed, Reason::Observed)
@@ -185,7 +185,7 @@ fn add_asked(record: &mut DecisionRecord, asked: &Asked, judgement: &Judgement, 
         record.candidates = u64::try_from(candidates).ok();
     }
     if let Some(operation) = operation {
-        let told = operation.told(asked);
+        let told = operation.told(asked, judgement.outcome);
         record.detail = Some(record.detail.take().map_or(told.clone(), |detail| format!("{told}; {detail}")));
         record.items.clone_from(&operation.items);
     } else if asked.batch || asked.items.len() > 1 || !judgement.inner.is_empty() {

@@ -162,7 +162,7 @@ impl Pdp {
         };
         account.principal.clone_from(&principal);
         let asked = access.asked.as_ref().map_err(Clone::clone)?;
-        let asked = believed(snapshot, access, asked);
+        let asked = believed(snapshot, access, asked, principal.as_ref());
         let Some(item) = asked.only() else {
             return Err(Refusal::new(Reason::RequestMalformed, "a search is about one item"));
         };

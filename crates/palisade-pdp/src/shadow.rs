@@ -111,7 +111,11 @@ impl Shadow {
             resource: Arc::clone(resource),
             principal: principal.clone(),
             circumstances: circumstances(request, at),
-            items: believed(snapshot, request, asked).items().cloned().zip(reasons).collect(),
+            items: believed(snapshot, request, asked, Some(principal))
+                .items()
+                .cloned()
+                .zip(reasons)
+                .collect(),
             operations,
         };
         // The task ends only with the runtime, and then nobody asks any more.

@@ -93,14 +93,14 @@ impl fmt::Debug for v1::HttpRequest {
 
 impl fmt::Debug for v1::CheckRequest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { resource, request, body: _, truncated, rewrites_path: _ } = self;
+        let Self { resource, request, body: _, truncated, rewrites_path: _, cuts_operations: _ } = self;
         write!(formatter, "CheckRequest({resource:?}, {request:?}, {truncated}, ..)")
     }
 }
 
 impl fmt::Debug for v1::Passage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { remove, set, response, body: _, path: _ } = self;
+        let Self { remove, set, response, body: _, path: _, graphql_errors: _ } = self;
         write!(formatter, "Passage({remove:?}, {set:?}, {response:?}, ..)")
     }
 }

@@ -892,6 +892,10 @@ pub struct CheckRequest {
     /// a token is refused.
     #[prost(bool, tag = "5")]
     pub rewrites_path: bool,
+    /// Whether the caller sends on the `body` of its `Passage` and tells its client the `graphql_errors`. Without it a GraphQL operation
+    /// of which anything is denied is denied whole.
+    #[prost(bool, tag = "6")]
+    pub cuts_operations: bool,
 }
 /// Whether it may.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -943,6 +947,10 @@ pub struct Passage {
     /// The path to send on to, with its query, in place of the client's, where they differ.
     #[prost(string, optional, tag = "5")]
     pub path: ::core::option::Option<::prost::alloc::string::String>,
+    /// What was taken out of a GraphQL operation, whose `body` is what is left: the text of a JSON array of errors, to be told to the
+    /// client beside those of the server's answer. Present for callers with `cuts_operations` alone.
+    #[prost(string, optional, tag = "6")]
+    pub graphql_errors: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// An HTTP answer.
 #[derive(Clone, PartialEq, ::prost::Message)]

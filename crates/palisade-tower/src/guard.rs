@@ -24,6 +24,7 @@ use crate::{
     body::NotWhole,
     change::{Change, Withheld},
     coming::{Coming, Whose},
+    graphql,
     lease::{InForce, Lease},
     plan::Plan,
     request, stream,
@@ -47,7 +48,8 @@ pub struct Settings {
     /// The largest body of a request that is taken in, in bytes. `limits.body` of the service bounds what is decided on.
     pub body: usize,
     /// How much of bodies that are still coming, or not yet decided on, is kept at once, in bytes; a request for which there is
-    /// no room is answered with 503. Whoever sends them has not shown any credential yet.
+    /// no room is answered with 503. Whoever sends them has not shown any credential yet. As much again is kept of answers to GraphQL
+    /// operations of which something was taken out.
     pub bodies: usize,
     /// How many bodies may be coming at once that are not there with the head of their request; for one more, one is given up and
     /// answered with 503: of the address that has most of them ([`ClientAddress`]), the one that has made no progress for longest.
@@ -92,6 +94,8 @@ struct Gate {
     in_force: Arc<InForce>,
     tools: Arc<Tools>,
     room: Arc<Semaphore>,
+    /// The room of answers that are taken in to tell what was taken out.
+    answers: Arc<Semaphore>,
     coming: Arc<Coming>,
 }
 
@@ -105,19 +109,20 @@ impl PalisadeLayer {
     /// The same with other bounds.
     #[must_use]
     pub fn with(point: Arc<dyn GatewayPoint>, resource: impl Into<String>, settings: Settings) -> Self {
-        let room = Arc::new(Semaphore::new(settings.bodies.min(Semaphore::MAX_PERMITS)));
+        let room = || Arc::new(Semaphore::new(settings.bodies.min(Semaphore::MAX_PERMITS)));
+        let (room, answers, coming) = (room(), room(), Arc::new(Coming::new(settings.coming)));
         let (resource, in_force, tools) = (resource.into(), Arc::default(), Arc::default());
-        let coming = Arc::new(Coming::new(settings.coming));
-        Self { gate: Arc::new(Gate { point, resource, settings, in_force, tools, room, coming }) }
+        Self { gate: Arc::new(Gate { point, resource, settings, in_force, tools, room, answers, coming }) }
     }
 
     /// The same for another resource. What bounds the bodies of strangers bounds those of both together.
     #[must_use]
     pub fn beside(&self, resource: impl Into<String>) -> Self {
         let (resource, in_force, tools) = (resource.into(), Arc::default(), Arc::default());
-        let Gate { point, settings, room, coming, .. } = &*self.gate;
-        let (point, room, coming) = (Arc::clone(point), Arc::clone(room), Arc::clone(coming));
-        Self { gate: Arc::new(Gate { point, resource, settings: *settings, in_force, tools, room, coming }) }
+        let Gate { point, settings, room, answers, coming, .. } = &*self.gate;
+        let (point, settings, coming) = (Arc::clone(point), *settings, Arc::clone(coming));
+        let (room, answers) = (Arc::clone(room), Arc::clone(answers));
+        Self { gate: Arc::new(Gate { point, resource, settings, in_force, tools, room, answers, coming }) }
     }
 }
 
@@ -200,7 +205,7 @@ impl Gate {
                 (Check::truncated(self.resource.clone(), incoming), None)
             }
         };
-        let check = check.rewriting_path();
+        let check = check.rewriting_path().cutting_operations();
         match self.point.check(&check).await {
             Ok(Checked::Answer(told)) => Admission::Answer(Box::new(answer::told(told))),
             Ok(Checked::Pass(passage)) => {
@@ -244,6 +249,9 @@ impl Gate {
         if self.bind_session(response.headers_mut(), &passage, &check).await.is_none() {
             return answer::outage();
         }
+        if let Some(errors) = passage.graphql_errors() {
+            return graphql::told_of(response, errors, (self.settings.answer, &self.answers)).await;
+        }
         let (is_stream, is_json) = (is(&response, "text/event-stream"), is(&response, "application/json"));
         let lists = plan.lists;
         if lists && response.status().is_success() && !is_stream && !is_json {
@@ -283,6 +291,7 @@ impl Gate {
         }
     }
 
+    /// Until when a stream may go on that a request has opened. Open it can be cut no more: what of the request is denied later denies it.
     async fn change_whole(&self, response: Response<Body>, change: &Change) -> Response<Body> {
         let (mut parts, body) = response.into_parts();
         let body = match body.whole(self.settings.answer).await {
@@ -344,7 +353,7 @@ fn plan(check: &Check) -> Plan {
 }
 
 /// Whether an answer is of this media type, whatever its parameters.
-fn is(response: &Response<Body>, kind: &str) -> bool {
+pub(crate) fn is(response: &Response<Body>, kind: &str) -> bool {
     let value = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     value
         .and_then(|value| value.split(';').next())
@@ -352,7 +361,7 @@ fn is(response: &Response<Body>, kind: &str) -> bool {
 }
 
 /// A list is its reader's own.
-fn make_private(headers: &mut HeaderMap) {
+pub(crate) fn make_private(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     headers.append(header::VARY, HeaderValue::from_static("Authorization"));
 }

@@ -119,6 +119,8 @@ impl Lease {
     ) -> Self {
         let revision = passage.policy_revision().cloned();
         let again = Again::WithPolicies { in_force, revision, too_many: 0 };
+        // As a request of which all has to be permitted: a stream that is open is not cut.
+        let check = check.whole();
         Self { point, check, subject: passage.subject().to_owned(), expires_at: passage.expires_at(), again }
     }
 

@@ -23,6 +23,8 @@
 //!   private.
 //! - A stream that is listened to tells of those changed resources that its subscription names, or that its client may read.
 //! - Ids of sessions and tasks are bound to their subject on the way out, and taken only from them on the way in.
+//! - A GraphQL query goes on without what is not granted, where the resource has `operations: part`; the client is told what was
+//!   taken out among the `errors` of the answer. Without that key it is denied whole, and so is a mutation ever.
 //! - A stream ends with the token that opened it, and when other policies come into force that deny it.
 //! - The metadata document of the resource (RFC 9728) is answered at its well-known path.
 
@@ -30,6 +32,7 @@ mod answer;
 mod body;
 mod change;
 mod coming;
+mod graphql;
 mod guard;
 mod lease;
 mod plan;

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderValue, Request, Uri, header, request::Parts, uri::PathAndQuery};
 use palisade_client::{Check, Incoming, Passage};
 
-use crate::{Body, Caller, ClientAddress};
+use crate::{Body, Caller, ClientAddress, graphql};
 
 /// The request as it came, for who asks about it. The address of its client is that among its extensions ([`ClientAddress`]).
 #[must_use]
@@ -36,8 +36,13 @@ pub(crate) fn forwarded(parts: Parts, check: &Check, passage: &Passage, changes:
     if headers.contains_key(header::CONTENT_LENGTH) || !body.is_empty() {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
-    if changes {
+    let in_part = passage.graphql_errors().is_some();
+    if changes || in_part {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+    if in_part {
+        headers.insert(header::ACCEPT, HeaderValue::from_static(graphql::FORMS));
+        graphql::is_another_body(headers);
     }
     request
 }

@@ -1,14 +1,16 @@
 //! GraphQL operations over one schema with everything in it, with whatever is granted of it.
 //!
-//! The first byte says what is granted, the first line is the variables, the rest the document. It is read as a body too.
+//! The first byte says what is granted, the first line is the variables, the rest the document. It is read as a body too, and as a manifest.
 //! What is left of an operation fits the schema, is whole under the same decisions, and asks about nothing that was not
 //! asked about before; and nothing that is told holds a value of the variables.
 #![no_main]
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use palisade_graphql::{Analysis, Decisions, Dialect, Incoming, Mode, Reading, Schema, read_request};
+use palisade_graphql::{
+    Analysis, Decisions, Dialect, Incoming, Manifest, Mode, Reading, Request, Schema, read_manifest, read_request,
+};
 use serde_json::{Map, Value};
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::load(SDL).expect("a schema"));
@@ -35,7 +37,7 @@ input Filter { tag: String = "all", owner: ID, deep: Filter }
 
 fuzz_target!(|data: &[u8]| {
     let Some((granted, rest)) = data.split_first() else { return };
-    let manifest = BTreeMap::new();
+    let manifest = Manifest::default();
     let reading = Reading { max_batch: 3, manifest: &manifest };
     let body = Incoming {
         method: "POST",
@@ -55,12 +57,22 @@ fuzz_target!(|data: &[u8]| {
     let _ = read_request(&parameters, &reading);
     let (variables, document) = text.split_once('\n').unwrap_or(("{}", text));
     let variables: Map<String, Value> = serde_json::from_str(variables).unwrap_or_default();
-    if let Ok(analysis) = SCHEMA.analyze(document, None, &variables) {
-        filtered(&analysis, *granted, &variables);
+    let _ = read_manifest(rest);
+    let request = Request {
+        document: document.to_owned(),
+        operation_name: None,
+        variables,
+        by_get: false,
+        by_hash: false,
+        listed: None,
+        exact: true,
+    };
+    if let Ok(analysis) = SCHEMA.analyze_request(&request) {
+        filtered(&analysis, *granted, &request);
     }
 });
 
-fn filtered(analysis: &Analysis, granted: u8, variables: &Map<String, Value>) {
+fn filtered(analysis: &Analysis, granted: u8, request: &Request) {
     let bit = |index: u8| granted >> index & 1 == 1;
     let some = |names: [&'static str; 2], from: u8| (from..).zip(names).filter(move |(index, _)| bit(*index));
     let mut decisions = Decisions::none()
@@ -76,9 +88,14 @@ fn filtered(analysis: &Analysis, granted: u8, variables: &Map<String, Value>) {
         let filtered = SCHEMA.filter(analysis, &decisions, dialect, Mode::Filter);
         let Some(left) = filtered.document else { continue };
         // Where nothing was taken, the document still has its other operations.
-        let again = SCHEMA.analyze(&left, analysis.name.as_deref(), variables).expect("what is left is valid");
+        let again = SCHEMA.analyze(&left, analysis.name.as_deref(), &request.variables).expect("what is left is valid");
         let twice = SCHEMA.filter(&again, &decisions, dialect, Mode::Reject);
         assert!(twice.errors.is_empty(), "{left}: {:?}", twice.denied);
         assert!(again.asks().iter().all(|ask| analysis.asks().contains(ask)), "{left}");
+    }
+    // What is left as a request is as much.
+    let whole = SCHEMA.filter(analysis, &decisions, Dialect::Apollo, Mode::Filter);
+    if let Some(rest) = SCHEMA.rest(request, analysis, &decisions, Dialect::Apollo) {
+        assert_eq!((rest.body.is_none(), rest.denied.len()), (whole.emptied, whole.denied.len()));
     }
 }

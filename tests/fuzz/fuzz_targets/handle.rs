@@ -94,6 +94,7 @@ fn call(body: &str) -> HttpCall {
         request_id: None,
         mcp: None,
         rewrites_path: false,
+        cuts: false,
         unusable: None,
     }
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use palisade_audit::{AuditLog, AuditSettings, Durability, OnFull};
-use palisade_call::Graph;
-use palisade_graphql::Schema;
+use palisade_call::{Graph, WholeOrPart};
+use palisade_graphql::{Manifest, Schema};
 use palisade_model::{Audience, Clock, Issuer, PolicyRevision, SystemClock};
 use palisade_pdp::{
     Askers, Caller, ClientIp, DenialForm, Grammar, Kind, Limits, Metadata, Pdp, PdpSettings, Pep, PepAuth, Peps,
@@ -231,9 +231,8 @@ fn resources() -> Resources {
 
 fn graph() -> Graph {
     let document = "query Known { items { id } }";
-    let hash = "0fb16ea6c710b5334721bd344520a539b6e919bb0eafa58309546d8a69100fb6";
-    let documents = [(hash.to_owned(), document.to_owned())].into();
-    Graph { schema: Schema::load(SDL).expect("a schema"), documents }
+    let (documents, operations) = (Manifest::of([document]), WholeOrPart::Part);
+    Graph { schema: Schema::load(SDL).expect("a schema"), documents, operations }
 }
 
 fn peps() -> Peps {

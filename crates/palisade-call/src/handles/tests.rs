@@ -27,6 +27,7 @@ fn call(body: &str) -> HttpCall {
         request_id: None,
         mcp: None,
         rewrites_path: false,
+        cuts: false,
         unusable: None,
     }
 }
@@ -48,7 +49,7 @@ fn behind_a_subscription_each_message_is_read_with_its_own_item() {
     };
     let read_batch = |methods: &[&str], messages: &Value| {
         let asked = Asked { items: methods.iter().map(|method| item(method)).collect(), batch: true };
-        read(&call(&messages.to_string()), asked, &resource)
+        read(&call(&messages.to_string()), asked, (Kind::Mcp, &resource))
     };
     let listen =
         |names: Value| json!({"id": 1, "method": "subscriptions/listen", "params": {"notifications": names}});
@@ -96,7 +97,7 @@ fn where_one_message_cannot_be_read_no_handle_of_any_is_proven() {
         (&["tools/call"], related.replace("MEMBER", member)),
     ] {
         let items = methods.iter().map(|method| item(method)).collect();
-        let unread = read(&call(&body), Asked { items, batch: true }, &resource).unwrap_err();
+        let unread = read(&call(&body), Asked { items, batch: true }, (Kind::Mcp, &resource)).unwrap_err();
         assert_eq!(unread.refusal.reason, Reason::SessionMismatch, "{body}");
     }
 }
@@ -168,15 +169,34 @@ proptest! {
     }
 }
 
+/// What the layer binds on the way out comes in as it was bound, and a body that is no message of MCP holds nothing that could be
+/// a handle.
 #[test]
-fn a_body_that_holds_no_messages_has_no_handles_and_its_session_is_bound() {
+fn a_session_of_another_api_is_bound_as_any_and_its_body_is_no_message() {
+    let resource: ResourceName = "api".parse().unwrap();
+    let item = Item {
+        action: palisade_model::Action::graphql("query"),
+        target: Target::graphql_operation(&resource, "Q"),
+        arguments: None,
+        supplied: Default::default(),
+        known: Default::default(),
+        reply_to: None,
+    };
+    let read_with = |session: Option<&str>| {
+        let mut call = call(r#"{"query": "{ a b }"}"#);
+        if let Some(session) = session {
+            call.headers.push(SESSION, session.to_owned());
+        }
+        let asked = Asked { items: vec![item.clone(), item.clone()], batch: false };
+        read(&call, asked, (Kind::Graphql, &resource)).map(|(_, handles)| handles)
+    };
+    assert!(read_with(None).unwrap().is_empty());
+    assert_eq!(read_with(Some("own")).unwrap_err().refusal.reason, Reason::SessionMismatch);
+    let bound = Handle { kind: HandleKind::Session, ..handle("", "s") };
+    assert_eq!(read_with(Some(&bound.text())).unwrap(), [bound]);
     let asked = || Asked { items: Vec::new(), batch: false };
-    for body in [r#"{"query": "{ me }"}"#, "a=1", ""] {
-        assert_eq!(of_session(&call(body), asked()).unwrap().1, []);
+    for body in ["a=1", ""] {
+        assert!(read(&call(body), asked(), (Kind::Http, &resource)).unwrap().1.is_empty(), "{body}");
     }
-    let resource: ResourceName = "files".parse().unwrap();
-    assert!(read(&call("a=1"), asked(), &resource).is_err(), "as a message it would be refused");
-    let mut with_session = call("a=1");
-    with_session.headers.push("mcp-session-id", "7".to_owned());
-    assert_eq!(of_session(&with_session, asked()).unwrap_err().refusal.reason, Reason::SessionMismatch);
+    assert!(read(&call("a=1"), asked(), (Kind::Mcp, &resource)).is_err(), "as a message it would be refused");
 }

@@ -21,6 +21,7 @@ fn call(target: &str, headers: &[(&str, &str)], rewrites_path: bool) -> HttpCall
         request_id: None,
         mcp: None,
         rewrites_path,
+        cuts: false,
         unusable: None,
     }
 }

@@ -50,6 +50,7 @@ impl Asked for Check {
             body: (!self.body.is_empty()).then(|| self.body.to_vec()),
             truncated: self.truncated,
             rewrites_path: self.rewrites_path,
+            cuts_operations: self.cuts_operations,
         }
     }
 
@@ -58,6 +59,14 @@ impl Asked for Check {
         let goes_on = matches!(outcome, v1::Outcome::Permit | v1::Outcome::Observed);
         let id = decision_id(&reply.decision_id)?;
         match (reply.passage, reply.answer) {
+            (Some(passage), None) if goes_on && passage.graphql_errors.is_some() && !self.cuts_operations => {
+                Err(Unreadable("it takes something out of an operation, which was not asked"))
+            }
+            (Some(passage), None)
+                if goes_on && passage.graphql_errors.is_some() && passage.body.is_none() =>
+            {
+                Err(Unreadable("it takes something out of an operation and does not say what is left"))
+            }
             (Some(passage), None) if goes_on => Ok(Checked::Pass(Box::new(Passage {
                 id: id.ok_or(Unreadable("a permit has no record"))?,
                 subject: reply.subject.ok_or(Unreadable("a permit has no subject"))?,
@@ -71,6 +80,7 @@ impl Asked for Check {
                 response: headers(passage.response)?,
                 body: passage.body.map(Bytes::from),
                 path: passage.path.map(path).transpose()?,
+                graphql_errors: passage.graphql_errors,
             }))),
             (None, Some(answer)) if !goes_on => {
                 Ok(Checked::Answer(Told { id, ..told(answer, reply.reason)? }))

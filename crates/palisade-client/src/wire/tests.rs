@@ -252,6 +252,41 @@ fn what_goes_on_has_each_header_once_or_there_is_no_answer() {
     assert!(check.read(reply(&["mcp-name", "Mcp-Name"])).is_err());
 }
 
+#[test]
+fn what_is_left_of_an_operation_goes_on_for_who_has_asked_for_that_alone() {
+    let incoming = crate::Incoming {
+        method: http::Method::POST,
+        scheme: "https",
+        host: "api.example.com".to_owned(),
+        path: "/".to_owned(),
+        headers: http::HeaderMap::new(),
+        client: None,
+    };
+    let plain = crate::Check::new("api", incoming, bytes::Bytes::from_static(b"whole"));
+    let cutting = plain.clone().cutting_operations();
+    assert!(!plain.message().cuts_operations && cutting.message().cuts_operations);
+    assert_eq!(cutting.clone().whole(), plain);
+    let reply = |body: Option<&[u8]>| v1::CheckResponse {
+        decision_id: ID.to_owned(),
+        outcome: v1::Outcome::Permit.into(),
+        subject: Some("User::\"a\"".to_owned()),
+        passage: Some(v1::Passage {
+            body: body.map(<[u8]>::to_vec),
+            graphql_errors: Some("[]".to_owned()),
+            ..v1::Passage::default()
+        }),
+        ..v1::CheckResponse::default()
+    };
+    let Ok(crate::Checked::Pass(passage)) = cutting.read(reply(Some(b"left"))) else { panic!() };
+    assert_eq!(
+        (passage.body().map(|body| &body[..]), passage.graphql_errors()),
+        (Some(&b"left"[..]), Some("[]"))
+    );
+    assert!(plain.read(reply(Some(b"left"))).is_err());
+    // Else the request would go on as it came.
+    assert!(cutting.read(reply(None)).is_err());
+}
+
 proptest! {
     #[test]
     fn no_token_is_issued_but_by_the_one_outcome(outcome in any::<i32>(), id in prop_oneof![Just(ID.to_owned()), ".{0,40}"], token in proptest::option::of(".{0,4}")) {

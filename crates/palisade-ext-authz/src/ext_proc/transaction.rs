@@ -133,6 +133,7 @@ impl Transaction {
             mcp: None,
             // Only ext_authz lets it go on, and only without what was in its path.
             rewrites_path: true,
+            cuts: false,
             unusable: None,
         };
         self.phase = Phase::Request(Box::new(call), Taken::default());

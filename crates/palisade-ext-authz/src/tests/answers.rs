@@ -231,6 +231,7 @@ fn no_reason_makes_a_denial_an_allow_in_either_form() {
                     policy_code: Some("P1".to_owned()),
                     replies: Vec::new(),
                     batch: false,
+                    told: None,
                 };
                 let call = grpc::call(check.clone().request());
                 let decoded = check.clone().decoded();

@@ -67,7 +67,7 @@ pub(super) fn in_world() -> WorldExchange {
     WorldExchange {
         name: "ledger".parse().unwrap(),
         audience: "https://ledger.example.com".to_owned(),
-        resources: ["books".parse().unwrap()].into(),
+        resources: ["books", "billed"].map(|name| name.parse().unwrap()).into(),
     }
 }
 

@@ -154,6 +154,7 @@ fn survives(call: &HttpCall, caller: &Caller) {
             policy_code: None,
             replies: Vec::new(),
             batch: false,
+            told: None,
         };
         let response = encode::check_response(&palisade_pdp::Decision::Deny(denial), call, &decoded);
         assert_ne!(code(&response), 0, "{reason}");

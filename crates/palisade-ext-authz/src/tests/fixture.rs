@@ -28,8 +28,9 @@ use palisade_model::{
     ResourceName, Surface, Timestamp,
 };
 use palisade_pdp::{
-    Askers, Caller, ClientIp, DenialForm, Kind, Limits, Metadata, Pdp, PdpSettings, Pep, PepAuth, Peps,
-    Place, RequestFrom, Resource, ResourceFrom, Resources, Routes, ScopeSettings, Snapshot, UpstreamToken,
+    Askers, Caller, ClientIp, Decision, DenialForm, Kind, Limits, Metadata, Parted, Pdp, PdpSettings, Pep,
+    PepAuth, Peps, Place, RequestFrom, Resource, ResourceFrom, Resources, Routes, ScopeSettings, Snapshot,
+    UpstreamToken,
 };
 use palisade_policy::{OnError, Policies, SourceFile, Sources, Tool, World, WorldResource};
 use palisade_token::{IssuerSettings, KeySource, Verifier, install_crypto_provider};
@@ -37,7 +38,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::grpc;
-use palisade_call::{Believed, Decoded, decode};
+use palisade_call::{Believed, Decoded, HttpCall, decode, denial_answer};
 
 pub(super) const NOW: i64 = 1_700_000_000;
 pub(super) const ORIGIN: &str = "https://app.example.com";
@@ -145,6 +146,7 @@ fn policies() -> Policies {
             super::graphql::in_world("storefront"),
             super::graphql::in_world("trial"),
             super::graphql::in_world("counted"),
+            super::graphql::in_world("billed"),
         ],
         exchanges: vec![super::exchange::in_world()],
     };
@@ -239,6 +241,13 @@ pub(super) fn resources() -> Resources {
             Vec::new(),
         ),
         (super::graphql::counted(), Vec::new()),
+        (
+            Resource {
+                upstream_token: UpstreamToken::Exchange("ledger".parse().unwrap()),
+                ..super::graphql::resource("billed")
+            },
+            Vec::new(),
+        ),
     ])
     .unwrap()
 }
@@ -402,6 +411,28 @@ impl Check {
         let (peps, resources) = (peps(), resources());
         let caller = self.caller.clone();
         decode(&grpc::call(self.request()), &Believed::new(&caller, &peps, &resources, 64 * 1024, 3))
+    }
+
+    /// What a decision point says to an entry that sends on what is left of an operation.
+    pub(super) async fn parted(self, fixture: &Fixture) -> Parted {
+        self.parted_and_told(fixture).await.0
+    }
+
+    /// The same, with the status and the body of what a client is told where it is denied.
+    pub(super) async fn parted_and_told(self, fixture: &Fixture) -> (Parted, Option<(u16, String)>) {
+        let (peps, resources) = (peps(), resources());
+        let caller = self.caller.clone();
+        let call = HttpCall { cuts: true, ..grpc::call(self.request()) };
+        let decoded = decode(&call, &Believed::new(&caller, &peps, &resources, 64 * 1024, 3));
+        let (directives, cutting) = (decoded.directives(), decoded.cutting());
+        let reader = (directives.as_deref(), cutting.as_deref());
+        let snapshot = fixture.pdp.snapshot();
+        let parted = fixture.pdp.decide_in_part(&snapshot, &decoded.request, reader, Duration::MAX).await;
+        let told = match &parted {
+            Parted::Whole(Decision::Deny(denial)) => Some(denial_answer(denial, &call, &decoded)),
+            Parted::Whole(Decision::Permit(_) | Decision::Observed(_)) | Parted::InPart(_) => None,
+        };
+        (parted, told.map(|answer| (answer.status, answer.body)))
     }
 
     pub(super) fn asked(self) -> AccessRequest {

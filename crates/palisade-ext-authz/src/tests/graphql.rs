@@ -7,10 +7,12 @@ use std::{
 };
 
 use palisade_audit::{DecisionRecord, Outcome};
-use palisade_call::Graph;
-use palisade_graphql::Schema;
+use palisade_call::{Graph, WholeOrPart};
+use palisade_graphql::{Manifest, Schema};
 use palisade_model::{Reason, Scope, Scopes};
-use palisade_pdp::{Grammar, Granted, Kind, Place, RateLimits, Rates, Resource, Resources};
+use palisade_pdp::{
+    Decision, Grammar, Granted, Kind, Parted, Place, RateLimits, Rates, Resource, Resources, Upstream,
+};
 use palisade_policy::{WorldGraph, WorldResource};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -23,6 +25,7 @@ pub(super) const POLICIES: &str = include_str!("../../../../policies/graphql-fie
 pub(super) const TRIAL: &str = r#"
 @id("trial") permit (principal, action in Graphql::Action::"execute", resource in Graphql::Graph::"trial");
 @id("counted") permit (principal, action in [Graphql::Action::"execute", Graphql::Action::"field"], resource in Graphql::Graph::"counted");
+@id("billed") permit (principal, action in [Graphql::Action::"execute", Graphql::Action::"field"], resource in Graphql::Graph::"billed");
 "#;
 const SDL: &str = include_str!("../../../../policies/graphql-fields/schema.graphql");
 /// Beside what the set's schema has.
@@ -61,7 +64,8 @@ pub(super) fn in_world(name: &str) -> WorldResource {
 }
 
 pub(super) fn resource(name: &str) -> Resource {
-    let documents = BTreeMap::from([(hash(LISTED), LISTED.to_owned())]);
+    // Who cannot send on what is left denies whole, whatever is configured.
+    let operations = WholeOrPart::Part;
     let plain = super::fixture::resource(name, Kind::Graphql);
     let scope = |text: &str| text.parse::<Scope>().unwrap();
     let mut scopes = plain.scopes.clone();
@@ -70,7 +74,7 @@ pub(super) fn resource(name: &str) -> Resource {
     Resource {
         scopes,
         anonymous: BTreeSet::from(["query".to_owned()]),
-        grammar: Grammar::new(Graph { schema: schema(), documents }),
+        grammar: Grammar::new(Graph { schema: schema(), documents: Manifest::of([LISTED]), operations }),
         ..plain
     }
 }
@@ -488,6 +492,112 @@ async fn a_record_names_a_field_once_and_says_how_much_there_was() {
     assert_eq!(record.items[0].decision, Outcome::Deny);
 }
 
+/// The body that goes on of what somebody sends who may read no personal data, at an entry that sends on what is left.
+async fn left_of(check: Check) -> Result<String, Option<String>> {
+    match with(check, "").parted(&fixture()).await {
+        Parted::InPart(part) => Ok(String::from_utf8(part.body().to_vec()).unwrap()),
+        Parted::Whole(Decision::Deny(denial)) => Err(denial.told),
+        Parted::Whole(decision @ (Decision::Permit(_) | Decision::Observed(_))) => panic!("{decision:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_has_its_answer_in_another_form_is_whole_or_nothing() {
+    let part = "{ me { id email } }";
+    let left: Value = serde_json::from_str(&left_of(query(part)).await.unwrap()).unwrap();
+    assert_eq!(left["query"].as_str().unwrap().split_whitespace().collect::<String>(), "{me{id}}");
+    assert!(left_of(query("{ me { email } }")).await.unwrap_err().unwrap().contains("\"email\""));
+    let by_hash = json!({ "extensions": { "persistedQuery": { "version": 1, "sha256Hash": hash(LISTED) } } });
+    for check in [
+        get("query=%7Bme%7Bid%20email%7D%7D"),
+        post(&json!([{ "query": part }])),
+        post(&json!([{ "query": part }, { "query": part }])),
+        post(&by_hash),
+        query("subscription { orders { id customer { email } } }"),
+        query("{ me { id email } __schema { queryType { name } } }"),
+        query("query Four { orders { customer { orders { id } email } } }"),
+        // What is listed is listed as what it is, however it comes.
+        query(LISTED),
+        // Who changes something means all of it, also where nothing of it is granted.
+        query("mutation { ping cancelOrder(id: 1) { id } }"),
+        query("mutation { cancelOrder(id: 1) { id } }"),
+        // A server would get other numbers than those that have come.
+        query(part).body(r#"{"query": "{ me { id email } }", "variables": {"n": 0.10000000000000000555}}"#),
+    ] {
+        let shown = format!("{:?} {}", check.http.path, check.http.body);
+        assert_eq!(left_of(check).await, Err(None), "{shown}");
+    }
+    // All of them are permitted where all of it is granted.
+    for check in [query(LISTED), query("mutation { ping cancelOrder(id: 1) { id } }")] {
+        let parted = with(check, "profile:pii:read orders:write").parted(&fixture()).await;
+        assert!(matches!(parted, Parted::Whole(Decision::Permit(_))), "{parted:?}");
+    }
+}
+
+/// A POST of this document to a resource of which every field is permitted that the schema does not keep, with these claims.
+fn at(resource: &str, document: &str, claims: Option<Value>) -> Check {
+    let check = Check::new(resource, "POST", "/graphql").header("content-type", "application/json");
+    let check = check.body(&json!({ "query": document }).to_string());
+    match claims {
+        Some(claims) => check.header("authorization", &format!("Bearer {}", token(resource, claims))),
+        None => check,
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_asked_to_be_somebody_whatever_is_left_for_nobody() {
+    let told = async |document: &str, claims: Option<Value>| {
+        at("counted", document, claims).parted_and_told(&fixture()).await.1.unwrap()
+    };
+    let (status, body) = told("{ me { id } }", None).await;
+    assert_eq!((status, body.contains("errors")), (401, false), "{body}");
+    let (status, body) = told("{ me { card } }", Some(json!({}))).await;
+    assert_eq!(status, 200);
+    assert!(body.starts_with(r#"{"data":null,"errors":[{"#), "{body}");
+    // What can be left for nobody, is.
+    let open = at("counted", "{ me { id } products { name } }", None).parted(&fixture()).await;
+    assert!(matches!(open, Parted::InPart(_)), "{open:?}");
+}
+
+#[tokio::test]
+async fn what_is_left_leaves_with_the_exchanged_token_or_not_at_all() {
+    let document = "{ me { id card } }";
+    let fixture_of = fixture();
+    let parted = at("billed", document, Some(json!({}))).parted(&fixture_of).await;
+    let Parted::InPart(part) = parted else { panic!("{parted:?}") };
+    let Upstream::Exchanged(issued) = part.upstream() else { panic!("{:?}", part.upstream()) };
+    assert_eq!(issued.token.as_str(), "issued.corp.alice");
+    let record = fixture_of.recorded().await;
+    assert_eq!((record.decision, record.exchange.unwrap().reason), (Outcome::Permit, Reason::Permitted));
+    // A failure is told as one, with nothing of what was taken out.
+    for (document, claims, reason, status) in [
+        (document, json!({ "acr": "weak" }), Reason::ExchangeInteractionRequired, 401),
+        (document, json!({ "sub": "bob" }), Reason::ExchangeRefused, 403),
+        // Where nothing is left, nothing is exchanged. No policy is about the card here.
+        ("{ me { card } }", json!({ "acr": "weak" }), Reason::PolicyError, 200),
+    ] {
+        let fixture = fixture();
+        let (parted, told) = at("billed", document, Some(claims)).parted_and_told(&fixture).await;
+        let Parted::Whole(Decision::Deny(denial)) = parted else { panic!("{parted:?}") };
+        assert_eq!((denial.reason, denial.told.is_some()), (reason, status == 200));
+        assert_eq!(told.unwrap().0, status);
+        let record = fixture.recorded().await;
+        assert!(!record.detail.unwrap().contains("taken out"));
+        assert_eq!(record.exchange.is_some(), status != 200);
+    }
+}
+
+/// The errors repeat the path to each place, so that a few long aliases would come to much.
+#[tokio::test]
+async fn what_would_be_told_at_great_length_is_denied_whole() {
+    let with_alias = |length: usize| {
+        let emails: String = (0..100).map(|number| format!("e{number}: email ")).collect();
+        query(&format!("{{ me {{ id }} {}: me {{ {emails} }} }}", "a".repeat(length)))
+    };
+    assert!(left_of(with_alias(100)).await.is_ok());
+    assert_eq!(left_of(with_alias(3_000)).await, Err(None));
+}
+
 /// What the fields of a random operation are taken from: everything that a directive or a tag stands on is among them.
 const SELECTIONS: [&str; 9] = [
     "me { id name }",
@@ -499,6 +609,13 @@ const SELECTIONS: [&str; 9] = [
     "found { ... on Customer { email } ... on Product { supplier } }",
     "odd",
     "__schema { types { name } }",
+];
+
+/// What is granted whole or not at all.
+const WHOLE: [&str; 3] = [
+    LISTED,
+    "mutation { ping cancelOrder(id: 1) { id customer { email } } }",
+    "subscription { orders { id customer { email } } }",
 ];
 
 fn operation() -> impl Strategy<Value = String> {
@@ -557,6 +674,56 @@ proptest! {
                 prop_assert!(asked.items[0].action.is_operation());
             }
             Err(_) => prop_assert!(decoded.request.asked.is_err()),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// What goes on of an operation would be permitted whole if it had come as it goes on, and whoever cannot send it on gets nothing.
+    #[test]
+    fn what_is_left_of_an_operation_is_permitted_as_what_it_is(
+        document in prop_oneof![4 => operation(), 1 => proptest::sample::select(WHOLE.to_vec()).prop_map(str::to_owned)],
+        scopes in proptest::sample::subsequence(vec!["customers:read", "support", "profile:pii:read"], 0..=3),
+        mfa: bool,
+    ) {
+        let claims = json!({ "scope": scopes.join(" "), "amr": if mfa { vec!["mfa"] } else { vec!["pwd"] } });
+        let bearer = format!("Bearer {}", token("storefront", claims));
+        let as_before = |body: &str| {
+            let check = Check::new("storefront", "POST", "/graphql").header("content-type", "application/json");
+            check.header("authorization", &bearer).body(body)
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let came = json!({ "query": document }).to_string();
+        let (parted, whole, again) = runtime.block_on(async {
+            let fixture = fixture();
+            let parted = as_before(&came).parted(&fixture).await;
+            let whole = code(&as_before(&came).answer(&fixture).await);
+            let again = match &parted {
+                Parted::InPart(part) => {
+                    let body = std::str::from_utf8(part.body()).unwrap();
+                    Some(code(&as_before(body).answer(&fixture).await))
+                }
+                Parted::Whole(_) => None,
+            };
+            (parted, whole, again)
+        });
+        match parted {
+            Parted::InPart(part) => {
+                prop_assert!(whole != 0 && again == Some(0), "{document}: {whole} {again:?}");
+                prop_assert!(!WHOLE.contains(&&*document), "{document}");
+                let told: Vec<Value> = serde_json::from_str(part.told()).unwrap();
+                prop_assert!(!told.is_empty());
+            }
+            Parted::Whole(Decision::Permit(_)) => prop_assert_eq!(whole, 0),
+            Parted::Whole(Decision::Observed(_)) => prop_assert!(false, "nothing is observed here"),
+            // Introspection is denied, and nothing else denies all that can be cut.
+            Parted::Whole(Decision::Deny(denial)) => {
+                prop_assert_ne!(whole, 0);
+                let is_whole = document.contains("__schema") || WHOLE.contains(&&*document);
+                prop_assert_eq!(denial.told.is_none(), is_whole, "{}", document);
+            }
         }
     }
 }

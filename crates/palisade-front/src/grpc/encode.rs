@@ -4,10 +4,8 @@
 //! is permitted. What the policies said is told where it was asked for, and only to the callers of this API, which are
 //! configured to be.
 
-use std::sync::Arc;
-
 use palisade_model::{Authority, PolicyRevision, Reason, Refusal, Timestamp};
-use palisade_pdp::{Decision, Denial, Finding, Findings, ItemOutcome as Passed, Remedy, Upstream};
+use palisade_pdp::{Decision, Denial, Finding, Findings, InPart, ItemOutcome as Passed, Remedy, Upstream};
 use palisade_policy::{PolicyRef, Verdict};
 use palisade_proto::v1::{
     DecideBatchResponse, DecideResponse, ExchangeResponse, Explanation, ItemOutcome, NearPermit, Outcome,
@@ -33,14 +31,14 @@ pub(super) fn decided(
     match decision {
         Decision::Permit(permit) => {
             answer.subject = Some(permit.subject().entity());
-            answer.expires_at = expires_at(permit.authority());
+            answer.expires_at = expires_at(permit.authority().map(AsRef::as_ref));
             let verdicts = || findings.items().map(|finding| finding.verdict);
             answer.obligations = verdicts().flat_map(Verdict::obligations).cloned().collect();
             answer.advice = verdicts().flat_map(Verdict::advice).cloned().collect();
         }
         Decision::Observed(observed) => {
             answer.subject = Some(observed.subject().entity());
-            answer.expires_at = expires_at(observed.authority());
+            answer.expires_at = expires_at(observed.authority().map(AsRef::as_ref));
             answer.policy_code = findings.deciding().and_then(Verdict::policy_code).map(str::to_owned);
             answer.would_be = Some(observed.would_be().as_str().to_owned());
         }
@@ -115,7 +113,7 @@ pub(super) fn verified(verified: &Result<VerifiedToken, Refusal>) -> VerifyRespo
 }
 
 /// When the token ends, where one came.
-pub(super) fn expires_at(authority: Option<&Arc<Authority>>) -> Option<prost_types::Timestamp> {
+pub(super) fn expires_at(authority: Option<&Authority>) -> Option<prost_types::Timestamp> {
     let end = authority.map(|authority| authority.expires_at);
     end.filter(|end| *end != Timestamp::NEVER).map(timestamp)
 }
@@ -177,6 +175,11 @@ pub(super) fn outcome(decision: &Decision) -> Outcome {
         Decision::Deny(denial) if is_step_up(denial.reason) => Outcome::StepUp,
         Decision::Deny(_) => Outcome::Deny,
     }
+}
+
+/// The same for what is left of an operation, which goes on in place of what came.
+pub(super) const fn in_part(_permit: &InPart) -> Outcome {
+    Outcome::Permit
 }
 
 /// Whether a stronger token would be permitted.

@@ -13,7 +13,7 @@ use palisade_call::{
 use palisade_mcp::Listing;
 use palisade_model::{AccessRequest, HandleKind, Reason, Surface};
 use palisade_pdp::{
-    Decision, Listed, Pdp, Resource, Snapshot,
+    Decision, InPart, Listed, Parted, Pdp, Resource, Snapshot,
     answer::{self, Answer as HttpAnswer},
     run_to_end,
 };
@@ -94,9 +94,9 @@ fn described(snapshot: &Snapshot, resource: &Resource) -> DescribeResponse {
 async fn check(pdp: &Pdp, call: &Call, asked: CheckRequest) -> CheckResponse {
     let snapshot = pdp.snapshot();
     let resource = read::resource(&snapshot, call, &asked.resource);
-    let CheckRequest { request, body, truncated, rewrites_path, .. } = asked;
+    let CheckRequest { request, body, truncated, rewrites_path, cuts_operations: cuts, .. } = asked;
     let http = http_call(call, named(resource.as_deref(), &asked.resource), request.unwrap_or_default());
-    let http = HttpCall { body: whole(body, http.declared_size, truncated), rewrites_path, ..http };
+    let http = HttpCall { body: whole(body, http.declared_size, truncated), rewrites_path, cuts, ..http };
     let believed = believed(call, &snapshot);
     let decoded = decode(&http, &believed);
     if let Some((resource, origin)) = decoded.preflight(&http, &believed) {
@@ -105,38 +105,70 @@ async fn check(pdp: &Pdp, call: &Call, asked: CheckRequest) -> CheckResponse {
     }
     let request = AccessRequest { request_id: call.request_id.clone(), ..decoded.request.clone() };
     let request = AccessRequest { trace: request.trace.or(call.trace), ..request };
-    let directives = decoded.directives();
-    let (decision, _findings) =
-        pdp.decide_whole(&snapshot, &request, directives.as_deref(), call.patience).await;
-    let mut response = CheckResponse {
-        decision_id: decision.id().to_string(),
-        outcome: encode::outcome(&decision).into(),
-        reason: decision.reason().as_str().to_owned(),
+    let (directives, cutting) = (decoded.directives(), decoded.cutting());
+    let reader = (directives.as_deref(), cutting.as_deref());
+    let decided = pdp.decide_in_part(&snapshot, &request, reader, call.patience).await;
+    let response = CheckResponse {
+        decision_id: decided.id().to_string(),
+        reason: decided.reason().as_str().to_owned(),
         policy_revision: snapshot.revision.as_str().to_owned(),
         ..CheckResponse::default()
     };
-    let ticket = |subject: &str| {
-        let resource = decoded.resource.as_ref();
-        resource
-            .map(|resource| pdp.ticket(&snapshot, &call.caller, &resource.name, subject))
-            .unwrap_or_default()
-    };
-    match &decision {
-        Decision::Permit(permit) => {
-            response.ticket = ticket(&permit.subject().entity());
-            response.subject = Some(permit.subject().entity());
-            response.expires_at = encode::expires_at(permit.authority());
-            response.passage = Some(changes(&Passage::from(permit), &http, &decoded));
+    let checking = Checking { pdp, snapshot: &snapshot, call, http: &http, decoded: &decoded };
+    match &decided {
+        Parted::Whole(decision) => {
+            checking.whole(decision, CheckResponse { outcome: encode::outcome(decision).into(), ..response })
         }
-        Decision::Observed(observed) => {
-            response.ticket = ticket(&observed.subject().entity());
-            response.subject = Some(observed.subject().entity());
-            response.expires_at = encode::expires_at(observed.authority());
-            response.passage = Some(changes(&Passage::from(observed), &http, &decoded));
-        }
-        Decision::Deny(denial) => response.answer = Some(told(denial_answer(denial, &http, &decoded))),
+        Parted::InPart(part) => checking.in_part(part, response),
     }
-    response
+}
+
+/// A request that was decided on.
+struct Checking<'a> {
+    pdp: &'a Pdp,
+    snapshot: &'a Snapshot,
+    call: &'a Call,
+    http: &'a HttpCall,
+    decoded: &'a Decoded,
+}
+
+impl Checking<'_> {
+    fn whole(&self, decision: &Decision, response: CheckResponse) -> CheckResponse {
+        match decision {
+            Decision::Permit(permit) => self.passed(&Passage::from(permit), response),
+            Decision::Observed(observed) => self.passed(&Passage::from(observed), response),
+            Decision::Deny(denial) => {
+                let answer = Some(told(denial_answer(denial, self.http, self.decoded)));
+                CheckResponse { answer, ..response }
+            }
+        }
+    }
+
+    /// What is left of an operation goes on in place of what came, and nothing else.
+    fn in_part(&self, part: &InPart, response: CheckResponse) -> CheckResponse {
+        let response = self.passed(&Passage::from(part), response);
+        let changes = response.passage.map(|changes| Changes {
+            body: Some(part.body().to_owned()),
+            graphql_errors: Some(part.told().to_owned()),
+            ..changes
+        });
+        CheckResponse { outcome: encode::in_part(part).into(), passage: changes, ..response }
+    }
+
+    /// The request goes on.
+    fn passed(&self, passage: &Passage<'_>, response: CheckResponse) -> CheckResponse {
+        let subject = passage.subject.entity();
+        let resource = self.decoded.resource.as_ref();
+        let ticket =
+            resource.map(|found| self.pdp.ticket(self.snapshot, &self.call.caller, &found.name, &subject));
+        CheckResponse {
+            ticket: ticket.unwrap_or_default(),
+            expires_at: encode::expires_at(passage.authority),
+            passage: Some(changes(passage, self.http, self.decoded)),
+            subject: Some(subject),
+            ..response
+        }
+    }
 }
 
 async fn list(pdp: &Pdp, call: &Call, asked: ListRequest) -> ListResponse {
@@ -212,6 +244,7 @@ fn http_call(call: &Call, named: Named, request: HttpRequest) -> HttpCall {
         mcp: None,
         // A list has been asked for already.
         rewrites_path: true,
+        cuts: false,
         unusable: None,
     }
 }
@@ -241,6 +274,7 @@ fn changes(passage: &Passage<'_>, call: &HttpCall, decoded: &Decoded) -> Changes
         response: response.iter().map(|(name, value)| header(name, value)).collect(),
         body: unbound_body(call, handles),
         path: decoded.target.clone(),
+        graphql_errors: None,
     }
 }
 

@@ -10,7 +10,7 @@ fn hash() -> String {
 }
 
 fn read(incoming: &Incoming<'_>) -> Result<Requests, RequestError> {
-    let manifest = BTreeMap::from([(hash(), "{ open }".to_owned())]);
+    let manifest = Manifest::of(["{ open }"]);
     read_request(incoming, &Reading { max_batch: 2, manifest: &manifest })
 }
 
@@ -35,34 +35,49 @@ fn a_request_is_read_from_a_body_or_from_parameters() {
         operation_name: Some("A".to_owned()),
         variables: fixtures::variables(r#"{"x": 1}"#),
         by_get: false,
-        listed: false,
+        by_hash: false,
+        listed: None,
+        exact: true,
     };
     let body = json!({"query": expected.document, "operationName": "A", "variables": {"x": 1}, "extensions": {"z": 1}});
     assert_eq!(posted(&body.to_string()), Ok(Requests { requests: vec![expected.clone()], batch: false }));
+    let longer = posted(&body.to_string().replace("{\"x\":1}", "{\"x\":1.0000000000000000001}")).unwrap();
+    assert!(!longer.requests[0].exact);
     let query = "query=query+A(%24x%3A%20Int)%20%7B%20open%20%7D&operationName=A&variables=%7B%22x%22%3A1%7D";
     let read = read(&Incoming { query: Some(query), ..GET }).unwrap();
-    assert_eq!(read.requests, [Request { by_get: true, ..expected }]);
+    assert_eq!(read.requests, [Request { by_get: true, exact: false, ..expected }]);
 }
 
 #[test]
 fn a_document_that_the_manifest_has_is_known_by_its_hash() {
     let hash = hash();
-    for (body, document, listed) in [
-        (json!({"extensions": {"persistedQuery": {"version": 1, "sha256Hash": hash}}}), "{ open }", true),
+    for (body, document, (listed, by_hash)) in [
+        (
+            json!({"extensions": {"persistedQuery": {"version": 1, "sha256Hash": hash}}}),
+            "{ open }",
+            (true, true),
+        ),
+        (
+            json!({"query": "", "extensions": {"persistedQuery": {"version": 1, "sha256Hash": hash}}}),
+            "{ open }",
+            (true, true),
+        ),
         (
             json!({"query": "{ open }", "extensions": {"persistedQuery": {"version": 1, "sha256Hash": hash}}}),
             "{ open }",
-            true,
+            (true, false),
         ),
-        (json!({"query": "{ open }"}), "{ open }", true),
+        (json!({"query": "{ open }"}), "{ open }", (true, false)),
         (
             json!({"query": "{open}", "operationName": null, "variables": null, "extensions": null}),
             "{open}",
-            false,
+            (false, false),
         ),
     ] {
         let read = posted(&body.to_string()).unwrap();
-        assert_eq!((&*read.requests[0].document, read.requests[0].listed), (document, listed), "{body}");
+        let read = &read.requests[0];
+        let is = (&*read.document, (read.listed.is_some(), read.by_hash));
+        assert_eq!(is, (document, (listed, by_hash)), "{body}");
     }
 }
 
@@ -186,7 +201,9 @@ fn only_queries_may_come_by_get() {
         operation_name: None,
         variables: Map::new(),
         by_get,
-        listed: false,
+        by_hash: false,
+        listed: None,
+        exact: true,
     };
     for (document, by_get, taken) in [
         ("{ open }", true, true),

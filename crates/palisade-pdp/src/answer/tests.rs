@@ -50,6 +50,7 @@ fn denial(reason: Reason, remedy: Remedy) -> Denial {
         policy_code: None,
         replies: Vec::new(),
         batch: false,
+        told: None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use palisade_model::{AccessRequest, Credential, ExchangeName, Reason, Refusal, Scopes, Surface};
 
 use super::Exchange;
-use crate::{Directives, Resource, Snapshot, UpstreamToken};
+use crate::{Cutting, Directives, Resource, Snapshot, UpstreamToken};
 
 /// What is asked: about a call, or for an exchange.
 pub(crate) struct Asking<'a> {
@@ -14,6 +14,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) exchange: Option<&'a AskedExchange>,
     /// What becomes of an operation, from what is said of its items.
     pub(crate) directives: Option<&'a Directives<'a>>,
+    /// What takes from an operation what is not granted, of an entry that sends on what is left.
+    pub(crate) cutting: Option<&'a Cutting<'a>>,
 }
 
 impl Asking<'_> {

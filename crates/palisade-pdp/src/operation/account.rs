@@ -7,8 +7,8 @@ use palisade_audit::{ItemRecord, Outcome as Recorded};
 use palisade_model::{Action, Asked, Item, Reason, Target};
 use palisade_policy::Verdict;
 
-use super::{Lack, Lacking, stands_alone};
-use crate::{Snapshot, question::Believed, record};
+use super::{Lack, Lacking, Left, stands_alone};
+use crate::{Snapshot, decide::Outcome, question::Believed, record};
 
 /// How many items the record names.
 const MOST_RECORDED: usize = 500;
@@ -26,6 +26,10 @@ pub(crate) struct Account {
     pub(crate) denied: usize,
     /// What the record names, the denied first.
     pub(crate) items: Vec<ItemRecord>,
+    /// What is left of it without what is denied, for an entry that sends that on.
+    pub(crate) left: Option<Left>,
+    /// Whether the denial of the operation is one of its parts. What else denies it is told as it is of every request.
+    pub(crate) of_parts: bool,
 }
 
 /// What is known of a part.
@@ -39,8 +43,19 @@ enum Part<'a> {
 
 impl Account {
     /// How many of how many, for the record.
-    pub(crate) fn told(&self, asked: &Asked) -> String {
-        format!("an operation: {} parts, {} denied", asked.items.len(), self.denied)
+    pub(crate) fn told(&self, asked: &Asked, outcome: Outcome) -> String {
+        let parts = asked.items.len();
+        // A name that is denied takes nothing out where another will do.
+        match self.left.as_ref().filter(|_| outcome == Outcome::InPart) {
+            Some(left) => format!("an operation: {parts} parts, {} denied and taken out", left.taken),
+            None => format!("an operation: {parts} parts, {} denied", self.denied),
+        }
+    }
+
+    /// What the client is told of an operation of which nothing is left.
+    pub(crate) fn told_of_nothing(&self) -> Option<&str> {
+        let left = self.left.as_ref().filter(|left| self.of_parts && left.body.is_none())?;
+        Some(&left.told)
     }
 }
 
@@ -66,7 +81,7 @@ pub(super) fn account(
     let permitted = parts().filter(|part| part.is_permitted() && told.insert(part.named(&field)));
     let room = MOST_RECORDED.saturating_sub(items.len());
     items.extend(permitted.take(room).map(|part| part.record(snapshot, &field)));
-    Account { deciding: 0, part: None, lacks: !lacks.is_empty(), denied, items }
+    Account { deciding: 0, part: None, lacks: !lacks.is_empty(), denied, items, left: None, of_parts: false }
 }
 
 impl<'a> Part<'a> {
@@ -76,6 +91,8 @@ impl<'a> Part<'a> {
             Lacking::Authentication => Reason::NoCredentials,
             Lacking::Scopes(_) => Reason::InsufficientScope,
             Lacking::Names(_) => Reason::NoPermit,
+            // A field of an interface is denied with that of an implementer, and has a permit of its own.
+            Lacking::Permit if lack.target.type_name == "Graphql::Field" => Reason::NoPermit,
             Lacking::Permit => return None,
         };
         Some(Self::Lacking(&lack.target, reason))

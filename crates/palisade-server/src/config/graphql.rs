@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use palisade_call::Graph;
-use palisade_graphql::{Schema, read_manifest};
-use palisade_model::ResourceName;
+use palisade_call::{Graph, WholeOrPart};
+use palisade_graphql::{Manifest, Schema, read_manifest};
+use palisade_model::{IssuerName, ResourceName};
 use palisade_pdp::{Grammar, Kind};
 use palisade_policy::{Policies, WorldGraph};
 
@@ -23,6 +23,9 @@ impl Builder<'_> {
     ) -> (Grammar, Option<WorldGraph>) {
         let at = format!("resources.{name}.schema");
         let nothing = || (Grammar::default(), None);
+        if own.operations.is_some() && kind != Kind::Graphql {
+            self.problem(format!("resources.{name}.operations: only for kind graphql"));
+        }
         let configured = match (&own.schema, kind) {
             (None, Kind::Mcp | Kind::Http) => return nothing(),
             (Some(_), Kind::Mcp | Kind::Http) => {
@@ -37,15 +40,18 @@ impl Builder<'_> {
         };
         let schema = read_schema(&configured.sdl).map_err(|error| self.problem(format!("{at}.sdl: {error}")));
         let documents = match &configured.manifest {
-            None => Ok(BTreeMap::new()),
-            Some(path) => {
-                read_documents(path).map_err(|error| self.problem(format!("{at}.manifest: {error}")))
-            }
+            None => Ok(Manifest::default()),
+            Some(path) => read_documents(path, own.issuers.as_deref().unwrap_or_default())
+                .map_err(|error| self.problem(format!("{at}.manifest: {error}"))),
         };
         match (schema, documents) {
             (Ok(schema), Ok(documents)) => {
                 let world = world_graph(&schema);
-                (Grammar::new(Graph { schema, documents }), Some(world))
+                let operations = match own.operations {
+                    None | Some(types::Operations::Whole) => WholeOrPart::Whole,
+                    Some(types::Operations::Part) => WholeOrPart::Part,
+                };
+                (Grammar::new(Graph { schema, documents, operations }), Some(world))
             }
             (Ok(_) | Err(()), Ok(_) | Err(())) => nothing(),
         }
@@ -85,10 +91,30 @@ pub(super) fn warnings(policies: &Policies) -> impl Iterator<Item = String> {
     })
 }
 
-fn read_documents(path: &Path) -> Result<BTreeMap<String, String>, String> {
+fn read_documents(path: &Path, issuers: &[IssuerName]) -> Result<Manifest, String> {
     let shown = path.display();
     let text = std::fs::read(path).map_err(|error| format!("{shown}: {error}"))?;
-    read_manifest(&text).map_err(|error| format!("{shown}: {error}"))
+    let manifest = read_manifest(&text).map_err(|error| format!("{shown}: {error}"))?;
+    manifest.with_clients(|name| client(name, issuers)).map_err(|error| format!("{shown}: {error}"))
+}
+
+/// A client of a manifest as records and policies name it: `corp/web`. With one issuer a manifest says the `client_id` alone; with several
+/// it says whose client it is, as two may have issued the same id.
+fn client(name: String, issuers: &[IssuerName]) -> Result<String, String> {
+    match issuers {
+        [only] => Ok(format!("{only}/{name}")),
+        several => {
+            let of = |issuer: &IssuerName| {
+                name.strip_prefix(issuer.as_str()).and_then(|rest| rest.strip_prefix('/')).is_some()
+            };
+            if several.iter().any(of) {
+                return Ok(name);
+            }
+            Err(format!(
+                "the client `{name}` is of none of the resource's issuers: with several, write `<issuer>/<client_id>`"
+            ))
+        }
+    }
 }
 
 /// The files that a resource's schema is made of.
@@ -101,4 +127,22 @@ pub(super) fn files(resource: &types::Resource) -> impl Iterator<Item = PathBuf>
 pub(super) fn files_mut(resource: &mut types::Resource) -> impl Iterator<Item = &mut PathBuf> {
     let schema = resource.schema.iter_mut();
     schema.flat_map(|schema| std::iter::once(&mut schema.sdl).chain(&mut schema.manifest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_of_a_manifest_has_the_name_that_records_have_for_it() {
+        let issuers =
+            |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<Vec<IssuerName>>();
+        let named = |name: &str, of: &[&str]| client(name.to_owned(), &issuers(of)).ok();
+        assert_eq!(named("web", &["corp"]).as_deref(), Some("corp/web"));
+        assert_eq!(named("corp/web", &["corp"]).as_deref(), Some("corp/corp/web"));
+        assert_eq!(named("corp/web", &["corp", "partner"]).as_deref(), Some("corp/web"));
+        for name in ["web", "other/web", "corporate/web", "corp"] {
+            assert_eq!(named(name, &["corp", "partner"]), None, "{name}");
+        }
+    }
 }

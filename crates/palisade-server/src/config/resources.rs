@@ -408,6 +408,7 @@ pub(super) fn with_defaults(own: &types::Resource, defaults: &types::Resource) -
         routes: own.routes.or(defaults.routes),
         tools: own.tools.or(defaults.tools),
         schema: own.schema.or(defaults.schema),
+        operations: own.operations.or(defaults.operations),
         anonymous: own.anonymous.or(defaults.anonymous),
         list: own.list.or(defaults.list),
         step_up: own.step_up.or(defaults.step_up),

@@ -67,6 +67,12 @@ fn errors_of_the_text_name_the_line_and_the_nearest_known_name() {
 }
 
 #[test]
+fn only_a_graphql_api_has_operations() {
+    let error = problem("kind: mcp", "kind: mcp, operations: part");
+    assert!(error.contains("resources.files.operations: only for kind graphql"), "{error}");
+}
+
+#[test]
 fn what_is_unsafe_is_refused() {
     for (from, to, says) in [
         ("https://login.example.com", "http://login.example.com", "must begin with https://"),

@@ -443,6 +443,9 @@ pub struct Resource {
     pub tools: Option<Tools>,
     /// Its schema; kind graphql.
     pub schema: Option<GraphSchema>,
+    /// What becomes of an operation of which something is denied; kind graphql. `whole`: it is denied. `part`: behind what can send on
+    /// what is left, which is the adapter for servers in Rust, a query goes on without that, and the client is told; elsewhere it is denied.
+    pub operations: Option<Operations>,
     /// MCP methods, or HTTP methods for kind http, that may reach policy without a token; for kind graphql `query`, `mutation`,
     /// `subscription` and `introspect`.
     pub anonymous: Option<Vec<String>>,
@@ -683,6 +686,16 @@ pub struct Place {
     pub service: Option<String>,
 }
 
+/// What becomes of an operation of which something is denied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Operations {
+    /// It is denied whole.
+    Whole,
+    /// It goes on without that, where its entry can send on what is left.
+    Part,
+}
+
 /// The schema of a GraphQL API.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -690,7 +703,7 @@ pub struct GraphSchema {
     /// The supergraph, or a plain schema, as a file.
     pub sdl: PathBuf,
     /// The documents that clients may name by their hashes, and that policies see as `allowlisted`: an object of documents by their
-    /// SHA-256, or the manifest that Apollo's tools write.
+    /// SHA-256, or the manifest that Apollo's tools write. An entry may be `allowlisted` for some clients alone.
     #[serde(default)]
     pub manifest: Option<PathBuf>,
 }

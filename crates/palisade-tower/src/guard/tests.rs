@@ -18,6 +18,7 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use super::*;
 
+mod part;
 mod readings;
 mod slow;
 
@@ -32,6 +33,8 @@ struct Point {
     without: Without,
     /// What it answers a list with where it refuses it.
     refuses: Option<u32>,
+    /// Whether what goes on is a part.
+    in_part: bool,
     /// The lists that it was asked about.
     lists: Mutex<Vec<(String, Vec<String>)>>,
 }
@@ -90,8 +93,9 @@ impl GatewayPoint for Point {
                     remove: vec!["authorization".to_owned()],
                     set: vec![header("x-palisade-subject", "alice")],
                     response: vec![header("x-palisade-decision-id", "d"), header("vary", "Origin")],
-                    body: None,
+                    body: self.in_part.then(|| b"left".to_vec()),
                     path: check.request.path.contains("/t-").then(|| "/mcp?x=1".to_owned()),
+                    graphql_errors: self.in_part.then(|| r#"[{"message":"taken"}]"#.to_owned()),
                 }),
                 ..v1::CheckResponse::default()
             }

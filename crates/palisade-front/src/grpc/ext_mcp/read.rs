@@ -88,6 +88,7 @@ fn http(
         mcp: None,
         // There is none.
         rewrites_path: false,
+        cuts: false,
         unusable,
     }
 }

@@ -362,6 +362,7 @@ fn no_reason_is_told_as_anything_but_an_error() {
             policy_code: None,
             replies: Vec::new(),
             batch: false,
+            told: None,
         };
         let (code, error) = denied(super::answer::denied(&denial, "tools/call"));
         assert_ne!(code, Code::Unknown);

@@ -27,6 +27,7 @@ fn answered(reason: Reason, remedy: Remedy, explain: bool) -> DecideResponse {
         policy_code: None,
         replies: Vec::new(),
         batch: false,
+        told: None,
     };
     encode::decided(&Decision::Deny(denial), &Findings::default(), &PolicyRevision::from("r1"), explain)
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 
 use super::*;
+use crate::{Incoming, Manifest, Reading, Request, read_request};
 
 /// What picks the next part of an operation: one number after the other, then nothing more.
 struct Picks<'a>(std::slice::Iter<'a, u8>);
@@ -192,6 +193,52 @@ proptest! {
             }
             prop_assert_eq!(filtered.errors.is_empty(), filtered.denied.is_empty());
         }
+    }
+
+    /// What goes on is read as any request is: whoever reads it finds what was granted and nothing else.
+    #[test]
+    fn what_is_left_of_a_request_is_a_request_for_what_was_granted(
+        picks in proptest::collection::vec(any::<u8>(), 0..120),
+        bits in any::<u16>(),
+        flag in any::<bool>(),
+    ) {
+        let schema = schema();
+        let request = Request {
+            document: operation(&picks),
+            operation_name: None,
+            variables: variables(&json!({"first": 3, "id": "x", "flag": flag}).to_string()),
+            by_get: false,
+            by_hash: false,
+            listed: None,
+            exact: true,
+        };
+        let analysis = schema.analyze_request(&request).unwrap();
+        let decisions = decisions(bits, &analysis);
+        let whole = schema.filter(&analysis, &decisions, Dialect::Apollo, Mode::Filter);
+        let Some(rest) = schema.rest(&request, &analysis, &decisions, Dialect::Apollo) else {
+            prop_assert!(whole.denied.is_empty());
+            return Ok(());
+        };
+        prop_assert_eq!(rest.denied.len(), whole.denied.len());
+        prop_assert_eq!(rest.body.is_none(), whole.emptied);
+        let Some(body) = rest.body else { return Ok(()) };
+        let incoming = Incoming {
+            method: "POST",
+            query: None,
+            content_type: Some("application/json"),
+            content_encoding: None,
+            upgrade: false,
+            body: &body,
+        };
+        let manifest = Manifest::default();
+        let read = read_request(&incoming, &Reading { max_batch: 0, manifest: &manifest }).unwrap();
+        prop_assert_eq!(Some(&read.requests[0].document), whole.document.as_ref());
+        let again = schema.analyze_request(&read.requests[0]).unwrap();
+        let twice = schema.filter(&again, &decisions, Dialect::Apollo, Mode::Reject);
+        prop_assert!(twice.denied.is_empty(), "{:?}", twice.denied);
+        let asked: Vec<&crate::Ask> = rest.asks.iter().map(|place| &analysis.asks()[*place]).collect();
+        prop_assert!(again.asks().iter().eq(asked.iter().copied()));
+        prop_assert!(asked.iter().all(|ask| decisions.permits(ask)));
     }
 
     #[test]

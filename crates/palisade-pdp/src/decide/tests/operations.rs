@@ -5,7 +5,7 @@ use palisade_policy::WorldGraph;
 use serde_json::json;
 
 use super::*;
-use crate::{Granted, Lack, Lacking};
+use crate::{Granted, Lack, Lacking, Left};
 
 const EVERYTHING: &[&str] = &["Query.a", "Query.b"];
 
@@ -153,6 +153,157 @@ async fn observation_lets_by_what_policies_deny_and_not_what_needs_somebody() {
     assert_eq!(decision.reason(), Reason::NoCredentials);
     let (decision, _) = decided(&observed(), &query(&["Query.c"], &[]), Some(&nothing)).await;
     assert_eq!(decision.reason(), Reason::TargetUnknown);
+}
+
+/// What is left of an operation: these items, and this as its body.
+fn left(items: &[usize], body: Option<&str>) -> impl Fn(&Granted<'_>) -> Option<Left> + Send + Sync {
+    let (items, body) = (items.to_vec(), body.map(|body| body.as_bytes().to_vec()));
+    move |_| Some(Left { items: items.clone(), body: body.clone(), taken: 1, told: "[1]".to_owned() })
+}
+
+async fn parted(setup: &Setup, request: &AccessRequest, cutting: Option<&Cutting<'_>>) -> Parted {
+    parted_within(setup, request, (&nothing, cutting), Duration::MAX).await
+}
+
+async fn parted_within(
+    setup: &Setup,
+    request: &AccessRequest,
+    (directives, cutting): (&Directives<'_>, Option<&Cutting<'_>>),
+    patience: Duration,
+) -> Parted {
+    let pdp = setup.pdp();
+    let reader = (Some(directives), cutting);
+    let decided = pdp.decide_in_part(&pdp.snapshot(), request, reader, patience).await;
+    pdp.audit().shutdown().await;
+    assert_eq!(setup.recorded(), [(decided.reason(), 1)]);
+    decided
+}
+
+/// The text of the one record of a decision.
+fn told_on_record(setup: &Setup) -> String {
+    let mut detail = None;
+    query::run(&setup.folder.path().join("audit"), &query::Filter::default(), |record| {
+        if let Record::Decision(decision) = record {
+            detail = decision.detail;
+        }
+        std::ops::ControlFlow::Continue(())
+    })
+    .unwrap();
+    detail.unwrap_or_default()
+}
+
+#[tokio::test]
+async fn only_who_sends_on_what_is_left_is_permitted_a_part_and_only_what_is_granted_of_it() {
+    let asked = || query(EVERYTHING, &["yes", "no"]);
+    let (body, reason) = (Some("left"), Reason::NoPermit);
+    let cut = left(&[0, 1, 3, 4], body);
+    let Parted::InPart(part) = parted(&Setup::new(), &asked(), Some(&cut)).await else { panic!("in part") };
+    assert_eq!((part.body(), part.told()), (&b"left"[..], "[1]"));
+    let mut batch = asked();
+    let one = batch.asked.clone().unwrap().items;
+    batch.asked = Ok(Asked { items: [one.clone(), one].concat(), batch: true });
+    let mut deep = asked();
+    let known = json!({ "allowlisted": false, "depth": 9, "fields": 1 });
+    deep.asked.as_mut().unwrap().items[0].known = Properties::new(known.as_object().unwrap().clone());
+    for (request, cutting) in [
+        (asked(), None),
+        // What is left has something that is denied, or is without the operation, or is none of it.
+        (asked(), Some(left(&[0, 1, 2], body))),
+        (asked(), Some(left(&[1], body))),
+        (asked(), Some(left(&[], body))),
+        (asked(), Some(left(&[0, 1, 9], body))),
+        // An operation that may not be done is not done in part, nor is one of several.
+        (deep, Some(left(&[0, 1], body))),
+        (batch, Some(left(&[0, 1], body))),
+    ] {
+        let cutting = cutting.as_ref().map(|cutting| cutting as &Cutting<'_>);
+        let decided = parted(&Setup::new(), &request, cutting).await;
+        let Parted::Whole(Decision::Deny(denial)) = decided else { panic!("{decided:?}") };
+        assert_eq!((denial.reason, denial.told), (reason, None));
+    }
+    let nothing_left = parted(&Setup::new(), &asked(), Some(&left(&[0], None))).await;
+    let Parted::Whole(Decision::Deny(denial)) = nothing_left else { panic!("{nothing_left:?}") };
+    assert_eq!((denial.reason, denial.told.as_deref()), (reason, Some("[1]")));
+}
+
+#[tokio::test]
+async fn nothing_is_cut_of_what_is_granted_or_observed_and_a_panic_is_a_denial() {
+    let panics = |_: &Granted<'_>| -> Option<Left> { panic!("a defect") };
+    let whole = parted(&Setup::new(), &query(&["Query.a"], &["yes"]), Some(&panics)).await;
+    assert!(matches!(whole, Parted::Whole(Decision::Permit(_))), "{whole:?}");
+    let broken = parted(&Setup::new(), &query(EVERYTHING, &[]), Some(&panics)).await;
+    assert_eq!(broken.reason(), Reason::InternalError);
+    let observed = Setup { observe_until: Some(NOW.plus(Duration::from_secs(60))), ..Setup::new() };
+    let observed = parted(&observed, &query(EVERYTHING, &[]), Some(&panics)).await;
+    assert!(matches!(observed, Parted::Whole(Decision::Observed(_))), "{observed:?}");
+    let cannot = |_: &Granted<'_>| -> Option<Left> { None };
+    assert_eq!(
+        parted(&Setup::new(), &query(EVERYTHING, &[]), Some(&cannot)).await.reason(),
+        Reason::NoPermit
+    );
+}
+
+/// Who has read an operation.
+type Reader<'a> = (&'a Directives<'a>, &'a Cutting<'a>);
+
+/// What is no word about its parts is not told as an answer of which nothing is left.
+#[tokio::test]
+async fn a_time_that_has_passed_and_a_defect_are_told_as_what_they_are_whatever_is_left() {
+    let nothing_left = || Some(Left { items: vec![0], body: None, taken: 1, told: "[1]".to_owned() });
+    let slow = |_: &Granted<'_>| {
+        std::thread::sleep(Duration::from_millis(400));
+        nothing_left()
+    };
+    let quick = |_: &Granted<'_>| nothing_left();
+    let defect = lack(Lacking::Permit);
+    let cases: [(Reader<'_>, &[&str], (Reason, Option<&str>)); 3] = [
+        ((&nothing, &slow), EVERYTHING, (Reason::DeadlineExceeded, None)),
+        ((&defect, &quick), &["Query.a"], (Reason::InternalError, None)),
+        ((&nothing, &quick), EVERYTHING, (Reason::NoPermit, Some("[1]"))),
+    ];
+    for ((directives, cutting), fields, (reason, told)) in cases {
+        let setup = Setup::new();
+        // The defect denies a part that the record counts as none: the name beside it is one.
+        let asked = query(fields, &["no"]);
+        let is_slow = reason == Reason::DeadlineExceeded;
+        let patience = if is_slow { Duration::from_millis(300) } else { Duration::MAX };
+        let decided = parted_within(&setup, &asked, (directives, Some(cutting)), patience).await;
+        let Parted::Whole(Decision::Deny(denial)) = decided else { panic!("{decided:?}") };
+        assert_eq!((denial.reason, denial.told.as_deref()), (reason, told));
+        let status = crate::answer::http(&denial, None).status;
+        assert_eq!(status, if told.is_some() { 403 } else { 503 });
+        assert!(!told_on_record(&setup).contains("taken out"));
+    }
+}
+
+/// A name that is denied takes nothing out where another will do.
+#[tokio::test]
+async fn the_record_says_how_many_places_were_taken_out_of_what_goes_on() {
+    let setup = Setup::new();
+    let asked = query(EVERYTHING, &["yes", "no"]);
+    let cut = left(&[0, 1, 3, 4], Some("left"));
+    assert!(matches!(parted(&setup, &asked, Some(&cut)).await, Parted::InPart(_)));
+    assert_eq!(told_on_record(&setup), "an operation: 5 parts, 1 denied and taken out");
+}
+
+/// To take out what is denied costs something: it is not begun where nothing of it could go on.
+#[tokio::test]
+async fn nothing_is_cut_of_an_operation_that_is_itself_denied() {
+    let panics = |_: &Granted<'_>| -> Option<Left> { panic!("it was begun") };
+    let mut deep = query(EVERYTHING, &[]);
+    let known = json!({ "allowlisted": false, "depth": 9, "fields": 1 });
+    deep.asked.as_mut().unwrap().items[0].known = Properties::new(known.as_object().unwrap().clone());
+    let mut introspects = query(EVERYTHING, &[]);
+    let introspection = Item {
+        action: Action::graphql("introspect"),
+        target: Target::graphql_graph(&"api".parse().unwrap()),
+        known: Properties::default(),
+        ..introspects.asked.as_ref().unwrap().items[0].clone()
+    };
+    introspects.asked.as_mut().unwrap().items.push(introspection);
+    for asked in [deep, introspects] {
+        assert_eq!(parted(&Setup::new(), &asked, Some(&panics)).await.reason(), Reason::NoPermit);
+    }
 }
 
 /// However much is denied: a few hundred parts are named, and it is said how many there were.

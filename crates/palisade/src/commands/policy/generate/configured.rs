@@ -125,9 +125,9 @@ fn of_graph(graph: &GraphSchema, schema: &Schema) -> anyhow::Result<Vec<Disagree
         let shown = file.display().to_string();
         let text = std::fs::read(file).with_context(|| shown.clone())?;
         let documents = read_manifest(&text).with_context(|| shown.clone())?;
-        found.extend(documents.into_iter().filter_map(|(hash, document)| {
-            let why = schema.needs(&document).err()?.to_string();
-            Some(Disagreement::UnfitDocument { hash, why })
+        found.extend(documents.documents().filter_map(|(hash, document)| {
+            let why = schema.needs(document).err()?.to_string();
+            Some(Disagreement::UnfitDocument { hash: hash.to_owned(), why })
         }));
     }
     Ok(found)
