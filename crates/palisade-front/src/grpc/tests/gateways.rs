@@ -40,6 +40,7 @@ async fn check(fixture: &Fixture, request: HttpRequest, body: &Value) -> CheckRe
         body: Some(body.to_string().into_bytes()),
         truncated: false,
         rewrites_path: false,
+        cuts_operations: false,
     };
     fixture.api().check(call("gate", asked)).await.unwrap().into_inner()
 }
