@@ -105,6 +105,8 @@ impl Call<'_> {
             request_id,
             mcp: None,
             rewrites_path: false,
+            // A router sends on what it has read itself.
+            cuts: false,
             unusable: None,
         }
     }

@@ -70,6 +70,8 @@ impl Pdp {
             (Outcome::Deny(reason), _) => Some(reason),
             (Outcome::Permit | Outcome::Observe(_), None) => Some(Reason::AuditUnavailable),
             (Outcome::Permit | Outcome::Observe(_), Some(_)) => None,
+            // Nothing was asked that could be cut.
+            (Outcome::InPart, _) => Some(Reason::InternalError),
         };
         self.metrics().verified(snapshot, request.resource.as_ref(), refused);
         if let Some(reason) = refused {
