@@ -43,7 +43,7 @@ const BATCH: usize = 512;
 /// How many bytes of lines a call carries at most; receivers refuse messages above 4 MiB. It holds the longest line.
 const BATCH_BYTES: u64 = 1024 * 1024;
 /// After how many records a busy processor is left to decisions: to read all of a batch at once takes longer than a decision may.
-const A_TURN: usize = 8;
+const A_TURN: usize = 64;
 /// How long a call may take.
 const CALL: Duration = Duration::from_secs(5);
 /// How long records gather before they are sent: a call and a checkpoint for each of them would cost more than the
