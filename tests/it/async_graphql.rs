@@ -173,7 +173,7 @@ async fn send(port: u16, token: Option<&str>, body: &Value) -> (u16, String, Val
     assert_eq!(decision.is_some(), !body.is_array(), "{status}");
     let mut body: Value = answer.json().await.unwrap();
     for error in body.get_mut("errors").and_then(Value::as_array_mut).into_iter().flatten() {
-        error["extensions"].as_object_mut().and_then(|said| said.remove("decision")).expect("a record");
+        error["extensions"].as_object_mut().and_then(|said| said.remove("decision")).unwrap();
     }
     (status, challenge.unwrap_or_default(), body)
 }
@@ -303,7 +303,7 @@ async fn begun(api: &Api, token: &str) -> stream::BoxStream<'static, Response> {
 
 /// The code of the message that a subscription ends with.
 async fn last_code(responses: stream::BoxStream<'static, Response>) -> Value {
-    let all: Vec<Response> = timeout(Duration::from_secs(40), responses.collect()).await.expect("it goes on");
+    let all: Vec<Response> = timeout(Duration::from_secs(40), responses.collect()).await.unwrap();
     let (last, others) = all.split_last().unwrap();
     assert!(others.iter().all(Response::is_ok));
     let errors = serde_json::to_value(&last.errors).unwrap();

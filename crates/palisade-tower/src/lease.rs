@@ -70,7 +70,7 @@ pub enum Ended {
 pub struct Lease {
     point: Arc<dyn GatewayPoint>,
     /// The request that opened it.
-    check: Check,
+    pub(crate) check: Check,
     /// Whom it was permitted to.
     subject: String,
     expires_at: Option<Timestamp>,

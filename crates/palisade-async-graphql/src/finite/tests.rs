@@ -28,6 +28,10 @@ fn a_float_that_is_no_number_is_no_json_wherever_it_stands() {
     );
     assert_eq!(json(&[Form::Unit, Form::Newtype(1.0), Form::Tuple(1, 2.0)]).unwrap()[0], "Unit");
     assert_eq!(json(&Pair(1, 2.0)), Some(json!([1, 2.0])));
+}
+
+#[test]
+fn what_is_no_number_makes_all_of_a_value_no_json() {
     for wrong in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         assert_eq!(json(&wrong), None);
         assert_eq!(json(&Some(vec![wrong])), None);

@@ -194,7 +194,11 @@ fn policies() -> Policies {
 }
 
 fn resource(name: &str) -> Resource {
-    let graph = Graph { schema: Schema::load(SDL).unwrap(), documents: BTreeMap::new() };
+    let graph = Graph {
+        schema: Schema::load(SDL).unwrap(),
+        documents: Default::default(),
+        operations: Default::default(),
+    };
     let scope = |text: &str| text.parse::<palisade_model::Scope>().unwrap();
     Resource {
         name: name.parse().unwrap(),

@@ -247,6 +247,9 @@ async fn nothing_is_cut_of_what_is_granted_or_observed_and_a_panic_is_a_denial()
 type Reader<'a> = (&'a Directives<'a>, &'a Cutting<'a>);
 
 /// What is no word about its parts is not told as an answer of which nothing is left.
+/// What a reader has in store, the fields that are asked for, and what comes of it: the reason, and what is told.
+type Case<'a> = (Reader<'a>, &'a [&'a str], (Reason, Option<&'a str>));
+
 #[tokio::test]
 async fn a_time_that_has_passed_and_a_defect_are_told_as_what_they_are_whatever_is_left() {
     let nothing_left = || Some(Left { items: vec![0], body: None, taken: 1, told: "[1]".to_owned() });
@@ -256,7 +259,7 @@ async fn a_time_that_has_passed_and_a_defect_are_told_as_what_they_are_whatever_
     };
     let quick = |_: &Granted<'_>| nothing_left();
     let defect = lack(Lacking::Permit);
-    let cases: [(Reader<'_>, &[&str], (Reason, Option<&str>)); 3] = [
+    let cases: [Case<'_>; 3] = [
         ((&nothing, &slow), EVERYTHING, (Reason::DeadlineExceeded, None)),
         ((&defect, &quick), &["Query.a"], (Reason::InternalError, None)),
         ((&nothing, &quick), EVERYTHING, (Reason::NoPermit, Some("[1]"))),

@@ -45,6 +45,7 @@ async fn a_stream_is_asked_about_again_as_one_of_which_all_has_to_be_permitted()
     let (parts, _) = graphql().into_parts();
     let check = Check::new("files", request::incoming(&parts), Bytes::new()).rewriting_path();
     let Ok(Checked::Pass(passage)) = layer.gate.point.check(&check).await else { panic!("it goes on") };
-    let lease = layer.gate.lease(&passage, check.clone().cutting_operations());
+    let (in_force, point) = (Arc::clone(&layer.gate.in_force), Arc::clone(&layer.gate.point));
+    let lease = Lease::with_policies(in_force, point, check.clone().cutting_operations(), &passage);
     assert_eq!(lease.check, check);
 }
