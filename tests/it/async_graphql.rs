@@ -207,12 +207,18 @@ async fn a_service_and_a_decision_point_in_the_process_let_the_same_operations_b
         (counted(json!({})), Some(&bob), 200, ""),
         (counted(json!({ "n": 101 })), Some(&bob), 403, "forbidden"),
         (query("{ orders(first: 101) { owner } }"), Some(&bob), 403, "forbidden"),
-        // Its default is what its resolver goes by, too.
+        // Its default is what its resolver goes by, too; and what is skipped is judged as what is not.
         (
-            query("query($x: Boolean = true) { orders(first: 101) @skip(if: $x) { owner } me { name } }"),
+            query("query($x: Boolean = true) { orders(first: 2) @skip(if: $x) { owner } me { name } }"),
             Some(&bob),
             200,
             "",
+        ),
+        (
+            query("query($x: Boolean = true) { orders(first: 101) @skip(if: $x) { owner } me { name } }"),
+            Some(&bob),
+            403,
+            "forbidden",
         ),
         // Left out, it would be null for the resolver and 20 for the policies.
         (first(json!({})), Some(&bob), 403, "arguments_invalid"),

@@ -1,7 +1,7 @@
 //! Who asks, for callers of which nothing else is asked yet: a stage of a router that brings a token and no operation.
 //!
 //! The steps that every decision begins with, under the same rules, and on the record as every decision is. Nothing is asked, so that
-//! no policy is, no budget is drawn on, and nothing is permitted by it: what comes of it is no [`Permit`](crate::Permit).
+//! no policy is, and nothing is permitted by it: what comes of it is no [`Permit`](crate::Permit).
 
 use std::sync::Arc;
 
@@ -121,11 +121,13 @@ impl Pdp {
             }
             authenticated?
         };
+        judgement.principal = Some(principal.clone());
+        // Who only says who it is again and again fills the log as well as who asks for something.
+        gauge.draw(&principal).await.map_err(|reached| judgement.reach(reached))?;
         let held = principal.authority().map(|authority| &authority.scopes);
         judgement.scopes = held.map(|held| with_implied(held, &resource.scopes.implies)).unwrap_or_default();
         // The word of a PEP proves nobody.
         let is_sound = principal.authority().is_some() || request.credential == Credential::Absent;
-        judgement.principal = Some(principal);
         if is_sound {
             Ok(Outcome::Permit)
         } else {

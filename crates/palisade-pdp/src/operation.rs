@@ -123,6 +123,9 @@ impl Pdp {
                 && !lacks.iter().any(|lack| is_for_want_of_a_token(lack, question));
         let observed = question.resource.observe_until.is_some_and(|until| now < until) && said_by_policies;
         let mut account = account(snapshot, asked, &judgement.verdicts, &lacks);
+        if read.cutting.is_some() {
+            tokio::task::yield_now().await;
+        }
         // What is observed goes on whole.
         account.left = if observed { None } else { left_of(read, &granted, &judgement.verdicts, &account) };
         let in_part = account.left.as_ref().is_some_and(|left| left.body.is_some());

@@ -291,7 +291,6 @@ impl Gate {
         }
     }
 
-    /// Until when a stream may go on that a request has opened. Open it can be cut no more: what of the request is denied later denies it.
     async fn change_whole(&self, response: Response<Body>, change: &Change) -> Response<Body> {
         let (mut parts, body) = response.into_parts();
         let body = match body.whole(self.settings.answer).await {

@@ -143,7 +143,24 @@ impl Process {
         self.check_running()?;
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status()?;
         ensure!(status.success(), "cannot send {name} to {}", self.name);
+        // A busy machine takes its time to stop every thread, and one that still runs still answers.
+        let until = Instant::now() + Duration::from_secs(10);
+        while name == "STOP" && !self.is_stopped()? {
+            ensure!(Instant::now() < until, "{} does not stop", self.name);
+            std::thread::sleep(Duration::from_millis(2));
+        }
         Ok(())
+    }
+
+    /// Whether every thread of the child is stopped.
+    fn is_stopped(&self) -> Result<bool> {
+        let mut all = true;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.pid()))? {
+            let stat = fs::read_to_string(thread?.path().join("stat"))?;
+            // Behind the name, which may hold anything.
+            all &= stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'));
+        }
+        Ok(all)
     }
 
     /// Asks the child to end (SIGTERM) and waits for it.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Operation, Operations, STRICTEST};
 
 /// The most bytes that are told of what was taken out: of more the operation is denied whole.
-const MOST_TOLD: usize = 256 * 1024;
+const MOST_TOLD: usize = 32 * 1024;
 
 /// Whether another request can go on in place of one: a POST of one operation with its document. What has an answer of its own form
 /// is whole or nothing, and so is what goes on as a URL or a hash. So is a document of the manifest: what the policies say of it they say

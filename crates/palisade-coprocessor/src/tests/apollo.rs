@@ -328,10 +328,10 @@ async fn stages_at_which_nothing_is_asked_for_pass_and_leave_no_record() {
         assert_eq!(fixture.ask("storefront", &without).await.body, without);
     }
     // Letter by letter: read as numbers, the first two would be others.
-    let context = r#"{"entries":{"a":123456789012345678901234567890,"b":0.1000000000000000055511151231257827,"c":1E2,"a b":"\u00e9"}}"#;
-    let asked = format!(r#"{{"version":1,"stage":"RouterResponse","context": {context} ,"id":"r"}}"#);
+    let exact = r#"{"entries":{"a":123456789012345678901234567890,"b":0.1000000000000000055511151231257827,"c":1E2,"a b":"\u00e9"}}"#;
+    let asked = format!(r#"{{"version":1,"stage":"RouterResponse","context": {exact} ,"id":"r"}}"#);
     let told = fixture.ask_for_text("storefront", asked.as_bytes()).await;
-    assert_eq!(told, format!(r#"{{"id":"r","stage":"RouterResponse","version":1,"context":{context}}}"#));
+    assert!(told.contains(&format!(r#""context":{exact}"#)), "{told}");
     for stage in ["SubgraphRequest", "ConnectorRequest"] {
         let asked = message(
             stage,

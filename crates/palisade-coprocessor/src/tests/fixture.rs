@@ -19,7 +19,7 @@ use palisade_graphql::Schema;
 use palisade_model::{Audience, Clock, Issuer, IssuerName, ManualClock, PolicyRevision, Surface, Timestamp};
 use palisade_pdp::{
     Askers, Block, Budget, Caller, ClientIp, DenialForm, Grammar, Kind, Limits, Metadata, Pdp, PdpSettings,
-    Pep, PepAuth, Peps, Place, RateLimits, Resource, Resources, Routes, ScopeSettings, Snapshot,
+    Pep, PepAuth, Peps, Place, RateLimits, Rates, Resource, Resources, Routes, ScopeSettings, Snapshot,
     UpstreamToken,
 };
 use palisade_policy::{OnError, Policies, SourceFile, Sources, World, WorldGraph, WorldResource};
@@ -31,6 +31,8 @@ use tower::ServiceExt as _;
 pub(super) const NOW: i64 = 1_700_000_000;
 /// How many failed authentications block an address at `open`.
 pub(super) const FAILURES: u32 = 20;
+/// How much a subject may ask in a minute where a resource limits that.
+pub(super) const READS: u32 = 40;
 
 const POLICIES: &str = include_str!("../../../../policies/graphql-fields/policy.cedar");
 const SDL: &str = include_str!("../../../../policies/graphql-fields/schema.graphql");
@@ -237,12 +239,13 @@ fn resources() -> Resources {
     let anonymous = BTreeSet::from(["query".to_owned()]);
     let failures = Budget { most: FAILURES, within: Duration::from_secs(300) };
     let failed_authentication = Some(Block { failures, lasts: Duration::from_secs(300) });
+    let subject = Some(Rates { calls: READS, reads: READS });
     let observe_until = Some(Timestamp::from_unix_seconds(NOW + 60));
     let all = [
         resource("storefront"),
         Resource {
             anonymous,
-            rate_limits: RateLimits { failed_authentication, ..RateLimits::default() },
+            rate_limits: RateLimits { failed_authentication, subject, ..RateLimits::default() },
             ..resource("open")
         },
         Resource { observe_until, ..resource("trial") },

@@ -122,3 +122,19 @@ async fn who_is_blocked_is_not_identified() {
         assert!(told.body["headers"]["retry-after"][0].is_string(), "{told:?}");
     }
 }
+
+/// Nobody asks anything there, and fills the log all the same.
+#[tokio::test]
+async fn who_says_who_it_is_too_often_is_told_to_wait() {
+    let fixture = fixture();
+    let good = scoped("open", "");
+    for token in [None, Some(good.as_str())] {
+        let asked = message("SupergraphRequest", token, json!({}));
+        for _ in 0..READS {
+            assert_eq!(fixture.ask("open", &asked).await.body["control"], "continue");
+        }
+        let told = fixture.ask("open", &asked).await;
+        assert_eq!(ended(&told), 429, "{told:?}");
+        assert!(told.body["headers"]["retry-after"][0].is_string(), "{told:?}");
+    }
+}

@@ -305,7 +305,8 @@ async fn nothing_is_cut_of_an_operation_that_is_itself_denied() {
     };
     introspects.asked.as_mut().unwrap().items.push(introspection);
     for asked in [deep, introspects] {
-        assert_eq!(parted(&Setup::new(), &asked, Some(&panics)).await.reason(), Reason::NoPermit);
+        let reason = parted(&Setup::new(), &asked, Some(&panics)).await.reason();
+        assert!(matches!(reason, Reason::NoPermit | Reason::NoCredentials), "{reason}");
     }
 }
 
