@@ -29,6 +29,7 @@ mod peps;
 mod principal;
 mod question;
 mod record;
+mod remedy;
 mod resources;
 mod routes;
 mod search;

@@ -19,9 +19,10 @@ pub(crate) use self::account::Account;
 use self::account::{account, reason_of};
 pub use self::left::{Cutting, Left};
 use crate::{
-    Pdp, Remedy, Snapshot,
-    decide::{Found, Judgement, Outcome, is_policy_denial, too_late},
+    Pdp, Snapshot,
+    decide::{Judgement, Outcome, is_policy_denial, too_late},
     question::{Believed, Question, about},
+    remedy::Found,
 };
 
 /// The most items of an operation: as many as a reader ever finds, and its own.
@@ -228,7 +229,7 @@ impl Pdp {
         }
         let held = resource.scopes.held_by(&authority.scopes);
         let found = Found::scopes(missing, &held);
-        self.challenges().note(&subject, found.remedy(), now);
+        self.challenges().note(&subject, &found.remedy, now);
         Some(found)
     }
 }
@@ -278,15 +279,5 @@ pub(crate) fn fits(asked: &Believed<'_>, directives: Option<&Directives<'_>>) ->
             "an operation is decided as the request that it comes by",
         )),
         (false, Some(_)) => Err(Refusal::new(Reason::InternalError, "there is no operation")),
-    }
-}
-
-impl Found {
-    fn scopes(missing: Scopes, held: &Scopes) -> Self {
-        Self { reason: Reason::InsufficientScope, remedy: Remedy::Scopes(&missing | held), missing }
-    }
-
-    fn remedy(&self) -> &Remedy {
-        &self.remedy
     }
 }
