@@ -12,7 +12,7 @@ use palisade_async_graphql::{Palisade as Adapter, PalisadeGuard, incoming, into_
 use palisade_audit::DecisionRecord;
 use palisade_client::Client;
 use palisade_model::Surface;
-use palisade_tests::components::OidcProvider;
+use palisade_tests::components::{OidcProvider, client_schema, introspection_query};
 use palisade_tests::service::Palisade;
 use palisade_tower::Caller;
 use serde_json::{Value, json};
@@ -36,6 +36,9 @@ unless { context.args.number.hasTag("/digits") && context.args.number.getTag("/d
 @id("owners") forbid (principal, action in Graphql::Action::"field", resource == Graphql::Field::"storefront/Order.total")
 when { context.surface == "decide" }
 unless { principal == User::"corp/bob" && context.args.text.hasTag("/@object/owner") && context.args.text.getTag("/@object/owner") == "bob" };
+"#;
+const SCHEMA: &str = r#"
+@id("schema") permit (principal is User, action in Graphql::Action::"introspect", resource == Graphql::Graph::"storefront");
 "#;
 
 struct Query;
@@ -122,6 +125,10 @@ struct Stand {
 
 impl Stand {
     async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    async fn start_with(more: &str) -> Self {
         let provider = OidcProvider::start_with(&json!({
             "users": {"bob": {}, "alice": {}},
             "resources": {"*": ["profile:pii:read"]},
@@ -131,12 +138,13 @@ impl Stand {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("policies")).unwrap();
         fs::write(folder.path().join("policies/storefront.cedar"), POLICIES).unwrap();
+        fs::write(folder.path().join("policies/schema.cedar"), SCHEMA).unwrap();
         let sdl = Schema::build(Query, EmptyMutation, Ticks).finish().sdl();
         fs::write(folder.path().join("schema.graphql"), sdl).unwrap();
         let configuration = format!(
             "policies: {{path: {folder}/policies}}\nissuers:\n  corp: {{issuer: \"{issuer}\", network: {{private: true}}}}\n\
              resources:\n  storefront:\n    identifier: {IDENTIFIER}\n    kind: graphql\n    issuers: [corp]\n    \
-             schema: {{sdl: {folder}/schema.graphql}}\n    scopes: {{step_up: [\"profile:pii:read\"]}}\n",
+             schema: {{sdl: {folder}/schema.graphql}}\n    scopes: {{step_up: [\"profile:pii:read\"]}}\n{more}",
             folder = folder.path().display(),
             issuer = provider.issuer(),
         );
@@ -347,4 +355,28 @@ async fn a_subscription_ends_with_its_token_and_with_its_permission() {
     let codes = futures::future::join_all(streams.into_iter().map(last_code)).await;
     assert_eq!(codes, ["FORBIDDEN", "FORBIDDEN"]);
     service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn introspection_shows_what_its_caller_may_select() {
+    let stand = Stand::start_with("    introspection: permitted\n").await;
+    let local = in_this_process(&stand.palisade, stand.folder.path()).await;
+    let here = Adapter::new(local.decision_point("local".parse().unwrap()), "storefront");
+    let ports = [serve(api(Adapter::new(stand.client(), "storefront"))).await, serve(api(here)).await];
+    let (bob, pii) = (stand.token("bob", "").await, stand.token("bob", "profile:pii:read").await);
+    let asked = query(&introspection_query().unwrap());
+    for port in ports {
+        for (token, email) in [(&bob, false), (&pii, true)] {
+            let (status, _, answer) = send(port, Some(token), &asked).await;
+            assert_eq!(status, 200, "{answer}");
+            let schema = client_schema(&answer).unwrap();
+            assert!(schema.contains("type Order") && schema.contains("ticks"), "{schema}");
+            assert_eq!(schema.contains("email"), email, "{schema}");
+        }
+        let (_, _, answer) = send(port, Some(&bob), &query("{ me { name } }")).await;
+        assert!(answer["data"]["me"]["name"].is_string(), "{answer}");
+        let (status, _, _) = send(port, None, &asked).await;
+        assert_eq!(status, 401);
+    }
+    local.stop().await;
 }

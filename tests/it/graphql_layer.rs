@@ -7,7 +7,7 @@ use axum::{Json, Router, body::Bytes, extract::State, routing::any};
 use palisade_audit::{DecisionRecord, Outcome};
 use palisade_client::{Check, Checked, Client as Remote, GatewayPoint, Incoming};
 use palisade_server::Service;
-use palisade_tests::components::{OidcProvider, repository};
+use palisade_tests::components::{OidcProvider, client_schema, introspection_query, repository};
 use palisade_tests::service::Palisade;
 use palisade_tower::{PalisadeLayer, Settings};
 use reqwest::Client;
@@ -312,5 +312,97 @@ async fn nothing_is_cut_where_the_resource_does_not_say_so() {
         assert_eq!((status, server.take().len()), (403, 0));
         assert!(challenge.contains("insufficient_scope"), "{challenge}");
     }
+    api.local.stop().await;
+}
+
+/// What staff is shown who may read neither personal data nor customers, and change nothing.
+const SHOWN: &str = r#"
+type Query {
+  me: Customer
+  orders(first: Int! = 20): [Order!]!
+  products: [Product!]!
+}
+type Customer { id: ID! name: String orders: [Order!] }
+type Order { id: ID! total: Int! customer: Customer }
+type Product { name: String! price: Int! supplier: String }
+"#;
+/// And who may.
+const SHOWN_MORE: &str = r#"
+type Query {
+  me: Customer
+  customer(id: ID!): Customer
+  orders(first: Int! = 20): [Order!]!
+  products: [Product!]!
+}
+type Mutation { cancelOrder(id: ID!): Order }
+type Customer { id: ID! name: String email: String birthday: String orders: [Order!] }
+type Order { id: ID! total: Int! customer: Customer }
+type Product { name: String! price: Int! supplier: String }
+"#;
+
+fn words(sdl: &str) -> String {
+    sdl.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn introspection_shows_what_its_caller_may_select() {
+    let api = Api::start("    introspection: permitted\n").await;
+    let (bob, alice) = (api.token("bob", "").await, api.token("alice", "").await);
+    let more = api.token("alice", "profile:pii:read customers:read orders:write").await;
+    let asked = query(&introspection_query().unwrap());
+    for server in &api.servers {
+        for (token, sdl) in [(&alice, SHOWN), (&more, SHOWN_MORE)] {
+            let (status, _, answer) = server.post(Some(token), &asked).await;
+            assert_eq!(status, 200, "{answer}");
+            // In the order of the schema, as the reference implementation prints what it was told.
+            assert_eq!(words(&client_schema(&answer).unwrap()), words(sdl));
+        }
+        // The same field by field: what is shown at the root may be asked for, and nothing else.
+        for (field, granted) in [
+            ("me { id }", true),
+            ("orders { id }", true),
+            ("products { supplier }", true),
+            ("customer(id: 1) { id }", false),
+            ("me { email }", false),
+            ("me { card }", false),
+        ] {
+            let (status, _, _) = server.post(Some(&alice), &query(&format!("{{ {field} }}"))).await;
+            assert_eq!(status == 200, granted, "{field}");
+            assert_eq!(server.take().len(), usize::from(granted));
+        }
+        // A GET asks as well, and a hidden type is one that is not there.
+        let of = |name: &str| format!("query=%7B__type(name:%22{name}%22)%7Bname%7D%7D");
+        let (status, _, answer) = server.get(&alice, &of("Mutation")).await;
+        assert_eq!((status, answer), (200, json!({ "data": { "__type": null } })));
+        let (status, _, answer) = server.get(&more, &of("Mutation")).await;
+        assert_eq!((status, answer), (200, json!({ "data": { "__type": { "name": "Mutation" } } })));
+        // It is an action of its own still, and asked for alone.
+        for (token, body, expected) in [
+            (Some(&bob), asked.clone(), 403),
+            (None, asked.clone(), 401),
+            (Some(&alice), query("{ me { id } __schema { queryType { name } } }"), 400),
+            (Some(&alice), json!([asked]), 400),
+            (Some(&alice), query("{ __schema { types { fields { type { fields { name } } } } } }"), 400),
+        ] {
+            let (status, _, answer) = server.post(token.map(String::as_str), &body).await;
+            assert_eq!(status, expected, "{body}: {answer}");
+        }
+        // Nothing of all this has reached the server.
+        assert!(server.take().is_empty());
+    }
+    let records = api.recorded("IntrospectionQuery");
+    let lists: Vec<_> = records
+        .iter()
+        .filter_map(|record| record.detail.as_deref())
+        .filter(|it| it.starts_with("a schema"))
+        .collect();
+    assert_eq!(lists.len(), 2, "{records:?}");
+    let shown = |record: &DecisionRecord| {
+        let fields = record.items.iter().filter(|item| item.target.contains("Customer.email"));
+        (record.decision, record.found.unwrap_or_default(), fields.count())
+    };
+    let of_lists = records.iter().filter(|record| record.found.is_some()).map(shown).collect::<Vec<_>>();
+    // Of fields, and of the kinds of operations.
+    assert_eq!(of_lists, [(Outcome::Permit, 12 + 2, 0), (Outcome::Permit, 16 + 2, 1)]);
     api.local.stop().await;
 }

@@ -12,6 +12,7 @@ mod certificates;
 mod collector;
 mod debian;
 mod envoy;
+mod graphql_js;
 mod hive;
 mod jose;
 mod mcp_others;
@@ -32,6 +33,7 @@ use serde_json::Value;
 
 pub use collector::Collector;
 pub use envoy::{Envoy, EnvoyPorts, EnvoySample, egress_proxy, with_key};
+pub use graphql_js::{client_schema, introspection_query};
 pub use hive::{HiveGateway, Subgraph};
 pub use jose::verify_with_jose;
 pub use mcp_others::{conformance, inspector, python_script, python_skipped};

@@ -16,13 +16,14 @@ use async_graphql::{
 };
 use futures::stream::BoxStream;
 use http::StatusCode;
-use palisade_client::{Checked, DecisionPoint, GatewayPoint, Incoming, Passage};
+use palisade_client::{Checked, DecisionPoint, GatewayPoint, Incoming, Passage, Told};
 use palisade_tower::{Caller, Lease};
 use tokio::sync::oneshot;
 
 use crate::{
     Sender,
     admitted::Admitted,
+    answered::Answered,
     denial::Denial,
     parent,
     question::{Asked, Unasked, question, told},
@@ -122,6 +123,8 @@ enum State {
     #[default]
     Unasked,
     Passed(Box<Passed>),
+    /// It is answered, and nothing of it is executed.
+    Answered(Box<Answered>),
     Denied(Box<Denial>),
 }
 
@@ -176,6 +179,7 @@ impl Extension for Gate {
             Ok(Checked::Pass(passage)) => {
                 self.admit(context, request, sender.request().clone(), asked, passage)
             }
+            Ok(Checked::Answer(told)) if told.permitted => self.answer(request, &told),
             Ok(Checked::Answer(told)) => Err(self.deny(Denial::told(&told))),
             Err(no_answer) => {
                 tracing::warn!(%no_answer, "an operation is refused");
@@ -191,10 +195,14 @@ impl Extension for Gate {
         variables: &Variables,
         next: NextParseQuery<'_>,
     ) -> ServerResult<ExecutableDocument> {
-        let is_asked = match &*self.state() {
-            State::Passed(passed) => passed.query == query && passed.variables == *variables,
-            State::Unasked | State::Denied(_) => false,
+        let (is_asked, is_answered) = match &*self.state() {
+            State::Passed(passed) => (passed.query == query && passed.variables == *variables, false),
+            State::Answered(_) => (true, true),
+            State::Unasked | State::Denied(_) => (false, false),
         };
+        if is_answered {
+            return next.run(context, query, variables).await;
+        }
         if !is_asked {
             return Err(self.deny(Denial::of_the_server(CHANGED)));
         }
@@ -203,7 +211,7 @@ impl Extension for Gate {
         let read = told(&document);
         let is_asked = match &*self.state() {
             State::Passed(passed) => read.as_ref() == Some(&passed.document),
-            State::Unasked | State::Denied(_) => false,
+            State::Unasked | State::Answered(_) | State::Denied(_) => false,
         };
         if is_asked { Ok(document) } else { Err(self.deny(Denial::of_the_server(CHANGED))) }
     }
@@ -216,6 +224,8 @@ impl Extension for Gate {
         // INVARIANT: nothing is executed that was not asked about, whatever other extensions leave out.
         let is_passed = match (&*self.state(), context.query_data) {
             (State::Passed(passed), Some(data)) => passed.is_with(data),
+            // Nothing is executed of it.
+            (State::Answered(_), _) => true,
             (State::Passed(_) | State::Unasked | State::Denied(_), _) => false,
         };
         if !is_passed {
@@ -231,7 +241,14 @@ impl Extension for Gate {
         next: NextExecute<'_>,
     ) -> Response {
         // The same once more: what comes before this extension may have left out its other hooks.
-        let is_passed = matches!(*self.state(), State::Passed(_));
+        let (is_passed, answer) = match &*self.state() {
+            State::Passed(_) => (true, None),
+            State::Answered(answered) => (false, Some(answered.response())),
+            State::Unasked | State::Denied(_) => (false, None),
+        };
+        if let Some(answer) = answer {
+            return answer;
+        }
         if !is_passed {
             return Response::from_errors(vec![self.deny(Denial::of_the_server(CHANGED))]);
         }
@@ -251,6 +268,7 @@ impl Extension for Gate {
         let mut response = next.run(context).await;
         match &*self.state() {
             State::Passed(passed) => passed.passage.change_response(&mut response.http_headers),
+            State::Answered(answered) => response.http_headers = answered.headers(),
             State::Denied(denial) => response.http_headers = denial.headers.clone(),
             State::Unasked => {}
         }
@@ -279,6 +297,15 @@ impl Gate {
         let error = denial.of_request();
         *self.state() = State::Denied(Box::new(denial));
         error
+    }
+
+    /// The request with nothing to execute, as it is answered already.
+    fn answer(&self, request: Request, told: &Told) -> ServerResult<Request> {
+        let (Some(answered), Some(request)) = (Answered::told(told), Answered::nothing_of(request)) else {
+            return Err(self.deny(Denial::outage()));
+        };
+        *self.state() = State::Answered(Box::new(answered));
+        Ok(request)
     }
 
     /// Whether somebody waits for the messages of a stream.

@@ -43,6 +43,7 @@
 //! streams of a `dynamic::Schema` have no `execute` hook: they rest on the hooks before it.
 
 mod admitted;
+mod answered;
 mod arguments;
 mod denial;
 mod extension;

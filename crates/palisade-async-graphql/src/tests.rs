@@ -41,6 +41,8 @@ enum Says {
     Stranger,
     /// A permit for another operation than came.
     Rewritten,
+    /// A permit that is answered, with this data.
+    Answers(&'static str),
     /// A permit for another subject.
     Another,
     Nothing,
@@ -74,6 +76,17 @@ fn denied(reason: &str, status: u32, challenge: Option<&str>) -> v1::CheckRespon
         outcome: v1::Outcome::Deny.into(),
         reason: reason.to_owned(),
         answer: Some(v1::Answer { status, headers, body: b"{}".to_vec() }),
+        ..v1::CheckResponse::default()
+    }
+}
+
+fn answered(body: &str) -> v1::CheckResponse {
+    let headers = vec![header("content-type", "application/json"), header("x-palisade-decision-id", "d")];
+    v1::CheckResponse {
+        decision_id: id(),
+        outcome: v1::Outcome::Answered.into(),
+        reason: "permitted".to_owned(),
+        answer: Some(v1::Answer { status: 200, headers, body: body.as_bytes().to_vec() }),
         ..v1::CheckResponse::default()
     }
 }
@@ -113,6 +126,7 @@ impl GatewayPoint for Point {
                 permit.passage.as_mut().unwrap().body = Some(b"{}".to_vec());
                 Some(permit)
             }
+            Says::Answers(body) => Some(answered(body)),
             Says::No => Some(denied("no_permit", 403, None)),
             Says::StepUp => {
                 Some(denied("insufficient_scope", 403, Some("Bearer error=\"insufficient_scope\"")))
@@ -155,7 +169,7 @@ impl DecisionPoint for Point {
             Says::Obliges => {
                 Some(v1::DecideResponse { outcome: permit, obligations: vec!["log".to_owned()], ..reply })
             }
-            Says::No | Says::Stranger | Says::Rewritten => {
+            Says::No | Says::Stranger | Says::Rewritten | Says::Answers(_) => {
                 Some(v1::DecideResponse { outcome: v1::Outcome::Deny.into(), ..reply })
             }
             Says::Observed => Some(v1::DecideResponse { outcome: v1::Outcome::Observed.into(), ..reply }),

@@ -38,6 +38,8 @@ pub struct HttpCall {
     pub rewrites_path: bool,
     /// Whether whoever asks sends on what is left of an operation in place of what came, and tells its client what is not.
     pub cuts: bool,
+    /// Whether whoever asks can be told what to answer in place of a request that is permitted.
+    pub answers: bool,
     /// Why this call does not show the client's request, where its entry can tell.
     pub unusable: Option<Refusal>,
 }

@@ -158,6 +158,12 @@ impl Decoded {
         Some(Box::new(|granted: &Granted<'_>| operations.left(granted)))
     }
 
+    /// What of its schema the sender of the request may see, where it is introspection that is answered in place of the server. `access`
+    /// is the request as it was decided on.
+    pub fn introspected(&self, access: &AccessRequest) -> Option<graphql::Introspected<'_>> {
+        self.operations.as_ref()?.introspected(access)
+    }
+
     /// The origin of a CORS preflight that is answered without a decision: of a known resource, by a caller that may
     /// ask about it.
     pub fn preflight<'a>(

@@ -3,10 +3,12 @@
 //! [`asked`] reads the operations and makes items of them: the operation, introspection, each name of `@policy`, each field with
 //! its arguments. What the policies say of them comes back to [`Operations::lacks`], which has the schema's directives judged. A proxy
 //! lets a request by or does not, so that a request of which anything is denied is denied whole. Who can send on another body than came
-//! says so, and gets what is left of an operation ([`Operations::left`]), where the resource has its operations cut. It is judged as
+//! says so, and gets what is left of an operation ([`Operations::left`]), where the resource has its operations cut. Introspection can
+//! be answered here, from what its caller may see ([`Introspected`]). It is judged as
 //! strictly as any router judges: `@skip` and `@include` change nothing, and a field of an interface is one of all that implement it.
 
 mod left;
+mod shown;
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
@@ -31,6 +33,8 @@ use crate::{
     mcp::without_body,
 };
 
+pub use self::shown::{Introspected, entries};
+
 /// How strictly operations are judged.
 const STRICTEST: Dialect = Dialect::Apollo;
 
@@ -43,6 +47,18 @@ pub struct Graph {
     pub documents: Manifest,
     /// What becomes of an operation of which something is denied.
     pub operations: WholeOrPart,
+    /// What permitted introspection shows.
+    pub introspection: Introspection,
+}
+
+/// What permitted introspection shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Introspection {
+    /// What the server says.
+    #[default]
+    Whole,
+    /// What its caller is permitted to select with the token at hand. The server is not asked.
+    Permitted,
 }
 
 /// What becomes of an operation of which something is denied.
@@ -63,6 +79,8 @@ pub struct Operations {
     read: Vec<Operation>,
     /// Whether what is left of the request can go on in its place.
     can_be_cut: bool,
+    /// Whether it is introspection that is answered here.
+    is_answered: bool,
 }
 
 /// One operation, and which of the items are its own.
@@ -88,7 +106,8 @@ pub(crate) fn asked(
     let requests = read_request(&incoming, &reading).map_err(|error| error.refusal())?;
     let batch = requests.batch;
     let can_be_cut = graph.operations == WholeOrPart::Part && call.cuts && left::can_be_cut(&requests);
-    let mut operations = Operations { graph, resource: resource.name.clone(), read: Vec::new(), can_be_cut };
+    let resource = resource.name.clone();
+    let mut operations = Operations { graph, resource, read: Vec::new(), can_be_cut, is_answered: false };
     let (mut items, mut selections, mut bytes) = (Vec::new(), 0_usize, 0_usize);
     for request in requests.requests {
         let analysis = operations.graph.schema.analyze_request(&request).map_err(|error| error.refusal())?;
@@ -105,6 +124,7 @@ pub(crate) fn asked(
             return Err(Refusal::new(Reason::RequestMalformed, detail).into());
         }
     }
+    operations.is_answered = operations.is_answered_here(batch, call.answers)?;
     Ok((Asked { items, batch }, operations))
 }
 
@@ -141,7 +161,7 @@ impl Operations {
         let resource = &self.resource;
         let name = analysis.name.as_deref().unwrap_or(&analysis.hash);
         items.push(Item {
-            known: known(&request, &analysis),
+            known: self.known(&request, &analysis),
             ..item(
                 analysis.kind.as_str(),
                 Target::graphql_operation(resource, name),
@@ -171,6 +191,26 @@ impl Operations {
         let fields = first..items.len();
         self.read.push(Operation { request, analysis, introspection, names, fields });
         Ok(())
+    }
+
+    /// What an operation comes to. Introspection that is answered here is one level deep: what is below has no place in a server.
+    fn known(&self, request: &Request, analysis: &Analysis) -> Properties {
+        let (depth, fields) = match self.graph.introspection {
+            Introspection::Permitted if analysis.introspects => (1, 1),
+            Introspection::Permitted | Introspection::Whole => {
+                (analysis.measure.depth, analysis.measure.fields)
+            }
+        };
+        let mut known = Map::new();
+        known.insert("name".to_owned(), analysis.name.clone().into());
+        known.insert("allowlisted".to_owned(), request.listed.is_some().into());
+        if let Some(Clients::These(names)) = &request.listed {
+            known.insert(LISTED_FOR.to_owned(), names.iter().cloned().collect());
+        }
+        known.insert("depth".to_owned(), depth.into());
+        known.insert("fields".to_owned(), fields.into());
+        known.insert(EXECUTED_ROOTS.to_owned(), analysis.executed_roots().into());
+        Properties::new(known)
     }
 
     /// What of the operations is not granted. What was not asked about is not.
@@ -228,28 +268,7 @@ fn scopes(names: &BTreeSet<String>) -> Option<Scopes> {
 }
 
 fn item(action: &str, target: Target, arguments: Option<Arc<Arguments>>) -> Item {
-    Item {
-        action: Action::graphql(action),
-        target,
-        arguments,
-        supplied: Properties::default(),
-        known: Properties::default(),
-        reply_to: None,
-    }
-}
-
-/// What an operation comes to.
-fn known(request: &Request, analysis: &Analysis) -> Properties {
-    let mut known = Map::new();
-    known.insert("name".to_owned(), analysis.name.clone().into());
-    known.insert("allowlisted".to_owned(), request.listed.is_some().into());
-    if let Some(Clients::These(names)) = &request.listed {
-        known.insert(LISTED_FOR.to_owned(), names.iter().cloned().collect());
-    }
-    known.insert("depth".to_owned(), analysis.measure.depth.into());
-    known.insert("fields".to_owned(), analysis.measure.fields.into());
-    known.insert(EXECUTED_ROOTS.to_owned(), analysis.executed_roots().into());
-    Properties::new(known)
+    Item { arguments, ..Item::plain(Action::graphql(action), target) }
 }
 
 fn arguments(values: &Map<String, Value>) -> Result<Option<Arguments>, Refusal> {

@@ -23,7 +23,7 @@ mod static_token;
 pub use answer::{denial_answer, outage, response_headers};
 pub use call::{Body, Headers, HttpCall, Named};
 pub use decode::{Believed, Decoded, decode};
-pub use graphql::{Graph, Operations, WholeOrPart};
+pub use graphql::{Graph, Introspected, Introspection, Operations, WholeOrPart, entries};
 pub use handles::{unbound_body, unbound_name};
 pub use identity::{Passage, subject_text};
 pub use lists::{list_question, reads_question};

@@ -29,6 +29,8 @@ use crate::{
 const KEY_HEADER: &str = "x-palisade-key";
 /// How many endpoints a question is sent to at most.
 const MOST_ATTEMPTS: usize = 3;
+/// The largest answer to a check, in bytes: one to introspection may have 16 MiB.
+const MOST_CHECKED: usize = 17 * 1024 * 1024;
 
 /// A client of the decision service. Clones share its connections.
 ///
@@ -174,12 +176,10 @@ impl GatewayPoint for Client {
     }
 
     fn check<'a>(&'a self, check: &'a Check) -> Answering<'a, Checked> {
-        Box::pin(
-            self.ask(
-                check,
-                |channel, request| async move { GatewaysClient::new(channel).check(request).await },
-            ),
-        )
+        Box::pin(self.ask(check, |channel, request| async move {
+            let client = GatewaysClient::new(channel);
+            client.max_decoding_message_size(MOST_CHECKED).check(request).await
+        }))
     }
 
     fn list<'a>(&'a self, list: &'a List) -> Answering<'a, Listed> {

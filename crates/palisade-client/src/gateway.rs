@@ -167,7 +167,7 @@ impl Check {
 pub enum Checked {
     /// It may, changed so. That is on the record.
     Pass(Box<Passage>),
-    /// It may not, and this is what the client is told.
+    /// It does not, and this is what the client is told.
     Answer(Told),
 }
 
@@ -274,8 +274,12 @@ impl Passage {
 /// What a client is told in place of the server's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
-    /// The status; never a success of the request that was asked about, but for a CORS preflight and a denial in JSON-RPC.
+    /// The status; never a success of the request that was asked about, but for a CORS preflight, a denial in JSON-RPC or of all that
+    /// an operation asks for, and what is permitted and answered in place of the server.
     pub status: StatusCode,
+    /// Whether the request is permitted, and this is its answer in place of the server's: that of GraphQL introspection, with what its
+    /// caller may see.
+    pub permitted: bool,
     /// The header fields.
     pub headers: HeaderMap,
     /// The body.

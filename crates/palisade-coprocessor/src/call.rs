@@ -107,6 +107,7 @@ impl Call<'_> {
             rewrites_path: false,
             // A router sends on what it has read itself.
             cuts: false,
+            answers: false,
             unusable: None,
         }
     }

@@ -160,6 +160,7 @@ pub(crate) fn call(check: CheckRequest) -> HttpCall {
         mcp: metadata_context.and_then(|metadata| mcp_attributes(metadata.filter_metadata)),
         rewrites_path: true,
         cuts: false,
+        answers: false,
         unusable: None,
     }
 }

@@ -117,6 +117,7 @@ pub(crate) fn call(parts: &Parts, body: Option<Vec<u8>>, form: RequestFrom) -> H
         // An answer has no place for another path.
         rewrites_path: false,
         cuts: false,
+        answers: false,
         unusable,
         headers,
         // The connection is the proxy's, not the client's.

@@ -5,6 +5,7 @@
 //! [`Schema::analyze`], which says what it asks for: [`Requirements`] of the directives, and an [`Ask`] for each
 //! field with its arguments. Who decides answers with [`Decisions`], and [`Schema::filter`] takes from the operation what
 //! was not granted, in the [`Dialect`] of the router that asks. [`Schema::rest`] makes a request of what is left, and reads it again.
+//! [`Schema::introspect`] answers introspection with what somebody is shown.
 //!
 //! There is no I/O here, and no decision. What is not granted by name is not granted; what is too large is refused before
 //! it is expanded; and no error holds a value of an argument.
@@ -26,6 +27,7 @@ mod requirements;
 mod rest;
 mod rule;
 mod schema;
+mod shown;
 mod unique;
 
 pub use analysis::{Analysis, Ask, FieldUse, Occurrence, OperationKind};
@@ -42,3 +44,4 @@ pub use requirements::Requirements;
 pub use rest::Rest;
 pub use rule::{Alternatives, Rule, Why};
 pub use schema::{Element, Schema, SchemaError, Unlabelled};
+pub use shown::{IntrospectionError, MOST_ALIASES, Shown};

@@ -28,6 +28,8 @@ pub struct Schema {
     pub(crate) valid: Valid<apollo_compiler::Schema>,
     pub(crate) types: HashMap<String, TypeFacts>,
     pub(crate) limits: Limits,
+    /// The names under which `@inaccessible` stands.
+    inaccessible: BTreeSet<String>,
     hash: String,
 }
 
@@ -98,7 +100,8 @@ impl Schema {
         let valid = schema.validate().map_err(|with| invalid(&with.errors))?;
         let types = facts::read(&valid, &names)?;
         let hash = hex::encode(Sha256::digest(sdl.as_bytes()));
-        Ok(Self { valid, types, limits: Limits::default(), hash })
+        let inaccessible = names.inaccessible();
+        Ok(Self { valid, types, limits: Limits::default(), inaccessible, hash })
     }
 
     /// The same schema with other bounds for operations.
@@ -151,6 +154,11 @@ impl Schema {
         uses
     }
 
+    /// Whether a directive of this name is `@inaccessible`.
+    pub(crate) fn hides(&self, directive: &str) -> bool {
+        self.inaccessible.contains(directive)
+    }
+
     pub(crate) fn field(&self, type_name: &str, field: &str) -> Option<&FieldFacts> {
         self.types.get(type_name)?.fields.get(field)
     }
@@ -167,7 +175,7 @@ impl fmt::Debug for Schema {
     }
 }
 
-fn invalid(errors: &apollo_compiler::validation::DiagnosticList) -> SchemaError {
+pub(crate) fn invalid(errors: &apollo_compiler::validation::DiagnosticList) -> SchemaError {
     errors.iter().next().map_or_else(
         || SchemaError::Invalid { place: START, message: "unknown".to_owned() },
         |first| {

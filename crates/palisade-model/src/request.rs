@@ -142,6 +142,15 @@ pub struct Item {
     pub reply_to: Option<String>,
 }
 
+impl Item {
+    /// An action on a target, of which nothing is known beside.
+    #[must_use]
+    pub fn plain(action: Action, target: Target) -> Self {
+        let (supplied, known) = (Properties::default(), Properties::default());
+        Self { action, target, arguments: None, supplied, known, reply_to: None }
+    }
+}
+
 /// An action of the policy vocabulary: `Mcp::Action::"tools/call"`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Action {

@@ -54,7 +54,7 @@ pub use grammar::Grammar;
 pub use handles::HandleKeys;
 pub use identify::Identified;
 pub use limits::{EXECUTED_ROOTS, RateLimits, Rates};
-pub use list::{ListMode, ListRequest, Listed, MOST_ENTRIES};
+pub use list::{ListMode, ListOf, ListRequest, Listed, MOST_ENTRIES, Narrowing};
 pub use operation::{Cutting, Directives, Granted, Lack, Lacking, Left, MOST_PARTS};
 pub use palisade_limits::{Block, Budget, SharedCounts};
 pub use palisade_policy::Kind;

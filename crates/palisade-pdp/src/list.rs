@@ -3,21 +3,23 @@
 //! The steps are those of a decision, in the same order and for the same reasons: who calls and what it may ask about, who
 //! is asked for, whether one may list at all, then each entry, then the record, then the answer. An entry is shown by the
 //! decision on its own call ([`Asking::list`](palisade_policy::Asking::list)), so that a list and a call never disagree;
-//! nothing is let in by it.
+//! nothing is let in by it. What of a schema somebody is shown is such a list, of its fields: who has read the schema takes from
+//! what the policies permit what its directives do not grant.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use palisade_audit::{DecisionRecord, ItemRecord, Outcome as Recorded};
-use palisade_model::{AccessRequest, Action, DecisionId, Item, Reason, Refusal, Scopes, Target, Timestamp};
+use palisade_model::{AccessRequest, DecisionId, Item, Reason, Refusal, Scopes, Timestamp};
 use palisade_policy::{Offer, Reach};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    Denial, Pdp, Remedy, Reply, Resource, Snapshot,
+    Denial, Granted, MOST_PARTS, Pdp, Remedy, Reply, Resource, Snapshot,
+    operation::stands_alone,
     principal::{self, Principal},
-    question::{Question, about, circumstances, permitted_resource, readable},
+    question::{Question, about, believed, circumstances, permitted_resource, readable},
     record,
 };
 
@@ -39,18 +41,31 @@ pub enum ListMode {
     Permitted,
 }
 
-/// A list that somebody asked for and a server has answered.
+/// A list that somebody asked for.
 #[derive(Debug, Clone)]
 pub struct ListRequest {
-    /// Who asked, and for which list: one item, such as `tools/list`.
+    /// Who asked, and for what: one item, such as `tools/list`, or the items of an operation.
     pub access: AccessRequest,
-    /// What is done to an entry, such as `tools/call`.
-    pub action: Action,
-    /// The entries, in the list's order.
-    pub entries: Vec<Target>,
-    /// Whether there is no list: only each entry's own call is asked about, as it would be decided now, with no stronger token.
-    pub calls: bool,
+    /// The calls of the entries, in the list's order, without their arguments.
+    pub entries: Vec<Item>,
+    /// What is listed.
+    pub of: ListOf,
 }
+
+/// What is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListOf {
+    /// What a server has answered. The list itself has to be permitted; what is shown is for the resource to say ([`ListMode`]).
+    Entries,
+    /// There is no list: only each entry's own call is asked about, as it would be decided now, with no stronger token.
+    Calls,
+    /// A schema: what is permitted of it now. The operation that asks has to be permitted.
+    Fields,
+}
+
+/// Says from what the policies permit which entries are shown: whoever has read more of them than the policies know. What was not
+/// permitted it cannot show.
+pub type Narrowing<'a> = dyn Fn(&Granted<'_>) -> Vec<bool> + Send + Sync + 'a;
 
 /// How the question came out.
 #[derive(Debug)]
@@ -61,6 +76,8 @@ pub enum Listed {
         id: DecisionId,
         /// For each entry whether it is shown.
         shown: Vec<bool>,
+        /// Whether everything is shown because the resource is under observation.
+        observed: bool,
     },
     /// Nothing of it may be seen.
     Refused(Denial),
@@ -82,13 +99,24 @@ struct Account {
 impl Pdp {
     /// Says what of a list may be seen. Always answers, within the deadline and what a last record takes.
     pub async fn list(&self, snapshot: &Arc<Snapshot>, request: &ListRequest, patience: Duration) -> Listed {
+        self.list_read(snapshot, request, None, patience).await
+    }
+
+    /// The same, with what its reader takes away.
+    pub async fn list_read(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        request: &ListRequest,
+        narrowing: Option<&Narrowing<'_>>,
+        patience: Duration,
+    ) -> Listed {
         let started = self.now();
         let deadline = Instant::now() + patience.min(snapshot.limits.deadline);
         let mut account = Account::default();
         // Held until the record is written, as for a decision.
         let admitted = self.admit();
         let found = if admitted.is_some() {
-            let steps = self.steps_of_list(snapshot, request, started, deadline, &mut account);
+            let steps = self.steps_of_list(snapshot, request, narrowing, started, deadline, &mut account);
             match timeout_at(deadline, AssertUnwindSafe(steps).catch_unwind()).await {
                 Ok(Ok(found)) => found,
                 Ok(Err(_panic)) => Err(Refusal::new(Reason::InternalError, "the decision panicked")),
@@ -107,6 +135,7 @@ impl Pdp {
         &self,
         snapshot: &Snapshot,
         request: &ListRequest,
+        narrowing: Option<&Narrowing<'_>>,
         now: Timestamp,
         deadline: Instant,
         account: &mut Account,
@@ -118,7 +147,7 @@ impl Pdp {
         let asker = snapshot.askers.get(&snapshot.policies, &resource, &principal);
         account.scopes.clone_from(&asker.scopes);
         account.principal = Some(principal.clone());
-        let asked = readable(access, 1)?;
+        let asked = believed(snapshot, access, readable(access, request.of.most_items())?, Some(&principal));
         if request.entries.len() > MOST_ENTRIES {
             return Err(Refusal::new(Reason::RequestMalformed, "the list has too many entries"));
         }
@@ -126,7 +155,8 @@ impl Pdp {
         let asking = snapshot.policies.ask(&asker.subject, &circumstances);
         let question = Question { resource: &resource, principal: &principal, asking };
         account.observed = resource.observe_until.is_some_and(|until| now < until);
-        for item in asked.items.iter().filter(|_| !request.calls) {
+        let own = asked.items().filter(|item| request.of.is_asked_for() && stands_alone(item));
+        for item in own {
             let verdict = question.asking.about(&about(item, &resource));
             account.denied |= !verdict.permits();
             if account.denied && !account.observed {
@@ -139,19 +169,27 @@ impl Pdp {
             acr_values: &resource.acr_values,
             max_age: &resource.max_age,
         };
-        let offered = !request.calls && resource.step_up && resource.list == ListMode::Reachable;
+        let offered = request.of.offers() && resource.step_up && resource.list == ListMode::Reachable;
         let mut list = question.asking.list(offered.then_some(&offer));
         let mut shown = Vec::with_capacity(request.entries.len());
-        for (number, target) in request.entries.iter().enumerate() {
+        for (number, entry) in request.entries.iter().enumerate() {
             if number % A_TURN == A_TURN - 1 {
                 tokio::task::yield_now().await;
                 if Instant::now() >= deadline {
                     return Err(too_late());
                 }
             }
-            let reach = list.reach(&request.action, target, &resource.name);
+            let reach = list.reach(&about(entry, &resource));
             account.exhausted += usize::from(reach == Reach::Exhausted);
             shown.push(reach.is_reachable());
+        }
+        if let Some(narrowing) = narrowing {
+            let authenticated = principal.is_known();
+            let granted = Granted { authenticated, scopes: &account.scopes, items: &shown };
+            let narrowed = narrowing(&granted);
+            // INVARIANT: nothing is shown that the policies do not permit, nor what was not spoken of.
+            let spoken_of = narrowed.into_iter().chain(std::iter::repeat(false));
+            shown = shown.into_iter().zip(spoken_of).map(|(permitted, shown)| permitted && shown).collect();
         }
         if Instant::now() >= deadline { Err(too_late()) } else { Ok(shown) }
     }
@@ -173,10 +211,11 @@ impl Pdp {
         let id = receipt.as_ref().map_or(id, palisade_audit::AuditReceipt::id);
         let refused = |reason| Listed::Refused(denial(id, reason, request, account));
         let (listed, reason) = match (found, receipt) {
-            (Ok(_), Some(_recorded)) if account.observed => {
-                (Listed::Shown { id, shown: vec![true; request.entries.len()] }, Reason::Permitted)
-            }
-            (Ok(shown), Some(_recorded)) => (Listed::Shown { id, shown }, Reason::Permitted),
+            (Ok(_), Some(_recorded)) if account.observed => (
+                Listed::Shown { id, shown: vec![true; request.entries.len()], observed: true },
+                Reason::Permitted,
+            ),
+            (Ok(shown), Some(_recorded)) => (Listed::Shown { id, shown, observed: false }, Reason::Permitted),
             (Ok(_), None) => (refused(Reason::AuditUnavailable), Reason::AuditUnavailable),
             (Err(refusal), _) => (refused(refusal.reason), refusal.reason),
         };
@@ -231,7 +270,7 @@ fn record_of(
     match found {
         Err(refusal) => {
             record.reason = refusal.reason;
-            record.detail = Some(format!("a list: {}", refusal.detail));
+            record.detail = Some(format!("{}: {}", request.of.told(), refusal.detail));
         }
         Ok(shown) => {
             let count = shown.iter().filter(|shown| **shown).count();
@@ -240,21 +279,53 @@ fn record_of(
                 false => (Recorded::Permit, Reason::Permitted),
             };
             (record.decision, record.reason) = (decision, reason);
-            record.detail = Some(format!("a list: {count} of {} entries", shown.len()));
+            record.detail = Some(format!("{}: {count} of {} entries", request.of.told(), shown.len()));
             let entries = request.entries.iter().zip(shown).filter(|(_, shown)| **shown);
-            record.items =
-                entries.take(MOST_RECORDED).map(|(target, _)| entry(&request.action, target)).collect();
+            record.items = entries.take(MOST_RECORDED).map(|(item, _)| entry(item)).collect();
             record.found = u64::try_from(count).ok();
         }
     }
     record
 }
 
-fn entry(action: &Action, target: &Target) -> ItemRecord {
+impl ListOf {
+    /// The most items by which it is asked for.
+    const fn most_items(self) -> usize {
+        match self {
+            Self::Entries | Self::Calls => 1,
+            Self::Fields => MOST_PARTS,
+        }
+    }
+
+    /// Whether it is asked for by what has to be permitted itself.
+    const fn is_asked_for(self) -> bool {
+        match self {
+            Self::Entries | Self::Fields => true,
+            Self::Calls => false,
+        }
+    }
+
+    /// Whether what a stronger token would permit may be shown.
+    const fn offers(self) -> bool {
+        match self {
+            Self::Entries => true,
+            Self::Calls | Self::Fields => false,
+        }
+    }
+
+    const fn told(self) -> &'static str {
+        match self {
+            Self::Entries | Self::Calls => "a list",
+            Self::Fields => "a schema",
+        }
+    }
+}
+
+fn entry(item: &Item) -> ItemRecord {
     ItemRecord {
         principal: None,
-        action: action.entity(),
-        target: target.entity(),
+        action: item.action.entity(),
+        target: item.target.entity(),
         decision: Recorded::Permit,
         reason: Reason::Permitted,
         determining_policies: Vec::new(),

@@ -242,7 +242,7 @@ fn left_of(read: &Read<'_>, granted: &Granted<'_>, verdicts: &[Verdict], account
 }
 
 /// Whether a denial of the item alone denies the operation: all but names, of which it may need one of several.
-fn stands_alone(item: &Item) -> bool {
+pub(crate) fn stands_alone(item: &Item) -> bool {
     !(item.action.is_part_of_operation() && item.action.name == "policy")
 }
 

@@ -168,7 +168,9 @@ impl Bench {
         let mut list = asking.list(Some(&offer).filter(|_| reachable));
         let mut reached = Reached::default();
         for tool in &self.tools {
-            match list.reach(&self.action, tool, &self.resource) {
+            let (action, resource) = (&self.action, &self.resource);
+            let about = About { action, target: tool, resource, arguments: None, supplied: None };
+            match list.reach(&about) {
                 Reach::Permitted => reached.permitted += 1,
                 Reach::StepUp => reached.step_up += 1,
                 Reach::Never | Reach::Exhausted => {}

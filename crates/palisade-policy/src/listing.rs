@@ -33,7 +33,6 @@ use cedar_policy_core::{
     evaluator::Evaluator,
     extensions::Extensions,
 };
-use palisade_model::{Action, ResourceName, Target};
 use rustc_hash::FxHashMap;
 use smol_str::SmolStr;
 
@@ -173,16 +172,16 @@ impl<'a> Asking<'a> {
 }
 
 impl Listing<'_> {
-    /// Answers for the calls of one item. Total: what cannot be put to the policies is never permitted.
-    pub fn reach(&mut self, action: &Action, target: &Target, resource: &ResourceName) -> Reach {
-        let about = About { action, target, resource, arguments: None, supplied: None };
+    /// Answers for the calls of one item, with whatever arguments. Total: what cannot be put to the policies is never permitted.
+    pub fn reach(&mut self, about: &About<'_>) -> Reach {
+        let about = About { arguments: None, ..*about };
         let Ok(put) = self.asking.put_open(&about, self.demands.as_deref()) else { return Reach::Never };
         let item = self.item(&put);
         if item.judge(|rule| rule.outcomes) != Answer::No {
             return Reach::Permitted;
         }
         // As with a call: nothing is offered for a target that nothing lists.
-        if self.ladder.is_none() || !self.asking.policies().knows_target(target) {
+        if self.ladder.is_none() || !self.asking.policies().knows_target(about.target) {
             return Reach::Never;
         }
         self.step_up(&item)

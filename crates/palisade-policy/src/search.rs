@@ -167,7 +167,7 @@ impl Search<'_> {
 
     fn permits(&self, asking: &Asking<'_>, list: &mut Listing<'_>, about: &About<'_>) -> bool {
         match self.inputs {
-            Inputs::Any => list.reach(about.action, about.target, about.resource) == Reach::Permitted,
+            Inputs::Any => list.reach(&About { supplied: None, ..*about }) == Reach::Permitted,
             Inputs::Given(arguments) => {
                 // As the service does it: what the catalogue refuses, no policy is asked about.
                 arguments.is_none_or(|arguments| self.policies.accepts(about.target, arguments))

@@ -348,6 +348,8 @@ pub enum Outcome {
     StepUp = 3,
     /// The policies deny it, and the resource is under observation: who passes calls on lets it by. It is no permit.
     Observed = 4,
+    /// The policies permit it, and it is answered in place of the server: of a `Check` alone.
+    Answered = 5,
 }
 impl Outcome {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -361,6 +363,7 @@ impl Outcome {
             Self::Deny => "OUTCOME_DENY",
             Self::StepUp => "OUTCOME_STEP_UP",
             Self::Observed => "OUTCOME_OBSERVED",
+            Self::Answered => "OUTCOME_ANSWERED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -371,6 +374,7 @@ impl Outcome {
             "OUTCOME_DENY" => Some(Self::Deny),
             "OUTCOME_STEP_UP" => Some(Self::StepUp),
             "OUTCOME_OBSERVED" => Some(Self::Observed),
+            "OUTCOME_ANSWERED" => Some(Self::Answered),
             _ => None,
         }
     }
@@ -921,7 +925,8 @@ pub struct CheckResponse {
     /// What to change. Present where the request goes on.
     #[prost(message, optional, tag = "7")]
     pub passage: ::core::option::Option<Passage>,
-    /// What the client is told. Present where it does not.
+    /// What the client is told. Present where it does not: a denial, or with `OUTCOME_ANSWERED` the answer to GraphQL introspection, with
+    /// what its caller may see.
     #[prost(message, optional, tag = "8")]
     pub answer: ::core::option::Option<Answer>,
     /// Proves to `Bind` whom handles may be bound to. Present where the request goes on.

@@ -9,7 +9,8 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use palisade_graphql::{
-    Analysis, Decisions, Dialect, Incoming, Manifest, Mode, Reading, Request, Schema, read_manifest, read_request,
+    Analysis, Decisions, Dialect, Incoming, Manifest, Mode, OperationKind, Reading, Request, Schema, Shown, read_manifest,
+    read_request,
 };
 use serde_json::{Map, Value};
 
@@ -92,6 +93,15 @@ fn filtered(analysis: &Analysis, granted: u8, request: &Request) {
         let twice = SCHEMA.filter(&again, &decisions, dialect, Mode::Reject);
         assert!(twice.errors.is_empty(), "{left}: {:?}", twice.denied);
         assert!(again.asks().iter().all(|ask| analysis.asks().contains(ask)), "{left}");
+    }
+    // What is told of the schema is what is granted, and told again it is the same.
+    if SCHEMA.answers(analysis).is_ok() {
+        let fields = SCHEMA.elements().map(|(coordinate, _)| coordinate);
+        let permitted = Shown::of(fields.enumerate().filter(|(place, _)| bit(7) || place % 3 != 0).map(|(_, field)| field));
+        let kinds = [OperationKind::Query, OperationKind::Mutation];
+        let shown = SCHEMA.shown(&decisions, &permitted, &kinds, Dialect::Apollo);
+        assert_eq!(SCHEMA.shown(&decisions, &shown, &kinds, Dialect::Apollo), shown);
+        SCHEMA.introspect(analysis, &shown).expect("what can be answered is");
     }
     // What is left as a request is as much.
     let whole = SCHEMA.filter(analysis, &decisions, Dialect::Apollo, Mode::Filter);

@@ -95,6 +95,7 @@ fn call(body: &str) -> HttpCall {
         mcp: None,
         rewrites_path: false,
         cuts: false,
+        answers: false,
         unusable: None,
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use palisade_audit::{AuditLog, AuditSettings, Durability, OnFull};
-use palisade_call::{Graph, WholeOrPart};
+use palisade_call::{Graph, Introspection, WholeOrPart};
 use palisade_graphql::{Manifest, Schema};
 use palisade_model::{Audience, Clock, Issuer, PolicyRevision, SystemClock};
 use palisade_pdp::{
@@ -232,7 +232,8 @@ fn resources() -> Resources {
 fn graph() -> Graph {
     let document = "query Known { items { id } }";
     let (documents, operations) = (Manifest::of([document]), WholeOrPart::Part);
-    Graph { schema: Schema::load(SDL).expect("a schema"), documents, operations }
+    let schema = Schema::load(SDL).expect("a schema");
+    Graph { schema, documents, operations, introspection: Introspection::Permitted }
 }
 
 fn peps() -> Peps {

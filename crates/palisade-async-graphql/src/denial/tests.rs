@@ -6,6 +6,7 @@ use super::*;
 
 fn denied(status: StatusCode) -> Response {
     let told = Told {
+        permitted: false,
         status,
         headers: HeaderMap::from_iter([
             (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),

@@ -187,3 +187,30 @@ async fn a_permit_of_a_document_that_has_no_operation_of_the_name_executes_nothi
     }
     assert_eq!((server.asked().len(), server.reached.take()), (3, 0));
 }
+
+#[tokio::test]
+async fn introspection_that_is_answered_is_not_executed() {
+    let answer = r#"{"data":{"z":{"queryType":{"name":"Query"}},"a":null}}"#;
+    let server = Server::saying(Says::Answers(answer), Says::Yes);
+    // Whatever was asked for: nothing of it is executed, and the answer is in its own order.
+    for query in [
+        "query N($n: String = \"T\") { z: __type(name: $n) { name } }",
+        "{ orders { id } }",
+        "mutation { cancel }",
+    ] {
+        let response = server.schema.execute(from(query, &[])).await;
+        assert_eq!(response.http_headers["x-palisade-decision-id"], "d");
+        assert!(!response.http_headers.contains_key("content-type"));
+        assert_eq!(serde_json::to_string(&response).unwrap(), answer, "{query}");
+        assert_eq!((server.asked().len(), server.reached.take()), (1, 0), "{query}");
+    }
+    for body in ["", "{}", "[]", r#"{"data":{},"errors":[]}"#] {
+        let server = Server::saying(Says::Answers(body), Says::Yes);
+        let response = server.schema.execute(from(ORDERS, &[])).await;
+        assert_eq!(
+            (into_http(response).status(), server.reached.take()),
+            (503.try_into().unwrap(), 0),
+            "{body}"
+        );
+    }
+}

@@ -28,6 +28,7 @@ fn call(body: &str) -> HttpCall {
         mcp: None,
         rewrites_path: false,
         cuts: false,
+        answers: false,
         unusable: None,
     }
 }

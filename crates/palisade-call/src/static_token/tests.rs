@@ -22,6 +22,7 @@ fn call(target: &str, headers: &[(&str, &str)], rewrites_path: bool) -> HttpCall
         mcp: None,
         rewrites_path,
         cuts: false,
+        answers: false,
         unusable: None,
     }
 }

@@ -82,8 +82,12 @@ impl Asked for Check {
                 path: passage.path.map(path).transpose()?,
                 graphql_errors: passage.graphql_errors,
             }))),
+            (None, Some(_)) if outcome == v1::Outcome::Answered && id.is_none() => {
+                Err(Unreadable("it answers in place of the server and has no record"))
+            }
             (None, Some(answer)) if !goes_on => {
-                Ok(Checked::Answer(Told { id, ..told(answer, reply.reason)? }))
+                let permitted = outcome == v1::Outcome::Answered;
+                Ok(Checked::Answer(Told { id, permitted, ..told(answer, reply.reason)? }))
             }
             (Some(_), _) => Err(Unreadable("it denies and says what goes on, or says two things")),
             (None, _) => Err(Unreadable("it says neither what goes on nor what the client is told")),
@@ -174,6 +178,7 @@ fn incoming(request: &Incoming) -> v1::HttpRequest {
 fn told(answer: v1::Answer, reason: String) -> Result<Told, Unreadable> {
     let status = u16::try_from(answer.status).ok().and_then(|code| StatusCode::from_u16(code).ok());
     Ok(Told {
+        permitted: false,
         status: status.ok_or(Unreadable("the status of an answer is none"))?,
         headers: headers(answer.headers)?,
         body: answer.body.into(),

@@ -200,6 +200,7 @@ fn resource(name: &str) -> Resource {
         schema: Schema::load(SDL).unwrap(),
         documents: Default::default(),
         operations: Default::default(),
+        introspection: Default::default(),
     };
     let scope = |text: &str| text.parse::<palisade_model::Scope>().unwrap();
     Resource {

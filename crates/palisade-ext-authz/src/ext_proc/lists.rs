@@ -122,7 +122,7 @@ impl Cutter {
         let pdp = Arc::clone(&self.pdp);
         let work = async move { Some(pdp.list(&snapshot, &question, Duration::MAX).await) };
         match run_to_end(work, || None).await {
-            Some(Listed::Shown { id: _, shown }) => Ok(shown),
+            Some(Listed::Shown { id: _, shown, observed: _ }) => Ok(shown),
             Some(Listed::Refused(denial)) => {
                 Err(Withheld::Denied(Box::new(denial_answer(&denial, &self.call, &decoded))))
             }

@@ -134,6 +134,7 @@ impl Transaction {
             // Only ext_authz lets it go on, and only without what was in its path.
             rewrites_path: true,
             cuts: false,
+            answers: false,
             unusable: None,
         };
         self.phase = Phase::Request(Box::new(call), Taken::default());

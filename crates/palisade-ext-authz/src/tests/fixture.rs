@@ -146,6 +146,7 @@ fn policies() -> Policies {
             super::graphql::in_world("storefront"),
             super::graphql::in_world("trial"),
             super::graphql::in_world("counted"),
+            super::graphql::in_world("outlined"),
             super::graphql::in_world("billed"),
         ],
         exchanges: vec![super::exchange::in_world()],
@@ -241,6 +242,7 @@ pub(super) fn resources() -> Resources {
             Vec::new(),
         ),
         (super::graphql::counted(), Vec::new()),
+        (super::graphql::outlined(), Vec::new()),
         (
             Resource {
                 upstream_token: UpstreamToken::Exchange("ledger".parse().unwrap()),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use palisade_audit::{DecisionRecord, Outcome};
-use palisade_call::{Graph, WholeOrPart};
+use palisade_call::{Graph, Introspection, WholeOrPart};
 use palisade_graphql::{Manifest, Schema};
 use palisade_model::{Reason, Scope, Scopes};
 use palisade_pdp::{
@@ -26,6 +26,7 @@ pub(super) const TRIAL: &str = r#"
 @id("trial") permit (principal, action in Graphql::Action::"execute", resource in Graphql::Graph::"trial");
 @id("counted") permit (principal, action in [Graphql::Action::"execute", Graphql::Action::"field"], resource in Graphql::Graph::"counted");
 @id("billed") permit (principal, action in [Graphql::Action::"execute", Graphql::Action::"field"], resource in Graphql::Graph::"billed");
+@id("outlined") permit (principal, action, resource in Graphql::Graph::"outlined");
 "#;
 const SDL: &str = include_str!("../../../../policies/graphql-fields/schema.graphql");
 /// Beside what the set's schema has.
@@ -64,8 +65,19 @@ pub(super) fn in_world(name: &str) -> WorldResource {
 }
 
 pub(super) fn resource(name: &str) -> Resource {
+    showing(name, Introspection::Whole)
+}
+
+/// One whose introspection is answered with what its caller may see, where it can be.
+pub(super) fn outlined() -> Resource {
+    showing("outlined", Introspection::Permitted)
+}
+
+fn showing(name: &str, introspection: Introspection) -> Resource {
     // Who cannot send on what is left denies whole, whatever is configured.
     let operations = WholeOrPart::Part;
+    let documents = Manifest::of([LISTED]);
+    let graph = Graph { schema: schema(), documents, operations, introspection };
     let plain = super::fixture::resource(name, Kind::Graphql);
     let scope = |text: &str| text.parse::<Scope>().unwrap();
     let mut scopes = plain.scopes.clone();
@@ -74,7 +86,7 @@ pub(super) fn resource(name: &str) -> Resource {
     Resource {
         scopes,
         anonymous: BTreeSet::from(["query".to_owned()]),
-        grammar: Grammar::new(Graph { schema: schema(), documents: Manifest::of([LISTED]), operations }),
+        grammar: Grammar::new(graph),
         ..plain
     }
 }
@@ -359,6 +371,25 @@ async fn introspection_is_an_action_of_its_own() {
         assert_eq!(record.target.as_deref(), Some("Graphql::Graph::\"storefront\""));
     }
     assert_eq!(outcome(with(query("{ products { __typename name } }"), "")).await, "permitted");
+}
+
+#[tokio::test]
+async fn introspection_that_is_answered_elsewhere_gets_past_no_proxy() {
+    for document in [
+        "{ __schema { types { name } } }",
+        "{ products { name } x: __type(name: \"Query\") { name } }",
+        "query($skip: Boolean = true) { products { name } __schema @skip(if: $skip) { types { name } } }",
+        "{ ... { ...F } } fragment F on Query { __schema { types { name } } }",
+    ] {
+        let check = || at("outlined", document, Some(json!({})));
+        assert_eq!(outcome(check()).await, "method_unknown", "{document}");
+        let parted = check().parted(&fixture()).await;
+        assert_eq!(parted.reason(), Reason::MethodUnknown, "{document}");
+    }
+    assert_eq!(
+        outcome(at("outlined", "{ products { __typename name } }", Some(json!({})))).await,
+        "permitted"
+    );
 }
 
 #[tokio::test]

@@ -155,7 +155,7 @@ async fn back(pdp: &Pdp, call: &Call, came: McpResponse) -> Back {
         let question = list_question(&decoded, listing, entries.iter().map(|entry| entry.name), None);
         match pdp.list(&snapshot, &question, call.patience).await {
             Listed::Refused(denial) => return answer::refused(&denial, &came.method),
-            Listed::Shown { id: _, shown: of_service } => {
+            Listed::Shown { id: _, shown: of_service, observed: _ } => {
                 for (entry, is_shown) in entries.iter().zip(of_service) {
                     if let Some(place) = shown.get_mut(entry.place) {
                         *place = is_shown;

@@ -24,6 +24,8 @@ use palisade_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
+mod introspection;
+
 use super::{Api, call::Call, decode as read, encode};
 
 /// What is asked about in place of a list where it is the resources themselves.
@@ -96,7 +98,8 @@ async fn check(pdp: &Pdp, call: &Call, asked: CheckRequest) -> CheckResponse {
     let resource = read::resource(&snapshot, call, &asked.resource);
     let CheckRequest { request, body, truncated, rewrites_path, cuts_operations: cuts, .. } = asked;
     let http = http_call(call, named(resource.as_deref(), &asked.resource), request.unwrap_or_default());
-    let http = HttpCall { body: whole(body, http.declared_size, truncated), rewrites_path, cuts, ..http };
+    let body = whole(body, http.declared_size, truncated);
+    let http = HttpCall { body, rewrites_path, cuts, answers: true, ..http };
     let believed = believed(call, &snapshot);
     let decoded = decode(&http, &believed);
     if let Some((resource, origin)) = decoded.preflight(&http, &believed) {
@@ -117,7 +120,8 @@ async fn check(pdp: &Pdp, call: &Call, asked: CheckRequest) -> CheckResponse {
     let checking = Checking { pdp, snapshot: &snapshot, call, http: &http, decoded: &decoded };
     match &decided {
         Parted::Whole(decision) => {
-            checking.whole(decision, CheckResponse { outcome: encode::outcome(decision).into(), ..response })
+            let response = CheckResponse { outcome: encode::outcome(decision).into(), ..response };
+            checking.whole(decision, &request, response).await
         }
         Parted::InPart(part) => checking.in_part(part, response),
     }
@@ -126,16 +130,24 @@ async fn check(pdp: &Pdp, call: &Call, asked: CheckRequest) -> CheckResponse {
 /// A request that was decided on.
 struct Checking<'a> {
     pdp: &'a Pdp,
-    snapshot: &'a Snapshot,
+    snapshot: &'a Arc<Snapshot>,
     call: &'a Call,
     http: &'a HttpCall,
     decoded: &'a Decoded,
 }
 
 impl Checking<'_> {
-    fn whole(&self, decision: &Decision, response: CheckResponse) -> CheckResponse {
+    async fn whole(
+        &self,
+        decision: &Decision,
+        request: &AccessRequest,
+        response: CheckResponse,
+    ) -> CheckResponse {
         match decision {
-            Decision::Permit(permit) => self.passed(&Passage::from(permit), response),
+            Decision::Permit(permit) => match self.decoded.introspected(request) {
+                Some(schema) => introspection::answered(self, permit, &schema, response).await,
+                None => self.passed(&Passage::from(permit), response),
+            },
             Decision::Observed(observed) => self.passed(&Passage::from(observed), response),
             Decision::Deny(denial) => {
                 let answer = Some(told(denial_answer(denial, self.http, self.decoded)));
@@ -191,7 +203,7 @@ async fn list(pdp: &Pdp, call: &Call, asked: ListRequest) -> ListResponse {
         };
     };
     match pdp.list(&snapshot, &question, call.patience).await {
-        Listed::Shown { id, shown } => ListResponse {
+        Listed::Shown { id, shown, observed: _ } => ListResponse {
             decision_id: id.to_string(),
             outcome: Outcome::Permit.into(),
             reason: Reason::Permitted.as_str().to_owned(),
@@ -245,6 +257,7 @@ fn http_call(call: &Call, named: Named, request: HttpRequest) -> HttpCall {
         // A list has been asked for already.
         rewrites_path: true,
         cuts: false,
+        answers: false,
         unusable: None,
     }
 }

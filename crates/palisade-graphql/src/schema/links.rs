@@ -66,6 +66,11 @@ impl Names {
         self.0.get(&known).into_iter().flatten().map(String::as_str)
     }
 
+    /// The names under which `@inaccessible` stands.
+    pub(super) fn inaccessible(&self) -> BTreeSet<String> {
+        self.of(Known::Inaccessible).map(str::to_owned).collect()
+    }
+
     fn add(&mut self, known: Known, name: String) {
         self.0.entry(known).or_default().insert(name);
     }

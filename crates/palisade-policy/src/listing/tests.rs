@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use palisade_model::{Arguments, Scope};
+use palisade_model::{Action, Arguments, ResourceName, Scope, Target};
 use serde_json::json;
 
 use super::*;
@@ -53,13 +53,18 @@ fn load_typed(policies: &str, on_error: OnError) -> Result<Policies, Vec<crate::
     Policies::load(&sources, &with_typed(), on_error)
 }
 
+/// An item of which nothing is known beside.
+fn plainly<'a>(action: &'a Action, target: &'a Target, resource: &'a ResourceName) -> About<'a> {
+    About { action, target, resource, arguments: None, supplied: None }
+}
+
 /// What a list says of the item of a question; its arguments are not looked at.
 fn listed(policies: &Policies, question: &Question, offered: Option<&Offered>) -> Reach {
     let query = question.query();
     let subject = policies.prepare(query.subject, query.authority, query.strength);
     let asking = policies.ask(&subject, query.circumstances);
     let offer = offered.map(Offered::as_offer);
-    asking.list(offer.as_ref()).reach(query.action, query.target, query.resource)
+    asking.list(offer.as_ref()).reach(&plainly(query.action, query.target, query.resource))
 }
 
 /// The condition of a permit for `echo`, held against a token without scopes to which `a` and `b` are offered.
@@ -252,7 +257,7 @@ fn what_is_no_question_is_never_shown() {
     let query = question.query();
     let foreign = other.prepare(query.subject, query.authority, query.strength);
     let asking = policies.ask(&foreign, query.circumstances);
-    assert_eq!(asking.list(None).reach(query.action, query.target, query.resource), Reach::Never);
+    assert_eq!(asking.list(None).reach(&plainly(query.action, query.target, query.resource)), Reach::Never);
 }
 
 #[test]

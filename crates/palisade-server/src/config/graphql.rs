@@ -5,10 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use palisade_call::{Graph, WholeOrPart};
+use palisade_call::{Graph, Introspection, WholeOrPart, entries};
 use palisade_graphql::{Manifest, Schema, read_manifest};
 use palisade_model::{IssuerName, ResourceName};
-use palisade_pdp::{Grammar, Kind};
+use palisade_pdp::{Grammar, Kind, MOST_ENTRIES};
 use palisade_policy::{Policies, WorldGraph};
 
 use super::{build::Builder, types};
@@ -25,6 +25,9 @@ impl Builder<'_> {
         let nothing = || (Grammar::default(), None);
         if own.operations.is_some() && kind != Kind::Graphql {
             self.problem(format!("resources.{name}.operations: only for kind graphql"));
+        }
+        if own.introspection.is_some() && kind != Kind::Graphql {
+            self.problem(format!("resources.{name}.introspection: only for kind graphql"));
         }
         let configured = match (&own.schema, kind) {
             (None, Kind::Mcp | Kind::Http) => return nothing(),
@@ -51,11 +54,31 @@ impl Builder<'_> {
                     None | Some(types::Operations::Whole) => WholeOrPart::Whole,
                     Some(types::Operations::Part) => WholeOrPart::Part,
                 };
-                (Grammar::new(Graph { schema, documents, operations }), Some(world))
+                let introspection = match own.introspection {
+                    None | Some(types::Introspection::Whole) => Introspection::Whole,
+                    Some(types::Introspection::Permitted) => {
+                        if let Err(problem) = can_be_shown(&schema) {
+                            self.problem(format!("resources.{name}.introspection: {problem}"));
+                        }
+                        Introspection::Permitted
+                    }
+                };
+                (Grammar::new(Graph { schema, documents, operations, introspection }), Some(world))
             }
             (Ok(_) | Err(()), Ok(_) | Err(())) => nothing(),
         }
     }
+}
+
+/// Whether somebody can be shown what they may see of it.
+fn can_be_shown(schema: &Schema) -> Result<(), String> {
+    let count = entries(schema);
+    if count > MOST_ENTRIES {
+        return Err(format!(
+            "the schema has {count} fields and names of `@policy`, and at most {MOST_ENTRIES} are decided on to be shown: use `whole`"
+        ));
+    }
+    schema.can_be_shown().map_err(|error| format!("without what is `@inaccessible` {error}"))
 }
 
 /// Reads a supergraph or a plain SDL.

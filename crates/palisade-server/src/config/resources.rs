@@ -409,6 +409,7 @@ pub(super) fn with_defaults(own: &types::Resource, defaults: &types::Resource) -
         tools: own.tools.or(defaults.tools),
         schema: own.schema.or(defaults.schema),
         operations: own.operations.or(defaults.operations),
+        introspection: own.introspection.or(defaults.introspection),
         anonymous: own.anonymous.or(defaults.anonymous),
         list: own.list.or(defaults.list),
         step_up: own.step_up.or(defaults.step_up),

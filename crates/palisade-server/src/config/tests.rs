@@ -70,6 +70,8 @@ fn errors_of_the_text_name_the_line_and_the_nearest_known_name() {
 fn only_a_graphql_api_has_operations() {
     let error = problem("kind: mcp", "kind: mcp, operations: part");
     assert!(error.contains("resources.files.operations: only for kind graphql"), "{error}");
+    let error = problem("kind: mcp", "kind: mcp, introspection: permitted");
+    assert!(error.contains("resources.files.introspection: only for kind graphql"), "{error}");
 }
 
 #[test]

@@ -446,6 +446,9 @@ pub struct Resource {
     /// What becomes of an operation of which something is denied; kind graphql. `whole`: it is denied. `part`: behind what can send on
     /// what is left, which is the adapter for servers in Rust, a query goes on without that, and the client is told; elsewhere it is denied.
     pub operations: Option<Operations>,
+    /// What permitted introspection shows; kind graphql. `whole`: what the server says. `permitted`: what its caller may select with the
+    /// token at hand; behind the adapters for servers in Rust and the gateway it is answered in place of the server, elsewhere denied.
+    pub introspection: Option<Introspection>,
     /// MCP methods, or HTTP methods for kind http, that may reach policy without a token; for kind graphql `query`, `mutation`,
     /// `subscription` and `introspect`.
     pub anonymous: Option<Vec<String>>,
@@ -694,6 +697,16 @@ pub enum Operations {
     Whole,
     /// It goes on without that, where its entry can send on what is left.
     Part,
+}
+
+/// What permitted introspection shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Introspection {
+    /// What the server says.
+    Whole,
+    /// What its caller may select.
+    Permitted,
 }
 
 /// The schema of a GraphQL API.

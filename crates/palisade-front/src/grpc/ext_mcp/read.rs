@@ -89,6 +89,7 @@ fn http(
         // There is none.
         rewrites_path: false,
         cuts: false,
+        answers: false,
         unusable,
     }
 }

@@ -165,7 +165,7 @@ fn all_listed(
         .into_iter()
         .map(|tool| {
             let target = Target::mcp_tool(query.resource, tool);
-            (tool, list.reach(query.action, &target, query.resource))
+            (tool, list.reach(&plainly(query.action, &target, query.resource)))
         })
         .collect()
 }
