@@ -3,9 +3,11 @@
 //! In its place `async_graphql` gets one that asks for nothing, and it is not executed either.
 
 use async_graphql::{Request, Response, Value, Variables, parser::parse_query};
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 use palisade_client::Told;
 use serde::Deserialize;
+
+use crate::question::told;
 
 /// What asks for nothing that anybody resolves.
 const NOTHING: &str = "{ __typename }";
@@ -15,6 +17,8 @@ const NOTHING: &str = "{ __typename }";
 pub(crate) struct Answered {
     data: Value,
     headers: HeaderMap,
+    /// The document of nothing.
+    pub(crate) document: serde_json::Value,
 }
 
 /// The body of an answer (GraphQL, section 7.1).
@@ -26,13 +30,19 @@ struct Body {
 
 impl Answered {
     /// Nothing where it is no answer.
-    pub(crate) fn told(told: &Told) -> Option<Self> {
-        let Body { data } = serde_json::from_slice(&told.body).ok()?;
-        let mut headers = told.headers.clone();
+    pub(crate) fn of(answer: &Told) -> Option<Self> {
+        let Body { data } = serde_json::from_slice(&answer.body).ok()?;
+        let document = told(&parse_query(NOTHING).ok()?)?;
+        let mut headers = answer.headers.clone();
         // They are of the body that this answer does not have.
         headers.remove(header::CONTENT_TYPE);
         headers.remove(header::CONTENT_LENGTH);
-        told.permitted.then_some(Self { data, headers })
+        (answer.permitted && answer.status == StatusCode::OK).then_some(Self { data, headers, document })
+    }
+
+    /// Whether a text asks for nothing.
+    pub(crate) fn is_nothing(query: &str) -> bool {
+        query == NOTHING
     }
 
     /// The request with nothing to execute.

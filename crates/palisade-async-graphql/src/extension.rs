@@ -179,7 +179,9 @@ impl Extension for Gate {
             Ok(Checked::Pass(passage)) => {
                 self.admit(context, request, sender.request().clone(), asked, passage)
             }
-            Ok(Checked::Answer(told)) if told.permitted => self.answer(request, &told),
+            Ok(Checked::Answer(told)) if told.permitted && asked.kind == Some(OperationType::Query) => {
+                self.answer(request, &told)
+            }
             Ok(Checked::Answer(told)) => Err(self.deny(Denial::told(&told))),
             Err(no_answer) => {
                 tracing::warn!(%no_answer, "an operation is refused");
@@ -195,14 +197,11 @@ impl Extension for Gate {
         variables: &Variables,
         next: NextParseQuery<'_>,
     ) -> ServerResult<ExecutableDocument> {
-        let (is_asked, is_answered) = match &*self.state() {
-            State::Passed(passed) => (passed.query == query && passed.variables == *variables, false),
-            State::Answered(_) => (true, true),
-            State::Unasked | State::Denied(_) => (false, false),
+        let is_asked = match &*self.state() {
+            State::Passed(passed) => passed.query == query && passed.variables == *variables,
+            State::Answered(_) => Answered::is_nothing(query),
+            State::Unasked | State::Denied(_) => false,
         };
-        if is_answered {
-            return next.run(context, query, variables).await;
-        }
         if !is_asked {
             return Err(self.deny(Denial::of_the_server(CHANGED)));
         }
@@ -211,7 +210,8 @@ impl Extension for Gate {
         let read = told(&document);
         let is_asked = match &*self.state() {
             State::Passed(passed) => read.as_ref() == Some(&passed.document),
-            State::Unasked | State::Answered(_) | State::Denied(_) => false,
+            State::Answered(answered) => read.as_ref() == Some(&answered.document),
+            State::Unasked | State::Denied(_) => false,
         };
         if is_asked { Ok(document) } else { Err(self.deny(Denial::of_the_server(CHANGED))) }
     }
@@ -301,7 +301,7 @@ impl Gate {
 
     /// The request with nothing to execute, as it is answered already.
     fn answer(&self, request: Request, told: &Told) -> ServerResult<Request> {
-        let (Some(answered), Some(request)) = (Answered::told(told), Answered::nothing_of(request)) else {
+        let (Some(answered), Some(request)) = (Answered::of(told), Answered::nothing_of(request)) else {
             return Err(self.deny(Denial::outage()));
         };
         *self.state() = State::Answered(Box::new(answered));

@@ -99,7 +99,7 @@ pub(crate) fn question(resource: &str, request: &mut Request, incoming: &Incomin
         variables: &request.variables,
     };
     let body = serde_json::to_vec(&body).map_err(|_| Denial::unaskable("its variables are no JSON"))?;
-    let check = Check::new(resource, of_operation(incoming), Bytes::from(body));
+    let check = Check::new(resource, of_operation(incoming), Bytes::from(body)).answering_operations();
     Ok(Asked { check, document: told, kind })
 }
 

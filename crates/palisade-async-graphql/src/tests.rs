@@ -84,7 +84,7 @@ fn answered(body: &str) -> v1::CheckResponse {
     let headers = vec![header("content-type", "application/json"), header("x-palisade-decision-id", "d")];
     v1::CheckResponse {
         decision_id: id(),
-        outcome: v1::Outcome::Answered.into(),
+        outcome: v1::Outcome::Permit.into(),
         reason: "permitted".to_owned(),
         answer: Some(v1::Answer { status: 200, headers, body: body.as_bytes().to_vec() }),
         ..v1::CheckResponse::default()

@@ -160,7 +160,7 @@ impl Decoded {
 
     /// What of its schema the sender of the request may see, where it is introspection that is answered in place of the server. `access`
     /// is the request as it was decided on.
-    pub fn introspected(&self, access: &AccessRequest) -> Option<graphql::Introspected<'_>> {
+    pub fn introspected(&self, access: &AccessRequest) -> Option<graphql::Introspected> {
         self.operations.as_ref()?.introspected(access)
     }
 

@@ -125,6 +125,8 @@ pub(crate) fn asked(
         }
     }
     operations.is_answered = operations.is_answered_here(batch, call.answers)?;
+    // INVARIANT: what is answered here goes on neither whole nor in part.
+    operations.can_be_cut &= !operations.is_answered;
     Ok((Asked { items, batch }, operations))
 }
 

@@ -106,6 +106,8 @@ pub struct Check {
     pub(crate) rewrites_path: bool,
     /// Whether the request goes on as what is left of it, and the client is told what is not.
     pub(crate) cuts_operations: bool,
+    /// Whether the client is told what a permit is answered with.
+    pub(crate) answers_operations: bool,
     pub(crate) beside: Beside,
 }
 crate::question::beside!(Check);
@@ -130,6 +132,7 @@ impl Check {
             truncated: false,
             rewrites_path: false,
             cuts_operations: false,
+            answers_operations: false,
             beside,
         }
     }
@@ -154,10 +157,17 @@ impl Check {
         Self { cuts_operations: true, ..self }
     }
 
-    /// The same by a caller that sends nothing on: a GraphQL operation of which anything is denied is denied whole.
+    /// The same by a caller that tells its client what comes with a permit in place of the server's answer ([`Told::permitted`]): GraphQL
+    /// introspection with what its caller may see. For others such introspection is denied.
+    #[must_use]
+    pub fn answering_operations(self) -> Self {
+        Self { answers_operations: true, ..self }
+    }
+
+    /// The same by a caller that sends nothing on, and answers nothing: a GraphQL operation of which anything is denied is denied whole.
     #[must_use]
     pub fn whole(self) -> Self {
-        Self { cuts_operations: false, ..self }
+        Self { cuts_operations: false, answers_operations: false, ..self }
     }
 }
 

@@ -173,9 +173,7 @@ fn decision(reply: v1::DecideResponse) -> Result<Decision, Unreadable> {
             would_be: ReasonCode(reply.would_be.unwrap_or_default()),
             policy_code: reply.policy_code,
         }),
-        v1::Outcome::Unspecified | v1::Outcome::Answered => {
-            return Err(Unreadable("it names no outcome that is known here"));
-        }
+        v1::Outcome::Unspecified => return Err(Unreadable("it names no outcome that is known here")),
     };
     Ok(Decision {
         outcome,
@@ -281,9 +279,7 @@ fn item_decision(item: v1::ItemOutcome) -> Result<ItemDecision, Unreadable> {
         v1::Outcome::Permit => ItemOutcome::Permit { obligations: item.obligations, advice: item.advice },
         v1::Outcome::Deny | v1::Outcome::StepUp => ItemOutcome::Deny(denial),
         v1::Outcome::Observed => ItemOutcome::Observed(denial),
-        v1::Outcome::Unspecified | v1::Outcome::Answered => {
-            return Err(Unreadable("an item has no outcome that is known here"));
-        }
+        v1::Outcome::Unspecified => return Err(Unreadable("an item has no outcome that is known here")),
     };
     let determining = item.determining_policies.into_iter().map(policy).collect();
     Ok(ItemDecision { outcome, reason: ReasonCode(item.reason), determining })

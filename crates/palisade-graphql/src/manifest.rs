@@ -68,6 +68,12 @@ impl Manifest {
         Self(listed.collect())
     }
 
+    /// Whether it lists nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// What stands under a hash.
     #[must_use]
     pub fn get(&self, hash: &str) -> Option<&Listed> {

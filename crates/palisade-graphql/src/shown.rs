@@ -32,12 +32,12 @@ pub enum IntrospectionError {
     /// It asks for something else, too.
     #[error("introspection is asked for together with something else: ask for `__schema` and `__type` alone")]
     Mixed,
-    /// It has more aliases than [`MOST_ALIASES`].
-    #[error("introspection has more than {MOST_ALIASES} aliases")]
+    /// It has other aliases than [`MOST_ALIASES`] of `__type`.
+    #[error("introspection has aliases: `__type` may have {MOST_ALIASES}, and nothing else")]
     Aliases,
     /// It asks for lists below lists, whose answer could be far larger than the schema.
     #[error(
-        "introspection asks for more lists below each other than a schema's types, their members and arguments"
+        "introspection asks for more lists below each other than types, their members and the arguments of those"
     )]
     Depth,
     /// It cannot be executed.
@@ -45,7 +45,7 @@ pub enum IntrospectionError {
     Execution,
 }
 
-/// The most aliases of an operation that asks for introspection: each may bring the whole schema once more.
+/// The most aliases of an operation that asks for introspection.
 pub const MOST_ALIASES: usize = 16;
 
 impl Shown {
@@ -135,6 +135,14 @@ impl Schema {
         let fields = self.elements().map(|(coordinate, _)| coordinate);
         let whole = Reduced::of(self, &Shown::of(fields));
         whole.into_schema().validate().map(drop).map_err(|with| super::schema::invalid(&with.errors))
+    }
+
+    /// Whether a field has arguments.
+    #[must_use]
+    pub fn has_arguments(&self, field: &Coordinate) -> bool {
+        let name = field.field_name();
+        let defined = name.and_then(|name| self.valid.type_field(field.type_name(), name).ok());
+        defined.is_some_and(|defined| !defined.arguments.is_empty())
     }
 
     /// The kinds of operations that the schema has, with the types at their roots.

@@ -46,7 +46,7 @@ pub enum ListMode {
 pub struct ListRequest {
     /// Who asked, and for what: one item, such as `tools/list`, or the items of an operation.
     pub access: AccessRequest,
-    /// The calls of the entries, in the list's order, without their arguments.
+    /// The calls of the entries, in the list's order: with their arguments, or without, for whatever arguments.
     pub entries: Vec<Item>,
     /// What is listed.
     pub of: ListOf,
@@ -179,9 +179,17 @@ impl Pdp {
                     return Err(too_late());
                 }
             }
-            let reach = list.reach(&about(entry, &resource));
-            account.exhausted += usize::from(reach == Reach::Exhausted);
-            shown.push(reach.is_reachable());
+            let about = about(entry, &resource);
+            let is_shown = if !may_be_asked(entry, &principal, &resource) {
+                false
+            } else if entry.arguments.is_some() {
+                question.asking.about(&about).permits()
+            } else {
+                let reach = list.reach(&about);
+                account.exhausted += usize::from(reach == Reach::Exhausted);
+                reach.is_reachable()
+            };
+            shown.push(is_shown);
         }
         if let Some(narrowing) = narrowing {
             let authenticated = principal.is_known();
@@ -223,6 +231,11 @@ impl Pdp {
         self.metrics().listed(request.access.surface, resource, reason, duration);
         listed
     }
+}
+
+/// Whether it reaches the policies at all: an operation of nobody does where the resource lets it.
+fn may_be_asked(entry: &Item, principal: &Principal, resource: &Resource) -> bool {
+    principal.is_known() || !entry.action.is_operation() || resource.anonymous.contains(&entry.action.name)
 }
 
 fn too_late() -> Refusal {

@@ -93,7 +93,15 @@ impl fmt::Debug for v1::HttpRequest {
 
 impl fmt::Debug for v1::CheckRequest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { resource, request, body: _, truncated, rewrites_path: _, cuts_operations: _ } = self;
+        let Self {
+            resource,
+            request,
+            body: _,
+            truncated,
+            rewrites_path: _,
+            cuts_operations: _,
+            answers_operations: _,
+        } = self;
         write!(formatter, "CheckRequest({resource:?}, {request:?}, {truncated}, ..)")
     }
 }

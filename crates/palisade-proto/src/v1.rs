@@ -348,8 +348,6 @@ pub enum Outcome {
     StepUp = 3,
     /// The policies deny it, and the resource is under observation: who passes calls on lets it by. It is no permit.
     Observed = 4,
-    /// The policies permit it, and it is answered in place of the server: of a `Check` alone.
-    Answered = 5,
 }
 impl Outcome {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -363,7 +361,6 @@ impl Outcome {
             Self::Deny => "OUTCOME_DENY",
             Self::StepUp => "OUTCOME_STEP_UP",
             Self::Observed => "OUTCOME_OBSERVED",
-            Self::Answered => "OUTCOME_ANSWERED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -374,7 +371,6 @@ impl Outcome {
             "OUTCOME_DENY" => Some(Self::Deny),
             "OUTCOME_STEP_UP" => Some(Self::StepUp),
             "OUTCOME_OBSERVED" => Some(Self::Observed),
-            "OUTCOME_ANSWERED" => Some(Self::Answered),
             _ => None,
         }
     }
@@ -900,6 +896,10 @@ pub struct CheckRequest {
     /// of which anything is denied is denied whole.
     #[prost(bool, tag = "6")]
     pub cuts_operations: bool,
+    /// Whether the caller tells its client the `answer` that comes with a permit, in place of a server's: GraphQL introspection of a resource
+    /// that shows what its caller may see. For all others such introspection is denied.
+    #[prost(bool, tag = "7")]
+    pub answers_operations: bool,
 }
 /// Whether it may.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -907,7 +907,7 @@ pub struct CheckResponse {
     /// The id of the decision and of its record. Empty where nothing had to be decided.
     #[prost(string, tag = "1")]
     pub decision_id: ::prost::alloc::string::String,
-    /// How it came out. A request goes on with `OUTCOME_PERMIT` and `OUTCOME_OBSERVED`, and with nothing else.
+    /// How it came out. A request goes on with `OUTCOME_PERMIT` and `OUTCOME_OBSERVED`, and with nothing else; and not with an `answer`.
     #[prost(enumeration = "Outcome", tag = "2")]
     pub outcome: i32,
     /// Why: one of the closed list of reason codes.
@@ -925,8 +925,8 @@ pub struct CheckResponse {
     /// What to change. Present where the request goes on.
     #[prost(message, optional, tag = "7")]
     pub passage: ::core::option::Option<Passage>,
-    /// What the client is told. Present where it does not: a denial, or with `OUTCOME_ANSWERED` the answer to GraphQL introspection, with
-    /// what its caller may see.
+    /// What the client is told. Present where it does not: a denial; or with `OUTCOME_PERMIT`, for callers with `answers_operations` alone, the
+    /// answer to GraphQL introspection, in place of the server's.
     #[prost(message, optional, tag = "8")]
     pub answer: ::core::option::Option<Answer>,
     /// Proves to `Bind` whom handles may be bound to. Present where the request goes on.

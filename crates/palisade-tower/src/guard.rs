@@ -205,7 +205,7 @@ impl Gate {
                 (Check::truncated(self.resource.clone(), incoming), None)
             }
         };
-        let check = check.rewriting_path().cutting_operations();
+        let check = check.rewriting_path().cutting_operations().answering_operations();
         match self.point.check(&check).await {
             Ok(Checked::Answer(told)) => Admission::Answer(Box::new(answer::told(told))),
             Ok(Checked::Pass(passage)) => {

@@ -4,8 +4,12 @@
 //! operation is an entry of a list: the policies say what of them is permitted, with whatever arguments, the directives what of that is
 //! granted, and the answer has nothing else. So the schema and the calls never disagree, and both are on the record.
 
+use std::{collections::HashSet, sync::Arc};
+
 use palisade_graphql::{Coordinate, Decisions, OperationKind, Schema, Shown};
-use palisade_model::{AccessRequest, Action, Item, Properties, Reason, Refusal, ResourceName, Scope, Target};
+use palisade_model::{
+    AccessRequest, Action, Arguments, Item, Properties, Reason, Refusal, ResourceName, Scope, Target,
+};
 use palisade_pdp::{Granted, ListOf, ListRequest};
 use serde_json::json;
 
@@ -16,8 +20,8 @@ const ANY: &str = "*";
 
 /// A schema as a list, of what its reader may be shown.
 #[derive(Debug)]
-pub struct Introspected<'a> {
-    operations: &'a Operations,
+pub struct Introspected {
+    operations: Operations,
     asks: Asks,
     /// What the policies are asked.
     pub question: ListRequest,
@@ -27,6 +31,8 @@ pub struct Introspected<'a> {
 #[derive(Debug)]
 struct Asks {
     fields: Vec<Coordinate>,
+    /// Those of them that have arguments.
+    with_arguments: HashSet<Coordinate>,
     names: Vec<String>,
     kinds: Vec<OperationKind>,
 }
@@ -36,18 +42,24 @@ impl Asks {
         let coordinates = schema.elements().map(|(coordinate, _)| coordinate);
         let mut fields: Vec<_> = coordinates.filter(|it| it.field_name().is_some()).collect();
         fields.sort();
+        let with_arguments = fields.iter().filter(|field| schema.has_arguments(field)).cloned().collect();
         let names = schema.policies().into_keys().collect();
         let kinds = schema.roots().map(|(kind, _)| kind).collect();
-        Self { fields, names, kinds }
+        Self { fields, with_arguments, names, kinds }
     }
 
-    fn items(&self, resource: &ResourceName) -> Vec<Item> {
+    /// What has no arguments is asked about without them, and all else with whatever arguments.
+    fn items(&self, resource: &ResourceName, has_documents: bool) -> Vec<Item> {
+        let none = Some(Arc::new(Arguments::default()));
+        let without = |item: Item| Item { arguments: none.clone(), ..item };
         let plain = |action: &str, target| Item::plain(Action::graphql(action), target);
-        let field =
-            |field: &Coordinate| plain("field", Target::graphql_element(resource, &field.to_string()));
-        let name = |name: &String| plain("policy", Target::graphql_policy(resource, name));
+        let field = |field: &Coordinate| {
+            let item = plain("field", Target::graphql_element(resource, &field.to_string()));
+            if self.with_arguments.contains(field) { item } else { without(item) }
+        };
+        let name = |name: &String| without(plain("policy", Target::graphql_policy(resource, name)));
         let kind = |kind: &OperationKind| Item {
-            supplied: smallest(),
+            supplied: smallest(has_documents),
             ..plain(kind.as_str(), Target::graphql_operation(resource, ANY))
         };
         let fields = self.fields.iter().map(field);
@@ -55,16 +67,19 @@ impl Asks {
     }
 }
 
-/// What the smallest operation comes to, in a document that is listed: what is not permitted so is permitted in no form.
-fn smallest() -> Properties {
-    let known = json!({ "allowlisted": true, "depth": 1, "fields": 1, EXECUTED_ROOTS: 1 });
+/// What the smallest operation comes to, with a name, and in a document that is listed, where any is: what is not permitted so is not
+/// permitted to who writes operations.
+fn smallest(has_documents: bool) -> Properties {
+    let known = json!({
+        "name": ANY, "allowlisted": has_documents, "depth": 1, "fields": 1, EXECUTED_ROOTS: 1,
+    });
     known.as_object().cloned().map(Properties::new).unwrap_or_default()
 }
 
 /// How many entries a schema has as a list.
 #[must_use]
 pub fn entries(schema: &Schema) -> usize {
-    let Asks { fields, names, kinds } = Asks::of(schema);
+    let Asks { fields, with_arguments: _, names, kinds } = Asks::of(schema);
     fields.len() + names.len() + kinds.len()
 }
 
@@ -99,22 +114,22 @@ impl Operations {
     }
 
     /// The schema as a list for whoever sent the request, where it is answered here.
-    pub(crate) fn introspected(&self, access: &AccessRequest) -> Option<Introspected<'_>> {
+    pub(crate) fn introspected(&self, access: &AccessRequest) -> Option<Introspected> {
         if !self.is_answered {
             return None;
         }
         let asks = Asks::of(&self.graph.schema);
-        let entries = asks.items(&self.resource);
+        let entries = asks.items(&self.resource, !self.graph.documents.is_empty());
         let question = ListRequest { access: access.clone(), entries, of: ListOf::Fields };
-        Some(Introspected { operations: self, asks, question })
+        Some(Introspected { operations: self.clone(), asks, question })
     }
 }
 
-impl Introspected<'_> {
+impl Introspected {
     /// What is shown of what the policies permit: what the directives grant, and what that leads to.
     #[must_use]
     pub fn shown(&self, granted: &Granted<'_>) -> Vec<bool> {
-        let Asks { fields, names, kinds } = &self.asks;
+        let Asks { fields, with_arguments: _, names, kinds } = &self.asks;
         let mut permitted = granted.items.iter().copied();
         let of = |permitted: &mut dyn Iterator<Item = bool>, count: usize| -> Vec<bool> {
             permitted.take(count).collect()

@@ -51,6 +51,7 @@ impl Asked for Check {
             truncated: self.truncated,
             rewrites_path: self.rewrites_path,
             cuts_operations: self.cuts_operations,
+            answers_operations: self.answers_operations,
         }
     }
 
@@ -82,12 +83,13 @@ impl Asked for Check {
                 path: passage.path.map(path).transpose()?,
                 graphql_errors: passage.graphql_errors,
             }))),
-            (None, Some(_)) if outcome == v1::Outcome::Answered && id.is_none() => {
-                Err(Unreadable("it answers in place of the server and has no record"))
+            (None, Some(answer))
+                if outcome == v1::Outcome::Permit && self.answers_operations && id.is_some() =>
+            {
+                Ok(Checked::Answer(Told { id, permitted: true, ..told(answer, reply.reason)? }))
             }
             (None, Some(answer)) if !goes_on => {
-                let permitted = outcome == v1::Outcome::Answered;
-                Ok(Checked::Answer(Told { id, permitted, ..told(answer, reply.reason)? }))
+                Ok(Checked::Answer(Told { id, ..told(answer, reply.reason)? }))
             }
             (Some(_), _) => Err(Unreadable("it denies and says what goes on, or says two things")),
             (None, _) => Err(Unreadable("it says neither what goes on nor what the client is told")),

@@ -28,9 +28,9 @@ use palisade_model::{
     ResourceName, Surface, Timestamp,
 };
 use palisade_pdp::{
-    Askers, Caller, ClientIp, Decision, DenialForm, Kind, Limits, Metadata, Parted, Pdp, PdpSettings, Pep,
-    PepAuth, Peps, Place, RequestFrom, Resource, ResourceFrom, Resources, Routes, ScopeSettings, Snapshot,
-    UpstreamToken,
+    Askers, Caller, ClientIp, Decision, DenialForm, Granted, Kind, Limits, Listed, Metadata, Parted, Pdp,
+    PdpSettings, Pep, PepAuth, Peps, Place, RequestFrom, Resource, ResourceFrom, Resources, Routes,
+    ScopeSettings, Snapshot, UpstreamToken,
 };
 use palisade_policy::{OnError, Policies, SourceFile, Sources, Tool, World, WorldResource};
 use palisade_token::{IssuerSettings, KeySource, Verifier, install_crypto_provider};
@@ -435,6 +435,25 @@ impl Check {
             Parted::Whole(Decision::Permit(_) | Decision::Observed(_)) | Parted::InPart(_) => None,
         };
         (parted, told.map(|answer| (answer.status, answer.body)))
+    }
+
+    /// What an entry that answers introspection tells its client: the data, or why not.
+    pub(super) async fn introspected(self, fixture: &Fixture) -> Result<Value, Reason> {
+        let (peps, resources) = (peps(), resources());
+        let caller = self.caller.clone();
+        let call = HttpCall { cuts: true, answers: true, ..grpc::call(self.request()) };
+        let decoded = decode(&call, &Believed::new(&caller, &peps, &resources, 64 * 1024, 3));
+        let (directives, cutting) = (decoded.directives(), decoded.cutting());
+        let reader = (directives.as_deref(), cutting.as_deref());
+        let (pdp, snapshot) = (&fixture.pdp, fixture.pdp.snapshot());
+        let parted = pdp.decide_in_part(&snapshot, &decoded.request, reader, Duration::MAX).await;
+        let Parted::Whole(Decision::Permit(_)) = parted else { return Err(parted.reason()) };
+        let schema = decoded.introspected(&decoded.request).expect("it is answered here");
+        let narrowing = |granted: &Granted<'_>| schema.shown(granted);
+        let listed = pdp.list_read(&snapshot, &schema.question, Some(&narrowing), Duration::MAX).await;
+        let Listed::Shown { shown, .. } = listed else { panic!("{listed:?}") };
+        let answer: Value = serde_json::from_str(&schema.answer(&shown).unwrap()).unwrap();
+        Ok(answer["data"].clone())
     }
 
     pub(super) fn asked(self) -> AccessRequest {

@@ -21,18 +21,25 @@ use sha2::{Digest, Sha256};
 use super::fixture::*;
 
 pub(super) const POLICIES: &str = include_str!("../../../../policies/graphql-fields/policy.cedar");
-/// Nothing is permitted there but the operation itself; and all of it where it is only counted.
+/// Nothing is permitted there but the operation itself; and all of it where it is only counted, or outlined.
 pub(super) const TRIAL: &str = r#"
 @id("trial") permit (principal, action in Graphql::Action::"execute", resource in Graphql::Graph::"trial");
 @id("counted") permit (principal, action in [Graphql::Action::"execute", Graphql::Action::"field"], resource in Graphql::Graph::"counted");
 @id("billed") permit (principal, action in [Graphql::Action::"execute", Graphql::Action::"field"], resource in Graphql::Graph::"billed");
 @id("outlined") permit (principal, action, resource in Graphql::Graph::"outlined");
+@id("outlined-named") forbid (principal, action in Graphql::Action::"execute", resource in Graphql::Graph::"outlined")
+unless { resource has name && resource.allowlisted && resource.depth <= 3 };
+@id("outlined-pages") forbid (principal, action == Graphql::Action::"field", resource in Graphql::Graph::"outlined")
+when { [Graphql::Field::"outlined/Query.orders", Graphql::Field::"outlined/Query.me"].contains(resource) }
+unless { context.args.number.hasTag("/first") };
 "#;
 const SDL: &str = include_str!("../../../../policies/graphql-fields/schema.graphql");
 /// Beside what the set's schema has.
 const MORE: &str = r#"
 extend type Query { node: Node, found: [Found], odd: String @policy(policies: [["nobody_knows"]]) }
 interface Node { id: ID!, owner(of: String): String }
+interface Gate @requiresScopes(scopes: [["gate"]]) { products: [Product!]! }
+extend type Query implements Gate
 type Vault implements Node { id: ID! @tag(name: "pii"), owner(of: String): String }
 extend type Customer implements Node { orders: [Order!], owner(of: String): String }
 union Found = Customer | Product
@@ -70,7 +77,8 @@ pub(super) fn resource(name: &str) -> Resource {
 
 /// One whose introspection is answered with what its caller may see, where it can be.
 pub(super) fn outlined() -> Resource {
-    showing("outlined", Introspection::Permitted)
+    let anonymous = ["query", "introspect"].map(str::to_owned).into();
+    Resource { anonymous, ..showing("outlined", Introspection::Permitted) }
 }
 
 fn showing(name: &str, introspection: Introspection) -> Resource {
@@ -376,10 +384,10 @@ async fn introspection_is_an_action_of_its_own() {
 #[tokio::test]
 async fn introspection_that_is_answered_elsewhere_gets_past_no_proxy() {
     for document in [
-        "{ __schema { types { name } } }",
-        "{ products { name } x: __type(name: \"Query\") { name } }",
-        "query($skip: Boolean = true) { products { name } __schema @skip(if: $skip) { types { name } } }",
-        "{ ... { ...F } } fragment F on Query { __schema { types { name } } }",
+        "query N { __schema { types { name } } }",
+        "query N { products { name } x: __type(name: \"Query\") { name } }",
+        "query N($skip: Boolean = true) { products { name } __schema @skip(if: $skip) { types { name } } }",
+        "query N { ... { ...F } } fragment F on Query { __schema { types { name } } }",
     ] {
         let check = || at("outlined", document, Some(json!({})));
         assert_eq!(outcome(check()).await, "method_unknown", "{document}");
@@ -387,9 +395,54 @@ async fn introspection_that_is_answered_elsewhere_gets_past_no_proxy() {
         assert_eq!(parted.reason(), Reason::MethodUnknown, "{document}");
     }
     assert_eq!(
-        outcome(at("outlined", "{ products { __typename name } }", Some(json!({})))).await,
+        outcome(at("outlined", "query N { products { __typename name } }", Some(json!({})))).await,
         "permitted"
     );
+}
+
+const ROOTS: &str = "query R { __schema { queryType { fields { name } } mutationType { fields { name } } subscriptionType { name } } }";
+
+#[tokio::test]
+async fn introspection_shows_what_an_operation_would_be_granted() {
+    let shown =
+        async |claims: Option<Value>| at("outlined", ROOTS, claims).introspected(&fixture()).await.unwrap();
+    let names = |fields: &Value| -> Vec<String> {
+        let fields = fields["fields"].as_array().into_iter().flatten();
+        fields.map(|field| field["name"].as_str().unwrap().to_owned()).collect()
+    };
+    // Nobody: no mutation reaches the policies without a token, whatever they say of it.
+    let schema = shown(None).await;
+    let schema = &schema["__schema"];
+    assert_eq!((&schema["mutationType"], &schema["subscriptionType"]), (&Value::Null, &Value::Null));
+    // A field with arguments may be asked for with those that it takes; one without has none.
+    assert_eq!(names(&schema["queryType"]), ["orders", "products", "node", "found", "odd"]);
+    // Somebody, with what a scope of the directives grants beside.
+    let schema = shown(Some(json!({ "scope": "orders:write" }))).await;
+    let schema = &schema["__schema"];
+    assert_eq!(names(&schema["mutationType"]), ["cancelOrder", "ping"]);
+    assert_eq!(names(&shown(Some(json!({}))).await["__schema"]["mutationType"]), ["ping"]);
+    assert_eq!(schema["subscriptionType"], json!({ "name": "Subscription" }));
+    // What denies the operation denies the answer.
+    let unnamed = at("outlined", "{ __schema { queryType { name } } }", None).introspected(&fixture()).await;
+    assert_eq!(unnamed.unwrap_err(), Reason::Forbidden);
+}
+
+#[tokio::test]
+async fn introspection_that_is_answered_goes_on_neither_whole_nor_in_part() {
+    // Of this one a fragment is taken out.
+    let document = "query P { __schema { queryType { name } } ... on Gate { __typename } }";
+    let answer =
+        |claims| async move { at("outlined", document, Some(claims)).introspected(&fixture()).await };
+    assert_eq!(answer(json!({})).await.unwrap_err(), Reason::InsufficientScope);
+    let whole = json!({ "__schema": { "queryType": { "name": "Query" } }, "__typename": "Query" });
+    assert_eq!(answer(json!({ "scope": "gate" })).await.unwrap(), whole);
+    for document in [
+        "query P { __schema { queryType { name } } products { name } }",
+        "query P { a: __schema { queryType { name } } }",
+    ] {
+        let check = at("outlined", document, Some(json!({})));
+        assert_eq!(check.introspected(&fixture()).await.unwrap_err(), Reason::RequestMalformed, "{document}");
+    }
 }
 
 #[tokio::test]

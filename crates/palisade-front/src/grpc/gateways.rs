@@ -4,7 +4,7 @@
 //! gets here beside is for who stands in front of a server: when the token ends, the handles of its sessions and tasks, and
 //! which entries of a list may be seen.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use palisade_call::{
     Believed, Body, Decoded, Headers, HttpCall, Named, Passage, decode, denial_answer, list_question, outage,
@@ -22,6 +22,7 @@ use palisade_proto::v1::{
     Handle, Header, HttpRequest, ListRequest, ListResponse, Outcome, Passage as Changes,
     gateways_server::Gateways,
 };
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 mod introspection;
@@ -96,10 +97,18 @@ fn described(snapshot: &Snapshot, resource: &Resource) -> DescribeResponse {
 async fn check(pdp: &Pdp, call: &Call, asked: CheckRequest) -> CheckResponse {
     let snapshot = pdp.snapshot();
     let resource = read::resource(&snapshot, call, &asked.resource);
-    let CheckRequest { request, body, truncated, rewrites_path, cuts_operations: cuts, .. } = asked;
+    let CheckRequest {
+        request,
+        body,
+        truncated,
+        rewrites_path,
+        cuts_operations: cuts,
+        answers_operations: answers,
+        ..
+    } = asked;
     let http = http_call(call, named(resource.as_deref(), &asked.resource), request.unwrap_or_default());
     let body = whole(body, http.declared_size, truncated);
-    let http = HttpCall { body, rewrites_path, cuts, answers: true, ..http };
+    let http = HttpCall { body, rewrites_path, cuts, answers, ..http };
     let believed = believed(call, &snapshot);
     let decoded = decode(&http, &believed);
     if let Some((resource, origin)) = decoded.preflight(&http, &believed) {
@@ -110,6 +119,7 @@ async fn check(pdp: &Pdp, call: &Call, asked: CheckRequest) -> CheckResponse {
     let request = AccessRequest { trace: request.trace.or(call.trace), ..request };
     let (directives, cutting) = (decoded.directives(), decoded.cutting());
     let reader = (directives.as_deref(), cutting.as_deref());
+    let started = Instant::now();
     let decided = pdp.decide_in_part(&snapshot, &request, reader, call.patience).await;
     let response = CheckResponse {
         decision_id: decided.id().to_string(),
@@ -117,7 +127,8 @@ async fn check(pdp: &Pdp, call: &Call, asked: CheckRequest) -> CheckResponse {
         policy_revision: snapshot.revision.as_str().to_owned(),
         ..CheckResponse::default()
     };
-    let checking = Checking { pdp, snapshot: &snapshot, call, http: &http, decoded: &decoded };
+    let left = call.patience.saturating_sub(started.elapsed());
+    let checking = Checking { pdp, snapshot: &snapshot, call, http: &http, decoded: &decoded, left };
     match &decided {
         Parted::Whole(decision) => {
             let response = CheckResponse { outcome: encode::outcome(decision).into(), ..response };
@@ -134,6 +145,8 @@ struct Checking<'a> {
     call: &'a Call,
     http: &'a HttpCall,
     decoded: &'a Decoded,
+    /// How long the caller still waits.
+    left: Duration,
 }
 
 impl Checking<'_> {
@@ -145,7 +158,7 @@ impl Checking<'_> {
     ) -> CheckResponse {
         match decision {
             Decision::Permit(permit) => match self.decoded.introspected(request) {
-                Some(schema) => introspection::answered(self, permit, &schema, response).await,
+                Some(schema) => introspection::answered(self, permit, schema, response).await,
                 None => self.passed(&Passage::from(permit), response),
             },
             Decision::Observed(observed) => self.passed(&Passage::from(observed), response),

@@ -1,8 +1,7 @@
 //! Which operations are answered from the schema: those whose answer is not far larger than it.
 //!
-//! Introspection is recursive: each list below another multiplies what is told. What tools ask for is a schema's types, the members of
-//! each, and the arguments of those: that is as long as the schema. Two lists of any kind are answered as well, which look into one type
-//! after another; and nothing beyond.
+//! Introspection is recursive: each list below another multiplies what is told, and each alias adds as much again. What tools ask for is
+//! the schema once, or single types: the members of each, and the arguments of those. Nothing beyond is answered.
 
 use apollo_compiler::executable::{Selection, SelectionSet};
 
@@ -12,9 +11,6 @@ use crate::{Analysis, OperationKind};
 /// The lists of introspection (GraphQL, section 4.2).
 const LISTS: [&str; 8] =
     ["types", "directives", "fields", "inputFields", "enumValues", "interfaces", "possibleTypes", "args"];
-/// The most lists below each other, whichever they are.
-const MOST_LISTS: usize = 2;
-
 pub(super) fn check(analysis: &Analysis) -> Result<(), IntrospectionError> {
     let is_query = match analysis.kind {
         OperationKind::Query => true,
@@ -27,7 +23,11 @@ pub(super) fn check(analysis: &Analysis) -> Result<(), IntrospectionError> {
         return Err(IntrospectionError::Aliases);
     }
     let form = Form { analysis };
-    form.is_flat(&analysis.operation.selection_set, &[]).then_some(()).ok_or(IntrospectionError::Depth)
+    let set = &analysis.operation.selection_set;
+    if !form.has_aliases_of_types_alone(set, true) {
+        return Err(IntrospectionError::Aliases);
+    }
+    form.is_flat(set, &[]).then_some(()).ok_or(IntrospectionError::Depth)
 }
 
 struct Form<'a> {
@@ -35,6 +35,24 @@ struct Form<'a> {
 }
 
 impl Form<'_> {
+    /// Whether nothing has another name in the answer but what is asked about single types.
+    fn has_aliases_of_types_alone(&self, set: &SelectionSet, at_root: bool) -> bool {
+        set.selections.iter().all(|selection| match selection {
+            Selection::InlineFragment(inline) => {
+                self.has_aliases_of_types_alone(&inline.selection_set, at_root)
+            }
+            Selection::FragmentSpread(spread) => {
+                let fragment = self.analysis.document.fragments.get(&spread.fragment_name);
+                fragment
+                    .is_some_and(|fragment| self.has_aliases_of_types_alone(&fragment.selection_set, at_root))
+            }
+            Selection::Field(field) => {
+                (field.alias.is_none() || at_root && field.name == "__type")
+                    && self.has_aliases_of_types_alone(&field.selection_set, false)
+            }
+        })
+    }
+
     /// Whether what is selected below these lists multiplies nothing. The measure has bounded how much that is, with fragments at every
     /// spread.
     fn is_flat(&self, set: &SelectionSet, above: &[&str]) -> bool {
@@ -49,8 +67,12 @@ impl Form<'_> {
             }
             Selection::Field(field) => {
                 let below = [above, &[field.name.as_str()]].concat();
-                let whole = matches!(below.as_slice(), ["types", "fields", "args"]);
-                (below.len() <= MOST_LISTS || whole) && self.is_flat(&field.selection_set, &below)
+                let members = match below.as_slice() {
+                    ["types", members @ ..] => members,
+                    all => all,
+                };
+                let is_known = matches!(members, [] | [_] | ["fields" | "directives", "args"]);
+                is_known && self.is_flat(&field.selection_set, &below)
             }
         })
     }

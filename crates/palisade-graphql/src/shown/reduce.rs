@@ -21,18 +21,18 @@ use super::{
 };
 use crate::{Coordinate, Schema};
 
+type Types = apollo_compiler::collections::IndexMap<Name, ExtendedType>;
+
 /// A schema that has nothing else than is shown.
 pub(super) struct Reduced<'a> {
     whole: &'a Schema,
     schema: apollo_compiler::Schema,
-    /// The names of enum values and input fields that are gone.
-    unnamed: HashSet<Name>,
 }
 
 impl<'a> Reduced<'a> {
     pub(super) fn of(whole: &'a Schema, shown: &Shown) -> Self {
         let schema = whole.valid.as_ref().clone();
-        let mut reduced = Self { whole, schema, unnamed: HashSet::new() };
+        let mut reduced = Self { whole, schema };
         reduced.keep(shown);
         let mut before = usize::MAX;
         while before != reduced.size() {
@@ -70,8 +70,8 @@ impl<'a> Reduced<'a> {
     }
 
     /// Whether anything of the type may stay.
-    fn keep_members(&mut self, name: &Name, definition: &mut ExtendedType, shown: &Shown) -> bool {
-        let (mut gone, whole) = (HashSet::new(), self.whole);
+    fn keep_members(&self, name: &Name, definition: &mut ExtendedType, shown: &Shown) -> bool {
+        let whole = self.whole;
         let mut stays = true;
         let keep_field = |field: &Name, definition: &mut Component<FieldDefinition>| {
             let is_shown = shown.shows(&Coordinate::of_field(name.as_str(), field.as_str()));
@@ -82,20 +82,16 @@ impl<'a> Reduced<'a> {
         match definition {
             ExtendedType::Object(object) => object.make_mut().fields.retain(keep_field),
             ExtendedType::Interface(interface) => interface.make_mut().fields.retain(keep_field),
-            ExtendedType::Enum(values) => values.make_mut().values.retain(|value, definition| {
-                let stays = !is_hidden(whole, &definition.directives);
-                gone.extend((!stays).then(|| value.clone()));
-                stays
-            }),
-            ExtendedType::InputObject(input) => input.make_mut().fields.retain(|field, definition| {
-                let keeps = !is_hidden(whole, &definition.directives);
-                gone.extend((!keeps).then(|| field.clone()));
-                stays &= keeps || !definition.is_required();
+            ExtendedType::Enum(values) => {
+                values.make_mut().values.retain(|_, value| !is_hidden(whole, &value.directives));
+            }
+            ExtendedType::InputObject(input) => input.make_mut().fields.retain(|_, field| {
+                let keeps = !is_hidden(whole, &field.directives);
+                stays &= keeps || !field.is_required();
                 keeps
             }),
             ExtendedType::Scalar(_) | ExtendedType::Union(_) => {}
         }
-        self.unnamed.extend(gone);
         stays
     }
 
@@ -199,16 +195,16 @@ impl<'a> Reduced<'a> {
 
     /// A default that names what is not shown is not shown either.
     fn forget(&mut self) {
-        if self.unnamed.is_empty() {
-            return;
-        }
-        let unnamed = &self.unnamed;
-        let forget = |value: &mut InputValueDefinition| {
-            value.default_value.take_if(|default| names(default, unnamed));
+        let types = self.schema.types.clone();
+        let forget = |value: &mut Node<InputValueDefinition>| {
+            let says = |default: &Node<Value>| is_there(&types, type_of(value), default);
+            if !value.default_value.as_ref().is_none_or(says) {
+                value.make_mut().default_value = None;
+            }
         };
         let in_field = |field: &mut Component<FieldDefinition>| {
-            for argument in &mut field.make_mut().arguments {
-                forget(argument.make_mut());
+            if field.arguments.iter().any(|argument| argument.default_value.is_some()) {
+                field.make_mut().arguments.iter_mut().for_each(forget);
             }
         };
         for definition in self.schema.types.values_mut().filter(|definition| !definition.is_built_in()) {
@@ -218,17 +214,13 @@ impl<'a> Reduced<'a> {
                     interface.make_mut().fields.values_mut().for_each(in_field);
                 }
                 ExtendedType::InputObject(input) => {
-                    for field in input.make_mut().fields.values_mut() {
-                        forget(field.make_mut());
-                    }
+                    input.make_mut().fields.values_mut().for_each(|field| forget(&mut field.node));
                 }
                 ExtendedType::Scalar(_) | ExtendedType::Union(_) | ExtendedType::Enum(_) => {}
             }
         }
-        for argument in
-            self.schema.directive_definitions.values_mut().flat_map(|it| &mut it.make_mut().arguments)
-        {
-            forget(argument.make_mut());
+        for definition in self.schema.directive_definitions.values_mut() {
+            definition.make_mut().arguments.iter_mut().for_each(forget);
         }
     }
 }
@@ -377,19 +369,27 @@ fn is_executable(definition: &Node<DirectiveDefinition>) -> bool {
         })
 }
 
-/// Whether a value says any of these names.
-fn names(value: &Value, unnamed: &HashSet<Name>) -> bool {
+/// Whether all that a value of a type names is there. What a scalar makes of a value is its own.
+fn is_there(types: &Types, name: &Name, value: &Value) -> bool {
+    let definition = types.get(name);
     match value {
-        Value::Enum(name) => unnamed.contains(name),
-        Value::List(items) => items.iter().any(|item| names(item, unnamed)),
-        Value::Object(members) => {
-            members.iter().any(|(name, value)| unnamed.contains(name) || names(value, unnamed))
-        }
+        Value::List(items) => items.iter().all(|item| is_there(types, name, item)),
+        Value::Enum(value) => match definition {
+            Some(ExtendedType::Enum(values)) => values.values.contains_key(value),
+            other => other.is_some_and(ExtendedType::is_scalar),
+        },
+        Value::Object(members) => match definition {
+            Some(ExtendedType::InputObject(input)) => members.iter().all(|(name, value)| {
+                let field = input.fields.get(name);
+                field.is_some_and(|field| is_there(types, type_of(field), value))
+            }),
+            other => other.is_some_and(ExtendedType::is_scalar),
+        },
         Value::Null
         | Value::Variable(_)
         | Value::String(_)
         | Value::Float(_)
         | Value::Int(_)
-        | Value::Boolean(_) => false,
+        | Value::Boolean(_) => true,
     }
 }

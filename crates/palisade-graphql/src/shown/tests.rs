@@ -207,12 +207,18 @@ type Query @join__type(graph: A) {
   old: String @deprecated(reason: "gone")
   secret(key: Key!): String
   at: Instant
+  moded(by: By = { id: 1, order: ASC, mode: INTERNAL_ONLY }, ok: By = { id: 2, order: ASC }): String
 }
 type Item implements Named { id: ID! name: String secret: String @hidden other: Other }
 interface Named { name: String }
 type Other @hidden { id: ID }
 enum Colour { RED BLUE @hidden }
-input By { id: ID secret: String = "x" @hidden near: Shape = { width: 1, depth: 2 } }
+enum Order { ASC BLUE }
+enum Mode @hidden { INTERNAL_ONLY }
+input By {
+  id: ID secret: String = "x" @hidden near: Shape = { width: 1, depth: 2 } order: Order! = ASC
+  mode: Mode = INTERNAL_ONLY far: Shape = { width: 7 } raw: Instant = { any: THING }
+}
 input Shape { width: Int depth: Int @hidden }
 input Key @hidden { id: ID }
 scalar Instant @specifiedBy(url: "https://example.com/instant")
@@ -226,11 +232,12 @@ fn a_supergraph_is_shown_as_its_clients_know_it() {
     assert_eq!(
         Value::Object(told(&schema, &shown)),
         json!({
-            "Query": "item(by colour colours shape) at",
+            "Query": "item(by colour colours shape) at moded(by ok)",
             "Item": "id name >Named",
             "Named": "name <Item",
             "Colour": "RED",
-            "By": "id near",
+            "By": "id near order far raw",
+            "Order": "ASC BLUE",
             "Shape": "width",
             "Period": "HOUR",
             "Instant": "",
@@ -243,10 +250,20 @@ fn a_supergraph_is_shown_as_its_clients_know_it() {
     let cached = directives.iter().find(|it| it["name"] == "cached").unwrap();
     assert_eq!(cached["args"].as_array().unwrap().len(), 1);
     // Neither as a default.
-    for name in ["BLUE", "depth", "secret", "Other", "Key", "join__", "link__", "Auditor", "DAY"] {
+    let blue = data.to_string().matches("BLUE").count();
+    assert_eq!(blue, 1, "{data}");
+    for name in ["depth", "secret", "Other", "Key", "join__", "link__", "Auditor", "DAY", "mode:", "INTERNAL"]
+    {
         assert!(!data.to_string().contains(name), "{name}: {data}");
     }
-    for name in ["https://example.com/instant", "gone", "\"old\""] {
+    for name in [
+        "{width: 7}",
+        "{any: THING}",
+        "{id: 2, order: ASC}",
+        "https://example.com/instant",
+        "gone",
+        "\"old\"",
+    ] {
         assert!(data.to_string().contains(name), "{name}");
     }
 }
@@ -267,9 +284,10 @@ fn only_introspection_is_answered_and_none_whose_answer_outgrows_the_schema() {
     for document in [
         STANDARD,
         "{ __schema { types { fields { args { type { ofType { name } } } } } } }",
-        "{ __schema { queryType { fields { type { fields { name } } } } } __typename }",
-        r#"{ __type(name: "User") { fields { args { type { name } } } possibleTypes { fields { name } } } }"#,
-        r#"{ a: __type(name: "User") { name } b: __type(name: "Node") { name } }"#,
+        "{ __schema { queryType { fields { type { kind name ofType { name } } args { name } } } } __typename }",
+        "{ __schema { directives { args { name } } } }",
+        r#"{ __type(name: "User") { fields { args { type { name } } } possibleTypes { name } } }"#,
+        r#"{ a: __type(name: "User") { name } ...F } fragment F on Query { b: __type(name: "Node") { name } }"#,
     ] {
         assert_eq!(check(document), Ok(()), "{document}");
     }
@@ -287,16 +305,27 @@ fn only_introspection_is_answered_and_none_whose_answer_outgrows_the_schema() {
         "{ __schema { types { possibleTypes { fields { name } } } } }",
         "{ __schema { types { fields { args { type { enumValues { name } } } } } } }",
         "{ __schema { ...S } } fragment S on __Schema { types { ...T } } fragment T on __Type { interfaces { ... { fields { name } } } }",
-        r#"{ __type(name: "User") { fields { type { fields { args { name } } } } } }"#,
+        "{ __schema { queryType { fields { type { fields { name } } } } } }",
+        r#"{ __type(name: "User") { possibleTypes { fields { name } } } }"#,
+        r#"{ __type(name: "User") { fields { type { enumValues { name } } } } }"#,
     ] {
         assert_eq!(check(document), Err(IntrospectionError::Depth), "{document}");
     }
     let aliased = |count: usize| {
-        let aliases: String = (0..count).map(|alias| format!("a{alias}: description ")).collect();
-        format!("{{ __schema {{ types {{ {aliases} }} }} }}")
+        let aliases = (0..count).map(|alias| format!("a{alias}: __type(name: \"User\") {{ name }} "));
+        format!("{{ {} }}", aliases.collect::<String>())
     };
     assert_eq!(check(&aliased(MOST_ALIASES)), Ok(()));
-    assert_eq!(check(&aliased(MOST_ALIASES + 1)), Err(IntrospectionError::Aliases));
+    for document in [
+        aliased(MOST_ALIASES + 1).as_str(),
+        "{ a: __schema { queryType { name } } }",
+        "{ __schema { types { a: description } } }",
+        "{ __schema { a: types { name } } }",
+        "{ ...F } fragment F on Query { a: __schema { queryType { name } } }",
+        r#"{ __type(name: "User") { ... { a: fields { name } } } }"#,
+    ] {
+        assert_eq!(check(document), Err(IntrospectionError::Aliases), "{document}");
+    }
     // What cannot be answered is not.
     let analysis = analyzed("{ open __schema { queryType { name } } }");
     assert_eq!(schema.introspect(&analysis, &whole(&schema)), Err(IntrospectionError::Mixed));

@@ -1,9 +1,12 @@
 //! GraphQL introspection that is permitted, answered in place of the server with what its caller may see.
 
+use std::time::Duration;
+
 use palisade_call::{Introspected, Passage, denial_answer, outage, response_headers};
-use palisade_model::Reason;
+use palisade_model::{Reason, Refusal};
 use palisade_pdp::{Granted, Listed, Permit, answer::Answer};
 use palisade_proto::v1::{CheckResponse, Outcome};
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::{Checking, told};
 
@@ -13,17 +16,20 @@ const MOST_ANSWER: usize = 16 * 1024 * 1024;
 const OWN_FORM: &str = "application/graphql-response+json";
 const JSON: &str = "application/json";
 
+/// One answer at a time is made: it may be as large as a schema, and takes a processor while it is.
+static MAKING: Semaphore = Semaphore::const_new(1);
+
 /// The answer to an operation that is permitted. A resource under observation is asked itself.
 pub(super) async fn answered(
     checking: &Checking<'_>,
     permit: &Permit,
-    schema: &Introspected<'_>,
+    schema: Introspected,
     response: CheckResponse,
 ) -> CheckResponse {
-    let Checking { pdp, snapshot, call, http, decoded } = checking;
+    let Checking { pdp, snapshot, http, decoded, left, .. } = checking;
     let passage = Passage::from(permit);
     let narrowing = |granted: &Granted<'_>| schema.shown(granted);
-    let listed = pdp.list_read(snapshot, &schema.question, Some(&narrowing), call.patience).await;
+    let listed = pdp.list_read(snapshot, &schema.question, Some(&narrowing), *left).await;
     let shown = match listed {
         Listed::Shown { observed: true, .. } => return checking.passed(&passage, response),
         Listed::Shown { shown, .. } => shown,
@@ -37,39 +43,50 @@ pub(super) async fn answered(
             };
         }
     };
-    match schema.answer(&shown) {
-        Ok(body) if body.len() <= MOST_ANSWER => {
+    match made(schema, shown, (*left).min(snapshot.limits.deadline)).await {
+        Ok(body) => {
             let mut headers = response_headers(&passage, http);
             let accepts = http.headers.all("accept").iter().any(|value| value.contains(OWN_FORM));
             let form = if accepts { OWN_FORM } else { JSON };
-            headers.extend(
-                [("content-type", form), ("cache-control", "no-store")]
-                    .map(|(name, value)| (name, value.to_owned())),
-            );
+            headers.extend([("content-type", form.to_owned()), ("cache-control", "no-store".to_owned())]);
             let answer = Answer { status: 200, headers, body };
-            CheckResponse { outcome: Outcome::Answered.into(), answer: Some(told(answer)), ..response }
-        }
-        Ok(body) => {
-            tracing::error!(
-                bytes = body.len(),
-                most = MOST_ANSWER,
-                "the answer to introspection is too large to be told"
-            );
-            unanswered(response)
+            CheckResponse { outcome: Outcome::Permit.into(), answer: Some(told(answer)), ..response }
         }
         Err(refusal) => {
-            tracing::error!(detail = refusal.detail, "introspection is not answered");
-            unanswered(response)
+            tracing::error!(
+                reason = refusal.reason.as_str(),
+                detail = refusal.detail,
+                "introspection is not answered"
+            );
+            CheckResponse {
+                outcome: Outcome::Deny.into(),
+                reason: refusal.reason.as_str().to_owned(),
+                answer: Some(told(outage())),
+                ..response
+            }
         }
     }
 }
 
-/// The operation is permitted, and there is nothing to tell.
-fn unanswered(response: CheckResponse) -> CheckResponse {
-    CheckResponse {
-        outcome: Outcome::Deny.into(),
-        reason: Reason::InternalError.as_str().to_owned(),
-        answer: Some(told(outage())),
-        ..response
+/// The answer, made beside what decides.
+async fn made(schema: Introspected, shown: Vec<bool>, within: Duration) -> Result<String, Refusal> {
+    let make = async {
+        let place = MAKING.acquire().await.map_err(|_| failed("there is no place to make it"))?;
+        let made = tokio::task::spawn_blocking(move || {
+            // Also where nobody waits any longer.
+            let _place = place;
+            schema.answer(&shown)
+        });
+        made.await.map_err(|_| failed("making it panicked"))?
+    };
+    let late = |_elapsed| Refusal::new(Reason::DeadlineExceeded, "the answer took too long");
+    let body = timeout(within, make).await.map_err(late)??;
+    if body.len() > MOST_ANSWER {
+        return Err(failed(&format!("the answer has {} bytes, and may have {MOST_ANSWER}", body.len())));
     }
+    Ok(body)
+}
+
+fn failed(detail: &str) -> Refusal {
+    Refusal::new(Reason::InternalError, detail)
 }

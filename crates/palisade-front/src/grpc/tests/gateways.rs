@@ -41,6 +41,7 @@ async fn check(fixture: &Fixture, request: HttpRequest, body: &Value) -> CheckRe
         truncated: false,
         rewrites_path: false,
         cuts_operations: false,
+        answers_operations: false,
     };
     fixture.api().check(call("gate", asked)).await.unwrap().into_inner()
 }
