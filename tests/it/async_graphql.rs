@@ -138,7 +138,8 @@ impl Stand {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("policies")).unwrap();
         fs::write(folder.path().join("policies/storefront.cedar"), POLICIES).unwrap();
-        fs::write(folder.path().join("policies/schema.cedar"), SCHEMA).unwrap();
+        let of_schema = if more.is_empty() { "" } else { SCHEMA };
+        fs::write(folder.path().join("policies/schema.cedar"), of_schema).unwrap();
         let sdl = Schema::build(Query, EmptyMutation, Ticks).finish().sdl();
         fs::write(folder.path().join("schema.graphql"), sdl).unwrap();
         let configuration = format!(

@@ -28,9 +28,10 @@ pub(super) const TRIAL: &str = r#"
 @id("billed") permit (principal, action in [Graphql::Action::"execute", Graphql::Action::"field"], resource in Graphql::Graph::"billed");
 @id("outlined") permit (principal, action, resource in Graphql::Graph::"outlined");
 @id("outlined-named") forbid (principal, action in Graphql::Action::"execute", resource in Graphql::Graph::"outlined")
-unless { resource has name && resource.allowlisted && resource.depth <= 3 };
-@id("outlined-pages") forbid (principal, action == Graphql::Action::"field", resource in Graphql::Graph::"outlined")
-when { [Graphql::Field::"outlined/Query.orders", Graphql::Field::"outlined/Query.me"].contains(resource) }
+unless { resource has name && resource.depth <= 3 };
+@id("outlined-pages") forbid (principal, action == Graphql::Action::"field", resource == Graphql::Field::"outlined/Query.orders")
+unless { context.args.number.hasTag("/first") };
+@id("outlined-me") forbid (principal, action == Graphql::Action::"field", resource == Graphql::Field::"outlined/Query.me")
 unless { context.args.number.hasTag("/first") };
 "#;
 const SDL: &str = include_str!("../../../../policies/graphql-fields/schema.graphql");
