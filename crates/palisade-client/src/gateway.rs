@@ -104,13 +104,20 @@ pub struct Check {
     pub truncated: bool,
     /// Whether the request is sent on to the path that its passage says.
     pub(crate) rewrites_path: bool,
-    /// Whether the request goes on as what is left of it, and the client is told what is not.
-    pub(crate) cuts_operations: bool,
-    /// Whether the client is told what a permit is answered with.
-    pub(crate) answers_operations: bool,
+    /// What becomes of a GraphQL operation.
+    pub(crate) operations: Operations,
     pub(crate) beside: Beside,
 }
 crate::question::beside!(Check);
+
+/// What a caller can do with a GraphQL operation but send it on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Operations {
+    /// It goes on as what is left of it, and the client is told what is not.
+    pub(crate) cuts: bool,
+    /// The client is told what a permit is answered with.
+    pub(crate) answers: bool,
+}
 
 /// A body is nobody's business.
 impl fmt::Debug for Check {
@@ -131,8 +138,7 @@ impl Check {
             body,
             truncated: false,
             rewrites_path: false,
-            cuts_operations: false,
-            answers_operations: false,
+            operations: Operations::default(),
             beside,
         }
     }
@@ -154,20 +160,22 @@ impl Check {
     /// GraphQL operation of which anything is denied is denied whole.
     #[must_use]
     pub fn cutting_operations(self) -> Self {
-        Self { cuts_operations: true, ..self }
+        let operations = Operations { cuts: true, ..self.operations };
+        Self { operations, ..self }
     }
 
     /// The same by a caller that tells its client what comes with a permit in place of the server's answer ([`Told::permitted`]): GraphQL
     /// introspection with what its caller may see. For others such introspection is denied.
     #[must_use]
     pub fn answering_operations(self) -> Self {
-        Self { answers_operations: true, ..self }
+        let operations = Operations { answers: true, ..self.operations };
+        Self { operations, ..self }
     }
 
     /// The same by a caller that sends nothing on, and answers nothing: a GraphQL operation of which anything is denied is denied whole.
     #[must_use]
     pub fn whole(self) -> Self {
-        Self { cuts_operations: false, answers_operations: false, ..self }
+        Self { operations: Operations::default(), ..self }
     }
 }
 

@@ -137,6 +137,12 @@ impl Schema {
         whole.into_schema().validate().map(drop).map_err(|with| super::schema::invalid(&with.errors))
     }
 
+    /// Whether the schema has a field.
+    #[must_use]
+    pub fn has_field(&self, field: &Coordinate) -> bool {
+        field.field_name().is_some_and(|name| self.field(field.type_name(), name).is_some())
+    }
+
     /// Whether a field has arguments.
     #[must_use]
     pub fn has_arguments(&self, field: &Coordinate) -> bool {

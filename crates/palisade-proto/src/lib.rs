@@ -13,6 +13,7 @@ use std::fmt;
 pub mod ext_mcp;
 #[rustfmt::skip]
 #[expect(clippy::too_many_lines, reason = "the generator writes a service as one function")]
+#[expect(clippy::struct_excessive_bools, reason = "each says on its own what a caller can do")]
 pub mod v1;
 
 /// The files of the API and those they import, as an encoded `google.protobuf.FileDescriptorSet`: what reflection serves.

@@ -50,8 +50,8 @@ impl Asked for Check {
             body: (!self.body.is_empty()).then(|| self.body.to_vec()),
             truncated: self.truncated,
             rewrites_path: self.rewrites_path,
-            cuts_operations: self.cuts_operations,
-            answers_operations: self.answers_operations,
+            cuts_operations: self.operations.cuts,
+            answers_operations: self.operations.answers,
         }
     }
 
@@ -60,7 +60,7 @@ impl Asked for Check {
         let goes_on = matches!(outcome, v1::Outcome::Permit | v1::Outcome::Observed);
         let id = decision_id(&reply.decision_id)?;
         match (reply.passage, reply.answer) {
-            (Some(passage), None) if goes_on && passage.graphql_errors.is_some() && !self.cuts_operations => {
+            (Some(passage), None) if goes_on && passage.graphql_errors.is_some() && !self.operations.cuts => {
                 Err(Unreadable("it takes something out of an operation, which was not asked"))
             }
             (Some(passage), None)
@@ -84,7 +84,7 @@ impl Asked for Check {
                 graphql_errors: passage.graphql_errors,
             }))),
             (None, Some(answer))
-                if outcome == v1::Outcome::Permit && self.answers_operations && id.is_some() =>
+                if outcome == v1::Outcome::Permit && self.operations.answers && id.is_some() =>
             {
                 Ok(Checked::Answer(Told { id, permitted: true, ..told(answer, reply.reason)? }))
             }

@@ -287,6 +287,41 @@ fn what_is_left_of_an_operation_goes_on_for_who_has_asked_for_that_alone() {
     assert!(cutting.read(reply(None)).is_err());
 }
 
+#[test]
+fn a_permit_is_answered_for_who_has_asked_for_that_alone() {
+    let incoming = crate::Incoming {
+        method: http::Method::POST,
+        scheme: "https",
+        host: "api.example.com".to_owned(),
+        path: "/".to_owned(),
+        headers: http::HeaderMap::new(),
+        client: None,
+    };
+    let plain = crate::Check::new("api", incoming, bytes::Bytes::from_static(b"whole"));
+    let answering = plain.clone().answering_operations();
+    assert!(!plain.message().answers_operations && answering.message().answers_operations);
+    assert_eq!(answering.clone().whole(), plain);
+    let answer = v1::Answer { status: 200, headers: Vec::new(), body: b"{}".to_vec() };
+    let reply = |id: &str, outcome: v1::Outcome| v1::CheckResponse {
+        decision_id: id.to_owned(),
+        outcome: outcome.into(),
+        reason: "permitted".to_owned(),
+        answer: Some(answer.clone()),
+        ..v1::CheckResponse::default()
+    };
+    let Ok(crate::Checked::Answer(told)) = answering.read(reply(ID, v1::Outcome::Permit)) else { panic!() };
+    assert!(told.permitted && told.id.is_some());
+    assert!(plain.read(reply(ID, v1::Outcome::Permit)).is_err());
+    for (id, outcome) in [("", v1::Outcome::Permit), (ID, v1::Outcome::Observed)] {
+        assert!(answering.read(reply(id, outcome)).is_err(), "{outcome:?}");
+    }
+    let Ok(crate::Checked::Answer(told)) = answering.read(reply(ID, v1::Outcome::Deny)) else { panic!() };
+    assert!(!told.permitted);
+    let passage = Some(v1::Passage::default());
+    let both = v1::CheckResponse { passage, subject: Some("u".to_owned()), ..reply(ID, v1::Outcome::Permit) };
+    assert!(answering.read(both).is_err());
+}
+
 proptest! {
     #[test]
     fn no_token_is_issued_but_by_the_one_outcome(outcome in any::<i32>(), id in prop_oneof![Just(ID.to_owned()), ".{0,40}"], token in proptest::option::of(".{0,4}")) {

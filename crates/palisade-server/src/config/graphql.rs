@@ -6,7 +6,7 @@ use std::{
 };
 
 use palisade_call::{Graph, Introspection, WholeOrPart, entries};
-use palisade_graphql::{Manifest, Schema, read_manifest};
+use palisade_graphql::{Coordinate, Manifest, OperationKind, Schema, read_manifest};
 use palisade_model::{IssuerName, ResourceName};
 use palisade_pdp::{Grammar, Kind, MOST_ENTRIES};
 use palisade_policy::{Policies, WorldGraph};
@@ -70,12 +70,23 @@ impl Builder<'_> {
     }
 }
 
+/// The field by which a subgraph tells its whole schema (Apollo Federation).
+const SERVICE: &str = "_service";
+
 /// Whether somebody can be shown what they may see of it.
 fn can_be_shown(schema: &Schema) -> Result<(), String> {
     let count = entries(schema);
     if count > MOST_ENTRIES {
         return Err(format!(
             "the schema has {count} fields and names of `@policy`, and at most {MOST_ENTRIES} are decided on to be shown: use `whole`"
+        ));
+    }
+    let tells_all = |(kind, root): (OperationKind, &str)| {
+        kind == OperationKind::Query && schema.has_field(&Coordinate::of_field(root, SERVICE))
+    };
+    if schema.roots().any(tells_all) {
+        return Err(format!(
+            "the schema has the field `{SERVICE}`, whose `sdl` tells all of it: leave the field out of the SDL, or use `whole`"
         ));
     }
     schema.can_be_shown().map_err(|error| format!("without what is `@inaccessible` {error}"))
@@ -167,5 +178,20 @@ mod tests {
         for name in ["web", "other/web", "corporate/web", "corp"] {
             assert_eq!(named(name, &["corp", "partner"]), None, "{name}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_shown_in_part_is_a_problem() {
+        let shown = |sdl: &str| can_be_shown(&Schema::load(sdl).unwrap());
+        assert_eq!(shown("type Query { a: ID }"), Ok(()));
+        let service = "type Query { a: ID _service: _Service! } type _Service { sdl: String }";
+        assert!(shown(service).unwrap_err().contains("leave the field out of the SDL"));
+        let many: String = (0..=MOST_ENTRIES).map(|field| format!("f{field}: ID ")).collect();
+        assert!(shown(&format!("type Query {{ {many} }}")).unwrap_err().contains("use `whole`"));
+        let hidden = "directive @inaccessible on ENUM_VALUE enum E { A @inaccessible } type Query { a: E }";
+        assert_eq!(shown(hidden), Ok(()));
+        let argument = "directive @inaccessible on ARGUMENT_DEFINITION type Query { n: N } interface N { a(b: ID): ID } \
+                        type O implements N { a(b: ID @inaccessible): ID }";
+        assert!(shown(argument).unwrap_err().contains("@inaccessible"));
     }
 }
