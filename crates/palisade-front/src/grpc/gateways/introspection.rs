@@ -50,7 +50,8 @@ pub(super) async fn answered(
             let form = if accepts { OWN_FORM } else { JSON };
             headers.extend([("content-type", form.to_owned()), ("cache-control", "no-store".to_owned())]);
             let answer = Answer { status: 200, headers, body };
-            CheckResponse { outcome: Outcome::Permit.into(), answer: Some(told(answer)), ..response }
+            // The outcome is that of the permit.
+            CheckResponse { answer: Some(told(answer)), ..response }
         }
         Err(refusal) => {
             tracing::error!(
