@@ -8,7 +8,7 @@
 //! INVARIANT: a policy that is not found is one whose scope does not hold, or whose condition is false without an
 //! error. A policy that is found has a scope that holds, so that only its condition is left to evaluate.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use cedar_policy::{ActionConstraint, Policy, PrincipalConstraint, ResourceConstraint};
 use cedar_policy_core::ast::{EntityType, EntityUID};
@@ -89,19 +89,23 @@ impl Index {
 
     /// The numbers of the policies to evaluate, each once, in order.
     pub(crate) fn candidates(&self, truths: &Truths<'_>) -> Vec<u32> {
-        self.some_candidates(truths, usize::MAX)
+        let mut found = Vec::new();
+        self.search(truths, |_, number| {
+            found.push(number);
+            ControlFlow::Continue(())
+        });
+        in_order(found)
     }
 
-    /// The same, with the search broken off when this many are found.
-    pub(crate) fn some_candidates(&self, truths: &Truths<'_>, most: usize) -> Vec<u32> {
-        let wanted = [Some(truths.action), Some(truths.resource), truths.principal, truths.context];
-        let mut found = Found { numbers: Vec::new(), most };
-        self.descend(&wanted, [OPEN; AXES], 0, 0..self.entries.len(), &mut found);
-        let mut found = found.numbers;
-        // A policy on several actions, or with several demands, has several keys.
-        found.sort_unstable();
-        found.dedup();
-        found
+    /// The policies that are about this action and target, whoever asks in whatever context, and whether their scope
+    /// holds for who asks, too; with the search broken off when this many are found.
+    pub(crate) fn whoever_asks(&self, truths: &Truths<'_>, most: usize) -> Vec<(u32, bool)> {
+        let mut found = Vec::new();
+        self.search(&Truths { principal: None, context: None, ..*truths }, |[_, _, principal, _], number| {
+            found.push((number, truths.principal.is_none_or(|atoms| atoms.contains(principal))));
+            if found.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        in_order(found)
     }
 
     pub(crate) fn actions(&self) -> &Axis {
@@ -179,17 +183,26 @@ impl Index {
         self.entries.get(entry).and_then(|(key, _)| key.get(axis)).copied()
     }
 
+    /// Tells every entry that is true of a request, until it is told to stop.
+    fn search(&self, truths: &Truths<'_>, mut found: impl FnMut(&Key, u32) -> ControlFlow<()>) {
+        let wanted = [Some(truths.action), Some(truths.resource), truths.principal, truths.context];
+        let all = 0..self.entries.len();
+        // Whether it was told to stop is for who has told it.
+        let (ControlFlow::Continue(()) | ControlFlow::Break(())) =
+            self.descend(&wanted, [OPEN; AXES], 0, all, &mut found);
+    }
+
     fn descend(
         &self,
         wanted: &[Option<&[Atom]>; AXES],
         beginning: Key,
         axis: usize,
         range: Range<usize>,
-        found: &mut Found,
-    ) {
-        let entries = self.entries.get(range.clone()).unwrap_or_default();
+        found: &mut impl FnMut(&Key, u32) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let entries = self.entries.get(range).unwrap_or_default();
         let Some(Some(atoms)) = wanted.get(axis) else {
-            return found.add(entries.iter().map(|(_, number)| *number));
+            return entries.iter().try_for_each(|(key, number)| found(key, *number));
         };
         if entries.len() <= FEW {
             let holds = |key: &Key| {
@@ -198,26 +211,18 @@ impl Index {
                     .skip(axis)
                     .all(|(atom, of)| of.is_none_or(|atoms| atoms.contains(atom)))
             };
-            return found.add(entries.iter().filter(|(key, _)| holds(key)).map(|(_, number)| *number));
+            return entries
+                .iter()
+                .filter(|(key, _)| holds(key))
+                .try_for_each(|(key, number)| found(key, *number));
         }
         for atom in *atoms {
             let key = with(beginning, axis, *atom);
             if let Some(range) = self.ranges.get(&key) {
-                self.descend(wanted, key, axis + 1, range.clone(), found);
+                self.descend(wanted, key, axis + 1, range.clone(), found)?;
             }
         }
-    }
-}
-
-/// What a search has found, and when it is to stop.
-struct Found {
-    numbers: Vec<u32>,
-    most: usize,
-}
-
-impl Found {
-    fn add(&mut self, numbers: impl Iterator<Item = u32>) {
-        self.numbers.extend(numbers.take(self.most.saturating_sub(self.numbers.len())));
+        ControlFlow::Continue(())
     }
 }
 
@@ -285,6 +290,13 @@ impl Said {
         let of_type = self.type_within.iter().filter(move |(known, _)| known == name).map(|(_, atom)| *atom);
         self.within.into_iter().chain(of_type)
     }
+}
+
+/// Each once, in order: a policy on several actions, or with several demands, has several keys.
+fn in_order<T: Ord>(mut found: Vec<T>) -> Vec<T> {
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 fn with(mut key: Key, axis: usize, atom: Atom) -> Key {
