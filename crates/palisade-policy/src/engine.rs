@@ -36,6 +36,9 @@ pub(crate) struct Engine {
 /// A policy, with what its evaluation needs taken out of it once.
 struct Rule {
     policy: Policy,
+    /// What of it is evaluated for a request, and what follows: to reach it through the policy costs two more looks into
+    /// memory.
+    condition: Option<Arc<Expr>>,
     effect: Effect,
     /// Entities that the condition looks into by name.
     looks_into: Box<[EntityUID]>,
@@ -186,19 +189,19 @@ impl Engine {
 
 impl Rule {
     fn new(policy: &Policy) -> Self {
-        let looks_into = policy.non_scope_constraints().map(looked_into).unwrap_or_default();
-        let mentions = policy.non_scope_constraints().map(Mentions::of).unwrap_or_default();
+        let condition = policy.non_scope_constraints_arc().cloned();
         Self {
-            policy: policy.clone(),
             effect: policy.effect(),
-            looks_into: looks_into.into_boxed_slice(),
-            mentions,
+            looks_into: condition.as_deref().map(looked_into).unwrap_or_default().into_boxed_slice(),
+            mentions: condition.as_deref().map(Mentions::of).unwrap_or_default(),
+            condition,
+            policy: policy.clone(),
         }
     }
 
     /// Whether the policy holds, for a request for which its scope does.
     fn holds(&self, evaluator: &Evaluator<'_>) -> Result<bool, Box<EvaluationError>> {
-        let Some(condition) = self.policy.non_scope_constraints() else { return Ok(true) };
+        let Some(condition) = self.condition.as_deref() else { return Ok(true) };
         // A slot stands in a scope only, so that conditions need none.
         let slots: SlotEnv = HashMap::new();
         if let ValueKind::Lit(Literal::Bool(holds)) = evaluator.interpret(condition, &slots)?.value {

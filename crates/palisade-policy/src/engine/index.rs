@@ -11,7 +11,7 @@
 use std::ops::{ControlFlow, Range};
 
 use cedar_policy::{ActionConstraint, Policy, PrincipalConstraint, ResourceConstraint};
-use cedar_policy_core::ast::{EntityType, EntityUID};
+use cedar_policy_core::ast::{Eid, EntityType, EntityUID};
 use rustc_hash::FxHashMap;
 
 use super::demands::Demands;
@@ -57,9 +57,16 @@ pub(crate) struct Index {
 /// What policies say of the entity in one place of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Axis {
-    types: FxHashMap<EntityType, Atom>,
-    entities: FxHashMap<EntityUID, Said>,
+    types: FxHashMap<EntityType, OfType>,
     atoms: Atom,
+}
+
+/// What policies say of a type, and of its entities. To compare whole names of entities means to look for the name of the
+/// type in memory for each of them.
+#[derive(Debug, Default)]
+struct OfType {
+    all: Option<Atom>,
+    entities: FxHashMap<Eid, Said>,
 }
 
 /// What policies say of one entity.
@@ -235,13 +242,16 @@ impl Axis {
     ) -> Vec<Atom> {
         let name = entity.entity_type();
         let mut atoms = vec![ANY];
-        atoms.extend(self.types.get(name));
-        if let Some(said) = self.entities.get(entity) {
-            atoms.extend(said.equal);
-            atoms.extend(said.of_what_is_within(name));
+        if let Some(of_type) = self.types.get(name) {
+            atoms.extend(of_type.all);
+            if let Some(said) = of_type.entities.get(entity.eid()) {
+                atoms.extend(said.equal);
+                atoms.extend(said.of_what_is_within(name));
+            }
         }
         for ancestor in ancestors {
-            if let Some(said) = self.entities.get(ancestor) {
+            let of_type = self.types.get(ancestor.entity_type());
+            if let Some(said) = of_type.and_then(|of_type| of_type.entities.get(ancestor.eid())) {
                 atoms.extend(said.of_what_is_within(name));
             }
         }
@@ -250,32 +260,37 @@ impl Axis {
 
     /// Whether the atom is said of all entities, or of all of a type.
     fn is_wide(&self, atom: Atom) -> bool {
-        atom == ANY || self.types.values().any(|of_type| *of_type == atom)
+        atom == ANY || self.types.values().any(|of_type| of_type.all == Some(atom))
     }
 
     fn equal(&mut self, entity: &EntityUID) -> Atom {
         let next = self.next();
-        *self.entities.entry(entity.clone()).or_default().equal.get_or_insert(next)
+        *self.said(entity).equal.get_or_insert(next)
     }
 
     fn within(&mut self, entity: &EntityUID) -> Atom {
         let next = self.next();
-        *self.entities.entry(entity.clone()).or_default().within.get_or_insert(next)
+        *self.said(entity).within.get_or_insert(next)
     }
 
     fn of_type(&mut self, name: &EntityType) -> Atom {
         let next = self.next();
-        *self.types.entry(name.clone()).or_insert(next)
+        *self.types.entry(name.clone()).or_default().all.get_or_insert(next)
     }
 
     fn type_within(&mut self, name: &EntityType, entity: &EntityUID) -> Atom {
         let next = self.next();
-        let said = &mut self.entities.entry(entity.clone()).or_default().type_within;
+        let said = &mut self.said(entity).type_within;
         if let Some((_, atom)) = said.iter().find(|(known, _)| known == name) {
             return *atom;
         }
         said.push((name.clone(), next));
         next
+    }
+
+    fn said(&mut self, entity: &EntityUID) -> &mut Said {
+        let of_type = self.types.entry(entity.entity_type().clone()).or_default();
+        of_type.entities.entry(entity.eid().clone()).or_default()
     }
 
     /// An atom that nobody has.
