@@ -14,7 +14,10 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use cedar_policy::EvaluationError;
 use cedar_policy_core::{
-    ast::{Effect, EntityUID, Expr, Literal, Policy, Request, SlotEnv, Template, ValueKind},
+    ast::{
+        Effect, EntityUID, Expr, Literal, Policy, PrincipalOrResourceConstraint, Request, SlotEnv, Template,
+        ValueKind,
+    },
     entities::Entities,
     evaluator::Evaluator,
     extensions::Extensions,
@@ -40,10 +43,31 @@ struct Rule {
     /// memory.
     condition: Option<Arc<Expr>>,
     effect: Effect,
+    width: Width,
     /// Entities that the condition looks into by name.
     looks_into: Box<[EntityUID]>,
     /// What the condition hangs on.
     mentions: Mentions,
+}
+
+/// How many targets a policy is about, by its scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Width {
+    OneTarget,
+    SomeTargets,
+    AnyTarget,
+}
+
+impl Width {
+    fn of(policy: &Policy) -> Self {
+        match policy.template().resource_constraint().as_inner() {
+            PrincipalOrResourceConstraint::Eq(_) => Self::OneTarget,
+            PrincipalOrResourceConstraint::In(_) | PrincipalOrResourceConstraint::IsIn(..) => {
+                Self::SomeTargets
+            }
+            PrincipalOrResourceConstraint::Is(_) | PrincipalOrResourceConstraint::Any => Self::AnyTarget,
+        }
+    }
 }
 
 /// What Cedar says, with numbers in place of policies: their places in order of id.
@@ -100,6 +124,11 @@ impl Engine {
     /// One of the policies.
     pub(crate) fn policy(&self, number: u32) -> Option<&Policy> {
         self.rule(number).map(|rule| &rule.policy)
+    }
+
+    /// How many targets it is about.
+    pub(crate) fn width(&self, number: u32) -> Option<Width> {
+        self.rule(number).map(|rule| rule.width)
     }
 
     pub(crate) fn policies<'a>(&'a self, numbers: &'a [u32]) -> impl Iterator<Item = (u32, &'a Policy)> {
@@ -192,6 +221,7 @@ impl Rule {
         let condition = policy.non_scope_constraints_arc().cloned();
         Self {
             effect: policy.effect(),
+            width: Width::of(policy),
             looks_into: condition.as_deref().map(looked_into).unwrap_or_default().into_boxed_slice(),
             mentions: condition.as_deref().map(Mentions::of).unwrap_or_default(),
             condition,

@@ -5,15 +5,13 @@
 //! with three. An explanation is for the record and for authors: it holds the text of policies and no value of a
 //! request, and no decision is made from it.
 
-use std::cmp::Ordering;
-
 use cedar_policy_core::{
-    ast::{Expr, ExprKind, Literal, Policy, PrincipalOrResourceConstraint, ValueKind},
+    ast::{Expr, ExprKind, Literal, Policy, ValueKind},
     evaluator::Evaluator,
     extensions::Extensions,
 };
 
-use crate::{About, Asking, PolicyRef, verdict::by_id};
+use crate::{About, Asking, PolicyRef, engine::Width, verdict::by_id};
 
 /// How many permits are looked at. One policy set can hold any number for the same action and target.
 const MOST_EXAMINED: usize = 64;
@@ -36,29 +34,35 @@ impl Asking<'_> {
     /// and this target.
     #[must_use]
     pub fn nearest(&self, about: &About<'_>) -> Vec<NearPermit> {
-        let policies = self.policies();
+        let (policies, engine) = (self.policies(), self.policies().engine());
         let Ok((put, near)) = self.put_near(about, MOST_EXAMINED) else { return Vec::new() };
         let evaluator = Evaluator::new(put.request, &put.entities, Extensions::all_available());
         let mut nearest: Vec<Near<'_>> = Vec::with_capacity(MOST_TOLD + 1);
         for (number, is_theirs) in near {
-            let (Some(policy), Some(found)) = (policies.engine().policy(number), policies.policy(number))
-            else {
-                continue;
-            };
-            let mut this =
-                Near { open: usize::from(!is_theirs), width: Width::of(policy), found, policy, is_theirs };
-            // A permit that is further away than all that are told is looked at no further.
+            let (Some(width), Some(policy)) = (engine.width(number), engine.policy(number)) else { continue };
+            let mut this = Near { open: usize::from(!is_theirs), width, number, policy, is_theirs };
+            // A permit that is not nearer than all that are told is looked at no further.
             let last = nearest.last().filter(|_| nearest.len() >= MOST_TOLD);
-            if last.is_some_and(|last| last.cmp(&this).is_le()) {
+            if last.is_some_and(|last| last.rank() <= this.rank()) {
                 continue;
             }
             let most = last.map_or(MOST_CONDITIONS, |last| last.open + 1).min(MOST_CONDITIONS);
             this.open += open(policy, &evaluator).take(most - this.open.min(most)).count();
-            let place = nearest.partition_point(|nearer| nearer.cmp(&this).is_le());
+            let place = nearest.partition_point(|nearer| nearer.rank() <= this.rank());
             nearest.insert(place, this);
             nearest.truncate(MOST_TOLD);
         }
-        nearest.iter().map(|near| near.told(&evaluator)).collect()
+        let mut told: Vec<_> = nearest
+            .iter()
+            .filter_map(|near| {
+                let policy = policies.policy(near.number)?.clone();
+                Some((near.rank(), NearPermit { policy, failed: near.failed(&evaluator) }))
+            })
+            .collect();
+        told.sort_by(|(rank, near), (other_rank, other)| {
+            rank.cmp(other_rank).then_with(|| by_id(&near.policy, &other.policy))
+        });
+        told.into_iter().map(|(_, near)| near).collect()
     }
 }
 
@@ -67,44 +71,23 @@ struct Near<'a> {
     /// How much of it does not hold, the principal counted as one.
     open: usize,
     width: Width,
-    found: &'a PolicyRef,
+    number: u32,
     policy: &'a Policy,
     /// Whether its principal is who asks.
     is_theirs: bool,
 }
 
 impl Near<'_> {
-    /// The nearest first, and of those that are equally near the one that names the target.
-    fn cmp(&self, other: &Self) -> Ordering {
-        let by_nearness = (self.open, self.width).cmp(&(other.open, other.width));
-        by_nearness.then_with(|| by_id(self.found, other.found))
+    /// The nearest first: of two that are equally near, the one that names the target is meant.
+    fn rank(&self) -> (usize, Width) {
+        (self.open, self.width)
     }
 
-    fn told(&self, evaluator: &Evaluator<'_>) -> NearPermit {
+    /// What of it does not hold.
+    fn failed(&self, evaluator: &Evaluator<'_>) -> Vec<String> {
         let principal = (!self.is_theirs).then(|| self.policy.principal_constraint().to_string());
         let conditions = open(self.policy, evaluator).map(text);
-        let failed = principal.into_iter().chain(conditions).take(MOST_CONDITIONS).collect();
-        NearPermit { policy: self.found.clone(), failed }
-    }
-}
-
-/// What a policy is about: of two that are equally near, the one that names the target is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Width {
-    OneTarget,
-    SomeTargets,
-    AnyTarget,
-}
-
-impl Width {
-    fn of(policy: &Policy) -> Self {
-        match policy.template().resource_constraint().as_inner() {
-            PrincipalOrResourceConstraint::Eq(_) => Self::OneTarget,
-            PrincipalOrResourceConstraint::In(_) | PrincipalOrResourceConstraint::IsIn(..) => {
-                Self::SomeTargets
-            }
-            PrincipalOrResourceConstraint::Is(_) | PrincipalOrResourceConstraint::Any => Self::AnyTarget,
-        }
+        principal.into_iter().chain(conditions).take(MOST_CONDITIONS).collect()
     }
 }
 
