@@ -1,11 +1,15 @@
 //! What the upstream learns of a permitted call: who it is for. And what it must not get: the same from the client, and
 //! what would make it another call than the one that was decided.
 
+use std::sync::LazyLock;
+
 use palisade_model::{Authority, DecisionId, Reason, Subject, SubjectKind};
 use palisade_pdp::{InPart, Observed, Permit, Resource, Upstream, UpstreamToken};
 
 use crate::call::Headers;
 
+/// What the names of our own headers begin with.
+const OURS: &str = "x-palisade-";
 /// The identity headers that we own, by the part behind their prefix.
 const OWN: [&str; 3] = ["subject", "scopes", "decision"];
 /// What some upstreams take the method from, instead of the request's.
@@ -122,12 +126,10 @@ impl Passage<'_> {
         if let UpstreamToken::Static(header) = &self.resource.upstream_token {
             credentials.push(&header.name);
         }
-        let is_credential = |name: &str| credentials.iter().any(|other| dashed(other) == dashed(name));
+        let is_credential = |name: &str| credentials.iter().any(|other| reads_as(other, name));
         let of_client = client.iter().map(|(name, _)| name);
         let of_client = of_client.filter(|name| is_removed(name) || is_credential(name)).map(str::to_owned);
-        let own = OWN.into_iter().flat_map(|own| spellings(&format!("x-palisade-{own}")));
-        let mut names: Vec<String> = of_client.chain(own).collect();
-        names.extend(METHOD_OVERRIDES.map(str::to_owned));
+        let mut names: Vec<String> = of_client.chain(ALWAYS_REMOVED.iter().cloned()).collect();
         names.extend(credentials.iter().flat_map(|name| spellings(name)));
         let credential = self.credential();
         let own = |name: &str| credential.as_ref().is_some_and(|(written, _)| *written == name);
@@ -138,12 +140,28 @@ impl Passage<'_> {
     }
 }
 
+/// The names that no upstream gets from any client: ours, in every spelling, and those that override the method.
+static ALWAYS_REMOVED: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let own = OWN.into_iter().flat_map(|own| spellings(&format!("{OURS}{own}")));
+    own.chain(METHOD_OVERRIDES.map(str::to_owned)).collect()
+});
+
 /// Whether a name is in our namespace or overrides the method, or would be one of the protocol's that was decided on under its right
 /// name, for readers that take `_` for `-`.
 fn is_removed(name: &str) -> bool {
-    let read = dashed(name);
-    let is_protocols = read.starts_with("mcp-") && name.contains('_');
-    read.starts_with("x-palisade-") || METHOD_OVERRIDES.contains(&read.as_str()) || is_protocols
+    let begins =
+        |beginning: &str| name.get(..beginning.len()).is_some_and(|begun| reads_as(begun, beginning));
+    let is_protocols = begins("mcp-") && name.contains('_');
+    begins(OURS) || METHOD_OVERRIDES.iter().any(|other| reads_as(other, name)) || is_protocols
+}
+
+/// Whether readers that take `_` for `-` read two names as one.
+fn reads_as(one: &str, other: &str) -> bool {
+    one.len() == other.len() && one.bytes().map(dashed_byte).eq(other.bytes().map(dashed_byte))
+}
+
+fn dashed_byte(byte: u8) -> u8 {
+    if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
 }
 
 /// A name as readers that take `_` for `-` read it.

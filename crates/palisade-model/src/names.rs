@@ -4,6 +4,7 @@ use std::{borrow::Borrow, collections::BTreeSet, fmt, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -159,9 +160,10 @@ macro_rules! from_text {
 from_text!(Issuer, Audience, ClientId, PolicyRevision);
 
 /// One scope token (RFC 6749 section 3.3): `1*( %x21 / %x23-5B / %x5D-7E )`.
+// Every decision copies those of its token: a short one takes no memory of its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-pub struct Scope(String);
+pub struct Scope(#[schemars(with = "String")] SmolStr);
 
 /// A set of scopes. Membership is equality of whole tokens, never a substring test.
 pub type Scopes = BTreeSet<Scope>;
@@ -193,7 +195,7 @@ impl FromStr for Scope {
         let allowed =
             |byte: u8| byte == 0x21 || (0x23..=0x5b).contains(&byte) || (0x5d..=0x7e).contains(&byte);
         if !text.is_empty() && text.bytes().all(allowed) {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(NameError::Scope(text.to_owned()))
         }
@@ -210,7 +212,7 @@ impl TryFrom<String> for Scope {
 
 impl From<Scope> for String {
     fn from(scope: Scope) -> Self {
-        scope.0
+        scope.0.into()
     }
 }
 

@@ -7,7 +7,6 @@
 use std::{sync::Arc, time::Duration};
 
 use moka::sync::Cache;
-use palisade_model::Scopes;
 use palisade_policy::{Policies, PreparedSubject, Strength, with_implied};
 
 use crate::{Resource, principal::Principal};
@@ -26,8 +25,7 @@ pub struct Askers(Cache<Addresses, Arc<Asker>>);
 pub(crate) struct Asker {
     principal: Principal,
     resource: Arc<Resource>,
-    /// The scopes of the token, with those the resource adds.
-    pub(crate) scopes: Scopes,
+    /// With the scopes of the token, and those the resource adds.
     pub(crate) subject: PreparedSubject,
 }
 
@@ -86,7 +84,7 @@ impl Asker {
             auth_time: authority.and_then(|authority| authority.auth_time),
         };
         let subject = policies.prepare(principal.subject(), authority, strength);
-        Self { principal: principal.clone(), resource: Arc::clone(resource), scopes, subject }
+        Self { principal: principal.clone(), resource: Arc::clone(resource), subject }
     }
 
     fn is(&self, resource: &Arc<Resource>, principal: &Principal) -> bool {

@@ -344,7 +344,7 @@ impl Pdp {
         }
         let principal = authenticated?;
         let asker = snapshot.askers.get(&snapshot.policies, &resource, &principal);
-        judgement.scopes.clone_from(&asker.scopes);
+        judgement.scopes.clone_from(asker.subject.scopes());
         judgement.principal = Some(principal.clone());
         gauge.draw(&principal).await.map_err(|reached| judgement.reach(reached))?;
         handles::are_of(snapshot, &self.audit, request, &principal.subject().entity())?;

@@ -145,7 +145,7 @@ impl Pdp {
         account.resource = Some(Arc::clone(&resource));
         let principal = principal::authenticate(snapshot, &resource, access, now).await?;
         let asker = snapshot.askers.get(&snapshot.policies, &resource, &principal);
-        account.scopes.clone_from(&asker.scopes);
+        account.scopes.clone_from(asker.subject.scopes());
         account.principal = Some(principal.clone());
         let asked = believed(snapshot, access, readable(access, request.of.most_items())?, Some(&principal));
         if request.entries.len() > MOST_ENTRIES {

@@ -185,7 +185,7 @@ impl Pdp {
         let (results, next) = match &principal {
             Some(principal) => {
                 let asker = snapshot.askers.get(&snapshot.policies, &resource, principal);
-                account.scopes.clone_from(&asker.scopes);
+                account.scopes.clone_from(asker.subject.scopes());
                 given.by(&asker, snapshot, &request.sought, &bounds)
             }
             None => given.subjects(snapshot, &request.sought, &bounds),

@@ -151,9 +151,19 @@ impl<'a> Asking<'a> {
         self.put_with(about, Known::Given, Engine::candidates)
     }
 
-    /// The item with at most this many permits that could be about it for somebody.
-    pub(crate) fn put_near(&self, about: &About<'_>, most: usize) -> Result<Put<'a>, RequestError> {
-        self.put_with(about, Known::Given, |engine, truths| engine.near(truths, most))
+    /// The item with at most this many permits that could be about it for somebody, and whether the principal of each is
+    /// who asks.
+    pub(crate) fn put_near(
+        &self,
+        about: &About<'_>,
+        most: usize,
+    ) -> Result<(Put<'a>, Vec<(u32, bool)>), RequestError> {
+        let mut near = Vec::new();
+        let put = self.put_with(about, Known::Given, |engine, truths| {
+            near = engine.near(truths, most);
+            near.iter().map(|(number, _)| *number).collect()
+        })?;
+        Ok((put, near))
     }
 
     /// The item with whatever arguments, and every policy that could be about it in a context that fulfils these

@@ -14,7 +14,10 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use cedar_policy::EvaluationError;
 use cedar_policy_core::{
-    ast::{Effect, EntityUID, Expr, Literal, Policy, Request, SlotEnv, Template, ValueKind},
+    ast::{
+        Effect, EntityUID, Expr, Literal, Policy, PrincipalOrResourceConstraint, Request, SlotEnv, Template,
+        ValueKind,
+    },
     entities::Entities,
     evaluator::Evaluator,
     extensions::Extensions,
@@ -36,10 +39,35 @@ pub(crate) struct Engine {
 /// A policy, with what its evaluation needs taken out of it once.
 struct Rule {
     policy: Policy,
+    /// What of it is evaluated for a request, and what follows: to reach it through the policy costs two more looks into
+    /// memory.
+    condition: Option<Arc<Expr>>,
+    effect: Effect,
+    width: Width,
     /// Entities that the condition looks into by name.
     looks_into: Box<[EntityUID]>,
     /// What the condition hangs on.
     mentions: Mentions,
+}
+
+/// How many targets a policy is about, by its scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Width {
+    OneTarget,
+    SomeTargets,
+    AnyTarget,
+}
+
+impl Width {
+    fn of(policy: &Policy) -> Self {
+        match policy.template().resource_constraint().as_inner() {
+            PrincipalOrResourceConstraint::Eq(_) => Self::OneTarget,
+            PrincipalOrResourceConstraint::In(_) | PrincipalOrResourceConstraint::IsIn(..) => {
+                Self::SomeTargets
+            }
+            PrincipalOrResourceConstraint::Is(_) | PrincipalOrResourceConstraint::Any => Self::AnyTarget,
+        }
+    }
 }
 
 /// What Cedar says, with numbers in place of policies: their places in order of id.
@@ -79,22 +107,28 @@ impl Engine {
         self.index.candidates(truths)
     }
 
-    /// The policies that are about this action and target, whoever asks in whatever context.
-    pub(crate) fn whoever_asks(&self, truths: &Truths<'_>) -> Vec<u32> {
+    /// The policies that are about this action and target, whoever asks in whatever context, and whether their scope
+    /// holds for who asks, too.
+    pub(crate) fn whoever_asks(&self, truths: &Truths<'_>) -> Vec<(u32, bool)> {
         const MOST_FOUND: usize = 2_048;
-        self.index.some_candidates(&Truths { principal: None, context: None, ..*truths }, MOST_FOUND)
+        self.index.whoever_asks(truths, MOST_FOUND)
     }
 
     /// The permits of them; at most so many.
-    pub(crate) fn near(&self, truths: &Truths<'_>, most: usize) -> Vec<u32> {
-        let mut found = self.whoever_asks(truths);
-        let permits = |number: &u32| {
-            let rule = usize::try_from(*number).ok().and_then(|at| self.rules.get(at));
-            rule.is_some_and(|rule| rule.policy.effect() == Effect::Permit)
-        };
-        found.retain(permits);
-        found.truncate(most);
-        found
+    pub(crate) fn near(&self, truths: &Truths<'_>, most: usize) -> Vec<(u32, bool)> {
+        let permits =
+            |(number, _): &(u32, bool)| self.rule(*number).is_some_and(|rule| rule.effect == Effect::Permit);
+        self.whoever_asks(truths).into_iter().filter(permits).take(most).collect()
+    }
+
+    /// One of the policies.
+    pub(crate) fn policy(&self, number: u32) -> Option<&Policy> {
+        self.rule(number).map(|rule| &rule.policy)
+    }
+
+    /// How many targets it is about.
+    pub(crate) fn width(&self, number: u32) -> Option<Width> {
+        self.rule(number).map(|rule| rule.width)
     }
 
     pub(crate) fn policies<'a>(&'a self, numbers: &'a [u32]) -> impl Iterator<Item = (u32, &'a Policy)> {
@@ -121,8 +155,7 @@ impl Engine {
 
     /// The policies that are evaluated for every request, or for every one with certain types: no index holds them.
     pub(crate) fn unnarrowed(&self) -> impl Iterator<Item = &str> {
-        let rules =
-            self.index.unnarrowed().filter_map(|number| self.rules.get(usize::try_from(number).ok()?));
+        let rules = self.index.unnarrowed().filter_map(|number| self.rule(number));
         rules.map(|rule| rule.policy.id().as_ref())
     }
 
@@ -132,7 +165,7 @@ impl Engine {
         let (mut permits, mut forbids, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         for (number, rule) in self.rules_of(candidates) {
             match rule.holds(&evaluator) {
-                Ok(true) => match rule.policy.effect() {
+                Ok(true) => match rule.effect {
                     Effect::Permit => permits.push(number),
                     Effect::Forbid => forbids.push(number),
                 },
@@ -175,20 +208,30 @@ impl Engine {
     }
 
     fn rules_of<'a>(&'a self, numbers: &'a [u32]) -> impl Iterator<Item = (u32, &'a Rule)> {
-        numbers.iter().filter_map(|number| Some((*number, self.rules.get(usize::try_from(*number).ok()?)?)))
+        numbers.iter().filter_map(|number| Some((*number, self.rule(*number)?)))
+    }
+
+    fn rule(&self, number: u32) -> Option<&Rule> {
+        self.rules.get(usize::try_from(number).ok()?)
     }
 }
 
 impl Rule {
     fn new(policy: &Policy) -> Self {
-        let looks_into = policy.non_scope_constraints().map(looked_into).unwrap_or_default();
-        let mentions = policy.non_scope_constraints().map(Mentions::of).unwrap_or_default();
-        Self { policy: policy.clone(), looks_into: looks_into.into_boxed_slice(), mentions }
+        let condition = policy.non_scope_constraints_arc().cloned();
+        Self {
+            effect: policy.effect(),
+            width: Width::of(policy),
+            looks_into: condition.as_deref().map(looked_into).unwrap_or_default().into_boxed_slice(),
+            mentions: condition.as_deref().map(Mentions::of).unwrap_or_default(),
+            condition,
+            policy: policy.clone(),
+        }
     }
 
     /// Whether the policy holds, for a request for which its scope does.
     fn holds(&self, evaluator: &Evaluator<'_>) -> Result<bool, Box<EvaluationError>> {
-        let Some(condition) = self.policy.non_scope_constraints() else { return Ok(true) };
+        let Some(condition) = self.condition.as_deref() else { return Ok(true) };
         // A slot stands in a scope only, so that conditions need none.
         let slots: SlotEnv = HashMap::new();
         if let ValueKind::Lit(Literal::Bool(holds)) = evaluator.interpret(condition, &slots)?.value {

@@ -6,12 +6,12 @@
 //! request, and no decision is made from it.
 
 use cedar_policy_core::{
-    ast::{Expr, ExprKind, Literal, Policy, PrincipalOrResourceConstraint, ValueKind},
+    ast::{Expr, ExprKind, Literal, Policy, ValueKind},
     evaluator::Evaluator,
     extensions::Extensions,
 };
 
-use crate::{About, Asking, PolicyRef, asking::Put, verdict::by_id};
+use crate::{About, Asking, PolicyRef, engine::Width, verdict::by_id};
 
 /// How many permits are looked at. One policy set can hold any number for the same action and target.
 const MOST_EXAMINED: usize = 64;
@@ -34,62 +34,75 @@ impl Asking<'_> {
     /// and this target.
     #[must_use]
     pub fn nearest(&self, about: &About<'_>) -> Vec<NearPermit> {
-        let engine = self.policies().engine();
-        let Ok(put) = self.put_near(about, MOST_EXAMINED) else { return Vec::new() };
-        let Put { request, entities, candidates } = put;
-        let evaluator = Evaluator::new(request, &entities, Extensions::all_available());
-        let mut near: Vec<(Width, NearPermit)> = engine
-            .policies(&candidates)
-            .filter_map(|(number, policy)| {
-                let found = self.policies().policy(number)?.clone();
-                Some((Width::of(policy), NearPermit { policy: found, failed: failed(policy, &evaluator) }))
+        let (policies, engine) = (self.policies(), self.policies().engine());
+        let Ok((put, near)) = self.put_near(about, MOST_EXAMINED) else { return Vec::new() };
+        let evaluator = Evaluator::new(put.request, &put.entities, Extensions::all_available());
+        let mut nearest: Vec<Near<'_>> = Vec::with_capacity(MOST_TOLD + 1);
+        for (number, is_theirs) in near {
+            let (Some(width), Some(policy)) = (engine.width(number), engine.policy(number)) else { continue };
+            let mut this = Near { open: usize::from(!is_theirs), width, number, policy, is_theirs };
+            // A permit that is not nearer than all that are told is looked at no further.
+            let last = nearest.last().filter(|_| nearest.len() >= MOST_TOLD);
+            if last.is_some_and(|last| last.rank() <= this.rank()) {
+                continue;
+            }
+            let most = last.map_or(MOST_CONDITIONS, |last| last.open + 1).min(MOST_CONDITIONS);
+            this.open += open(policy, &evaluator).take(most - this.open.min(most)).count();
+            let place = nearest.partition_point(|nearer| nearer.rank() <= this.rank());
+            nearest.insert(place, this);
+            nearest.truncate(MOST_TOLD);
+        }
+        let mut told: Vec<_> = nearest
+            .iter()
+            .filter_map(|near| {
+                let policy = policies.policy(near.number)?.clone();
+                Some((near.rank(), NearPermit { policy, failed: near.failed(&evaluator) }))
             })
             .collect();
-        near.sort_by(|(width, near), (other_width, other)| {
-            (near.failed.len(), width)
-                .cmp(&(other.failed.len(), other_width))
-                .then_with(|| by_id(&near.policy, &other.policy))
+        told.sort_by(|(rank, near), (other_rank, other)| {
+            rank.cmp(other_rank).then_with(|| by_id(&near.policy, &other.policy))
         });
-        near.truncate(MOST_TOLD);
-        near.into_iter().map(|(_, near)| near).collect()
+        told.into_iter().map(|(_, near)| near).collect()
     }
 }
 
-/// What a policy is about: of two that are equally near, the one that names the target is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Width {
-    OneTarget,
-    SomeTargets,
-    AnyTarget,
+/// A permit, and how near it comes.
+struct Near<'a> {
+    /// How much of it does not hold, the principal counted as one.
+    open: usize,
+    width: Width,
+    number: u32,
+    policy: &'a Policy,
+    /// Whether its principal is who asks.
+    is_theirs: bool,
 }
 
-impl Width {
-    fn of(policy: &Policy) -> Self {
-        match policy.resource_constraint().as_inner() {
-            PrincipalOrResourceConstraint::Eq(_) => Self::OneTarget,
-            PrincipalOrResourceConstraint::In(_) | PrincipalOrResourceConstraint::IsIn(..) => {
-                Self::SomeTargets
-            }
-            PrincipalOrResourceConstraint::Is(_) | PrincipalOrResourceConstraint::Any => Self::AnyTarget,
-        }
+impl Near<'_> {
+    /// The nearest first: of two that are equally near, the one that names the target is meant.
+    fn rank(&self) -> (usize, Width) {
+        (self.open, self.width)
+    }
+
+    /// What of it does not hold.
+    fn failed(&self, evaluator: &Evaluator<'_>) -> Vec<String> {
+        let principal = (!self.is_theirs).then(|| self.policy.principal_constraint().to_string());
+        let conditions = open(self.policy, evaluator).map(text);
+        principal.into_iter().chain(conditions).take(MOST_CONDITIONS).collect()
     }
 }
 
-/// What of a policy does not hold.
-fn failed(policy: &Policy, evaluator: &Evaluator<'_>) -> Vec<String> {
-    let holds = |expression: &Expr| {
+/// The conditions of a policy that do not hold.
+fn open<'e>(policy: &'e Policy, evaluator: &Evaluator<'_>) -> impl Iterator<Item = &'e Expr> {
+    let holds = |expression: &&Expr| {
         evaluator
             .interpret(expression, policy.env())
             .is_ok_and(|value| matches!(value.value_kind(), ValueKind::Lit(Literal::Bool(true))))
     };
-    let principal = policy.principal_constraint();
-    let scope = (!holds(&principal.as_expr())).then(|| principal.to_string());
     let mut conditions = Vec::new();
     if let Some(condition) = policy.non_scope_constraints() {
         conjuncts(condition, &mut conditions);
     }
-    let open = conditions.into_iter().filter(|condition| !holds(condition)).map(text);
-    scope.into_iter().chain(open).take(MOST_CONDITIONS).collect()
+    conditions.into_iter().filter(move |condition| !holds(condition))
 }
 
 /// The parts of a condition that all have to hold.
@@ -114,6 +127,8 @@ fn text(condition: &Expr) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use crate::policies::tests::{Asking, load};
 
     /// What Alice, a viewer, is told of a call of `echo`.
@@ -188,5 +203,48 @@ unless { context.delegation_depth > 0 };
             })
             .collect();
         assert_eq!(told(&set, &[]).len(), 3);
+    }
+
+    #[test]
+    fn of_many_those_are_told_that_come_nearest_each_by_itself() {
+        let principals = [
+            "principal",
+            "principal is User",
+            "principal in Role::\"corp/viewer\"",
+            "principal in Role::\"corp/admin\"",
+        ];
+        let resources =
+            ["resource", "resource in Mcp::Server::\"demo\"", "resource == Mcp::Tool::\"demo/echo\""];
+        let conditions = [
+            "context.scopes.contains(\"a\")",
+            "context.scopes.contains(\"b\")",
+            "context.amr.contains(\"mfa\")",
+            "context.issuer == \"x\"",
+        ];
+        for seed in 0..8_usize {
+            let policy = |number: usize| {
+                let mixed = (number + 1) * 2_654_435_761 / 7 + seed * 40_503;
+                let (principal, resource) = (principals[mixed % 7 % 4], resources[mixed / 7 % 3]);
+                let held = (0..4).filter(|at| (mixed / 21) >> at & 1 == 1).map(|at| conditions[at]);
+                let condition = held.chain(["true"]).collect::<Vec<_>>().join(" && ");
+                let effect = if mixed.is_multiple_of(11) { "forbid" } else { "permit" };
+                let id = format!("p{:03}", mixed % 1_000);
+                let policy = format!(
+                    "@id(\"{id}\") {effect} ({principal}, action in Mcp::Action::\"tools/call\", {resource}) when {{ {condition} }};\n"
+                );
+                (id, policy)
+            };
+            let set: BTreeMap<String, String> = (0..30).map(policy).collect();
+            let width = |policy: &str| {
+                resources.iter().rev().position(|resource| policy.contains(&format!(", {resource})")))
+            };
+            let each = set.values().flat_map(|policy| {
+                told(policy, &["a"]).into_iter().map(|near| (near.1.len(), width(policy), near))
+            });
+            let mut each: Vec<_> = each.collect();
+            each.sort_by_key(|(open, width, (id, _))| (*open, *width, id.clone()));
+            let nearest: Vec<_> = each.into_iter().map(|(_, _, near)| near).take(super::MOST_TOLD).collect();
+            assert_eq!(told(&set.values().cloned().collect::<String>(), &["a"]), nearest, "{set:?}");
+        }
     }
 }

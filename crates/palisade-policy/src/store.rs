@@ -11,7 +11,7 @@ use std::{
 };
 
 use cedar_policy_core::{
-    ast::{Entity, EntityType, EntityUID, PartialValue},
+    ast::{Eid, Entity, EntityType, EntityUID, PartialValue},
     entities::{Dereference, Entities, NoEntitiesSchema, TCComputation},
     extensions::Extensions,
 };
@@ -28,9 +28,16 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) struct Store {
-    entities: FxHashMap<EntityUID, Stored>,
-    /// The entities of each type, in order of their ids.
-    by_type: FxHashMap<EntityType, Vec<EntityUID>>,
+    types: FxHashMap<EntityType, OfType>,
+}
+
+/// The entities of a type. To compare whole names of entities means to look for the name of the type in memory for each of
+/// them.
+#[derive(Debug, Default)]
+struct OfType {
+    entities: FxHashMap<Eid, Stored>,
+    /// In order.
+    ids: Vec<Eid>,
 }
 
 #[derive(Debug)]
@@ -77,30 +84,33 @@ impl Store {
     }
 
     fn new(entities: impl Iterator<Item = Entity>) -> Self {
-        let stored = entities.map(|entity| {
+        let mut types: FxHashMap<EntityType, OfType> = FxHashMap::default();
+        for entity in entities {
+            let (of_type, id) = (entity.uid().entity_type().clone(), entity.uid().eid().clone());
             let references = references(&entity).collect();
-            (entity.uid().clone(), Stored { entity: Arc::new(entity), references })
-        });
-        let entities: FxHashMap<EntityUID, Stored> = stored.collect();
-        let mut by_type: FxHashMap<EntityType, Vec<EntityUID>> = FxHashMap::default();
-        for uid in entities.keys() {
-            by_type.entry(uid.entity_type().clone()).or_default().push(uid.clone());
+            let of_type = types.entry(of_type).or_default();
+            of_type.ids.push(id.clone());
+            of_type.entities.insert(id, Stored { entity: Arc::new(entity), references });
         }
-        for uids in by_type.values_mut() {
-            uids.sort_unstable_by(|left, right| left.eid().cmp(right.eid()));
+        for of_type in types.values_mut() {
+            of_type.ids.sort_unstable();
         }
-        Self { entities, by_type }
+        Self { types }
     }
 
     pub(crate) fn get(&self, uid: &EntityUID) -> Option<&Arc<Entity>> {
-        self.entities.get(uid).map(|stored| &stored.entity)
+        self.stored(uid).map(|stored| &stored.entity)
+    }
+
+    fn stored(&self, uid: &EntityUID) -> Option<&Stored> {
+        self.types.get(uid.entity_type())?.entities.get(uid.eid())
     }
 
     /// The ids of all entities of a type, in order.
     pub(crate) fn ids(&self, type_name: &str) -> impl Iterator<Item = &str> {
         let wanted: Option<EntityType> = type_name.parse().ok();
-        let uids = wanted.and_then(|wanted| self.by_type.get(&wanted));
-        uids.into_iter().flatten().map(|uid| uid.eid().as_ref())
+        let of_type = wanted.and_then(|wanted| self.types.get(&wanted));
+        of_type.into_iter().flat_map(|of_type| &of_type.ids).map(AsRef::as_ref)
     }
 
     /// Everything the entity is in, however far up.
@@ -111,7 +121,7 @@ impl Store {
     /// Every entity there is, to test slices against.
     #[cfg(test)]
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Entity>> {
-        self.entities.values().map(|stored| &stored.entity)
+        self.types.values().flat_map(|of_type| of_type.entities.values()).map(|stored| &stored.entity)
     }
 
     /// Adds to `there` the entities of a request: its `own`, and of the store those that `also` names and those that
@@ -130,7 +140,7 @@ impl Store {
         let mut wanted: Vec<&EntityUID> = also.into_iter().collect();
         while let Some(uid) = wanted.pop() {
             let is_there = matches!(there.entity(uid), Dereference::Data(_));
-            let Some(stored) = self.entities.get(uid).filter(|_| !is_there) else { continue };
+            let Some(stored) = self.stored(uid).filter(|_| !is_there) else { continue };
             if seen.insert(uid) {
                 added.push(Arc::clone(&stored.entity));
                 wanted.extend(&stored.references);

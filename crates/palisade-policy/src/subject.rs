@@ -4,7 +4,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use cedar_policy_core::{
-    ast::{Entity, EntityUID, EntityUIDEntry},
+    ast::{Entity, EntityUID, EntityUIDEntry, Value},
     entities::Entities,
 };
 use palisade_model::{Authority, Scope, Scopes, Subject, SubjectKind, Timestamp};
@@ -56,8 +56,6 @@ pub(crate) struct Who {
     pub(crate) entities: Entities,
     /// The same, with the entities of a call without arguments.
     pub(crate) without_arguments: Entities,
-    /// What the token puts into a context, but for its strength.
-    said: Record,
 }
 
 /// What a subject is prepared with.
@@ -78,28 +76,36 @@ impl PreparedSubject {
         strength: Strength<'_>,
     ) -> Self {
         let who = Who::new(workshop, subject, authority).map(Arc::new);
-        let who = who.map_err(|error| RequestError::Subject(Box::new(error)));
+        let said = who.and_then(|who| Ok((who, said(workshop.vocabulary, authority)?)));
+        let said = said.map_err(|error| RequestError::Subject(Box::new(error)));
         let proven = authority.is_some();
-        Self::assemble(subject.kind.clone(), proven, Arc::clone(workshop.mark), who, strength, workshop.index)
+        Self::assemble(
+            subject.kind.clone(),
+            proven,
+            Arc::clone(workshop.mark),
+            said,
+            strength,
+            workshop.index,
+        )
     }
 
     /// The same subject with a stronger or weaker token.
     pub(crate) fn with(&self, strength: Strength<'_>, index: &Index) -> Self {
-        let who = self.parts.as_ref().map(|parts| Arc::clone(&parts.who)).map_err(Clone::clone);
-        Self::assemble(self.kind.clone(), self.proven, Arc::clone(&self.made_by), who, strength, index)
+        let said = self.parts.as_ref().map(|parts| (Arc::clone(&parts.who), parts.context.clone()));
+        let said = said.map_err(Clone::clone);
+        Self::assemble(self.kind.clone(), self.proven, Arc::clone(&self.made_by), said, strength, index)
     }
 
     fn assemble(
         kind: SubjectKind,
         proven: bool,
         made_by: Arc<()>,
-        who: Result<Arc<Who>, RequestError>,
+        said: Result<(Arc<Who>, Record), RequestError>,
         strength: Strength<'_>,
         index: &Index,
     ) -> Self {
-        let parts = who.and_then(|who| {
-            let mut context = who.said.clone();
-            add_strength(&mut context, strength)?;
+        let parts = said.and_then(|(who, mut context)| {
+            set_strength(&mut context, strength)?;
             let demands = index.demands().of_token(&context).into();
             Ok(Parts { who, context, demands })
         });
@@ -110,6 +116,12 @@ impl PreparedSubject {
     /// How strong its token is.
     pub(crate) fn strength(&self) -> Strength<'_> {
         Strength { scopes: &self.scopes, acr: self.acr.as_deref(), auth_time: self.auth_time }
+    }
+
+    /// The scopes that its token counts as having.
+    #[must_use]
+    pub fn scopes(&self) -> &Scopes {
+        &self.scopes
     }
 
     /// Roughly how many bytes it takes, for whoever keeps it.
@@ -126,14 +138,16 @@ impl PreparedSubject {
     }
 }
 
-fn add_strength(context: &mut Record, strength: Strength<'_>) -> Result<(), RequestError> {
-    context.insert(SmolStr::new_static("scopes"), values::texts(strength.scopes.iter().map(Scope::as_str)));
-    if let Some(acr) = strength.acr {
-        context.insert(SmolStr::new_static("acr"), values::text(acr));
-    }
-    if let Some(time) = strength.auth_time {
-        context.insert(SmolStr::new_static("auth_time"), values::time(time)?);
-    }
+/// INVARIANT: nothing of the strength that the context had before is left in it.
+fn set_strength(context: &mut Record, strength: Strength<'_>) -> Result<(), RequestError> {
+    let Strength { scopes, acr, auth_time } = strength;
+    let mut set = |name, value: Option<Value>| match value {
+        Some(value) => context.insert(SmolStr::new_static(name), value),
+        None => context.remove(name),
+    };
+    set("scopes", Some(values::texts(scopes.iter().map(Scope::as_str))));
+    set("acr", acr.map(values::text));
+    set("auth_time", auth_time.map(values::time).transpose()?);
     Ok(())
 }
 
@@ -155,7 +169,6 @@ impl Who {
             truths,
             without_arguments: workshop.store.around(&entities, workshop.no_arguments, [])?.into_owned(),
             entities,
-            said: said(workshop.vocabulary, authority)?,
             principal: uid.into(),
             entity: principal,
         })

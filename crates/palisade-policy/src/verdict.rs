@@ -167,9 +167,9 @@ impl WhatIf {
 
 /// Ids that end in numbers sort by the number.
 pub(crate) fn by_id(left: &PolicyRef, right: &PolicyRef) -> Ordering {
-    let key = |policy: &PolicyRef| {
+    fn key(policy: &PolicyRef) -> (&str, Option<u64>, &str) {
         let (stem, number) = policy.id.rsplit_once('#').unwrap_or((&policy.id, ""));
-        (stem.to_owned(), number.parse::<u64>().ok(), policy.id.clone())
-    };
+        (stem, number.parse().ok(), &policy.id)
+    }
     key(left).cmp(&key(right))
 }

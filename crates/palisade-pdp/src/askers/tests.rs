@@ -75,7 +75,7 @@ fn no_other_token_and_no_other_resource_gets_it() {
         assert!(!Arc::ptr_eq(&first, &askers.get(&policies, &plain, &other)));
     }
     let more = askers.get(&policies, &resource(&[("a", "b")]), &alice);
-    assert_eq!((first.scopes.len(), more.scopes.len()), (1, 2));
+    assert_eq!((first.subject.scopes().len(), more.subject.scopes().len()), (1, 2));
 }
 
 #[test]

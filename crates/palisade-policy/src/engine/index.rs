@@ -8,10 +8,10 @@
 //! INVARIANT: a policy that is not found is one whose scope does not hold, or whose condition is false without an
 //! error. A policy that is found has a scope that holds, so that only its condition is left to evaluate.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use cedar_policy::{ActionConstraint, Policy, PrincipalConstraint, ResourceConstraint};
-use cedar_policy_core::ast::{EntityType, EntityUID};
+use cedar_policy_core::ast::{Eid, EntityType, EntityUID};
 use rustc_hash::FxHashMap;
 
 use super::demands::Demands;
@@ -57,9 +57,16 @@ pub(crate) struct Index {
 /// What policies say of the entity in one place of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Axis {
-    types: FxHashMap<EntityType, Atom>,
-    entities: FxHashMap<EntityUID, Said>,
+    types: FxHashMap<EntityType, OfType>,
     atoms: Atom,
+}
+
+/// What policies say of a type, and of its entities. To compare whole names of entities means to look for the name of the
+/// type in memory for each of them.
+#[derive(Debug, Default)]
+struct OfType {
+    all: Option<Atom>,
+    entities: FxHashMap<Eid, Said>,
 }
 
 /// What policies say of one entity.
@@ -89,19 +96,23 @@ impl Index {
 
     /// The numbers of the policies to evaluate, each once, in order.
     pub(crate) fn candidates(&self, truths: &Truths<'_>) -> Vec<u32> {
-        self.some_candidates(truths, usize::MAX)
+        let mut found = Vec::new();
+        self.search(truths, |_, number| {
+            found.push(number);
+            ControlFlow::Continue(())
+        });
+        in_order(found)
     }
 
-    /// The same, with the search broken off when this many are found.
-    pub(crate) fn some_candidates(&self, truths: &Truths<'_>, most: usize) -> Vec<u32> {
-        let wanted = [Some(truths.action), Some(truths.resource), truths.principal, truths.context];
-        let mut found = Found { numbers: Vec::new(), most };
-        self.descend(&wanted, [OPEN; AXES], 0, 0..self.entries.len(), &mut found);
-        let mut found = found.numbers;
-        // A policy on several actions, or with several demands, has several keys.
-        found.sort_unstable();
-        found.dedup();
-        found
+    /// The policies that are about this action and target, whoever asks in whatever context, and whether their scope
+    /// holds for who asks, too; with the search broken off when this many are found.
+    pub(crate) fn whoever_asks(&self, truths: &Truths<'_>, most: usize) -> Vec<(u32, bool)> {
+        let mut found = Vec::new();
+        self.search(&Truths { principal: None, context: None, ..*truths }, |[_, _, principal, _], number| {
+            found.push((number, truths.principal.is_none_or(|atoms| atoms.contains(principal))));
+            if found.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        in_order(found)
     }
 
     pub(crate) fn actions(&self) -> &Axis {
@@ -179,17 +190,26 @@ impl Index {
         self.entries.get(entry).and_then(|(key, _)| key.get(axis)).copied()
     }
 
+    /// Tells every entry that is true of a request, until it is told to stop.
+    fn search(&self, truths: &Truths<'_>, mut found: impl FnMut(&Key, u32) -> ControlFlow<()>) {
+        let wanted = [Some(truths.action), Some(truths.resource), truths.principal, truths.context];
+        let all = 0..self.entries.len();
+        // Whether it was told to stop is for who has told it.
+        let (ControlFlow::Continue(()) | ControlFlow::Break(())) =
+            self.descend(&wanted, [OPEN; AXES], 0, all, &mut found);
+    }
+
     fn descend(
         &self,
         wanted: &[Option<&[Atom]>; AXES],
         beginning: Key,
         axis: usize,
         range: Range<usize>,
-        found: &mut Found,
-    ) {
-        let entries = self.entries.get(range.clone()).unwrap_or_default();
+        found: &mut impl FnMut(&Key, u32) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let entries = self.entries.get(range).unwrap_or_default();
         let Some(Some(atoms)) = wanted.get(axis) else {
-            return found.add(entries.iter().map(|(_, number)| *number));
+            return entries.iter().try_for_each(|(key, number)| found(key, *number));
         };
         if entries.len() <= FEW {
             let holds = |key: &Key| {
@@ -198,26 +218,18 @@ impl Index {
                     .skip(axis)
                     .all(|(atom, of)| of.is_none_or(|atoms| atoms.contains(atom)))
             };
-            return found.add(entries.iter().filter(|(key, _)| holds(key)).map(|(_, number)| *number));
+            return entries
+                .iter()
+                .filter(|(key, _)| holds(key))
+                .try_for_each(|(key, number)| found(key, *number));
         }
         for atom in *atoms {
             let key = with(beginning, axis, *atom);
             if let Some(range) = self.ranges.get(&key) {
-                self.descend(wanted, key, axis + 1, range.clone(), found);
+                self.descend(wanted, key, axis + 1, range.clone(), found)?;
             }
         }
-    }
-}
-
-/// What a search has found, and when it is to stop.
-struct Found {
-    numbers: Vec<u32>,
-    most: usize,
-}
-
-impl Found {
-    fn add(&mut self, numbers: impl Iterator<Item = u32>) {
-        self.numbers.extend(numbers.take(self.most.saturating_sub(self.numbers.len())));
+        ControlFlow::Continue(())
     }
 }
 
@@ -230,13 +242,16 @@ impl Axis {
     ) -> Vec<Atom> {
         let name = entity.entity_type();
         let mut atoms = vec![ANY];
-        atoms.extend(self.types.get(name));
-        if let Some(said) = self.entities.get(entity) {
-            atoms.extend(said.equal);
-            atoms.extend(said.of_what_is_within(name));
+        if let Some(of_type) = self.types.get(name) {
+            atoms.extend(of_type.all);
+            if let Some(said) = of_type.entities.get(entity.eid()) {
+                atoms.extend(said.equal);
+                atoms.extend(said.of_what_is_within(name));
+            }
         }
         for ancestor in ancestors {
-            if let Some(said) = self.entities.get(ancestor) {
+            let of_type = self.types.get(ancestor.entity_type());
+            if let Some(said) = of_type.and_then(|of_type| of_type.entities.get(ancestor.eid())) {
                 atoms.extend(said.of_what_is_within(name));
             }
         }
@@ -245,32 +260,37 @@ impl Axis {
 
     /// Whether the atom is said of all entities, or of all of a type.
     fn is_wide(&self, atom: Atom) -> bool {
-        atom == ANY || self.types.values().any(|of_type| *of_type == atom)
+        atom == ANY || self.types.values().any(|of_type| of_type.all == Some(atom))
     }
 
     fn equal(&mut self, entity: &EntityUID) -> Atom {
         let next = self.next();
-        *self.entities.entry(entity.clone()).or_default().equal.get_or_insert(next)
+        *self.said(entity).equal.get_or_insert(next)
     }
 
     fn within(&mut self, entity: &EntityUID) -> Atom {
         let next = self.next();
-        *self.entities.entry(entity.clone()).or_default().within.get_or_insert(next)
+        *self.said(entity).within.get_or_insert(next)
     }
 
     fn of_type(&mut self, name: &EntityType) -> Atom {
         let next = self.next();
-        *self.types.entry(name.clone()).or_insert(next)
+        *self.types.entry(name.clone()).or_default().all.get_or_insert(next)
     }
 
     fn type_within(&mut self, name: &EntityType, entity: &EntityUID) -> Atom {
         let next = self.next();
-        let said = &mut self.entities.entry(entity.clone()).or_default().type_within;
+        let said = &mut self.said(entity).type_within;
         if let Some((_, atom)) = said.iter().find(|(known, _)| known == name) {
             return *atom;
         }
         said.push((name.clone(), next));
         next
+    }
+
+    fn said(&mut self, entity: &EntityUID) -> &mut Said {
+        let of_type = self.types.entry(entity.entity_type().clone()).or_default();
+        of_type.entities.entry(entity.eid().clone()).or_default()
     }
 
     /// An atom that nobody has.
@@ -285,6 +305,13 @@ impl Said {
         let of_type = self.type_within.iter().filter(move |(known, _)| known == name).map(|(_, atom)| *atom);
         self.within.into_iter().chain(of_type)
     }
+}
+
+/// Each once, in order: a policy on several actions, or with several demands, has several keys.
+fn in_order<T: Ord>(mut found: Vec<T>) -> Vec<T> {
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 fn with(mut key: Key, axis: usize, atom: Atom) -> Key {

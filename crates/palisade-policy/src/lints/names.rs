@@ -66,7 +66,8 @@ impl Policies {
             principal: None,
             context: None,
         };
-        let numbers = self.engine().whoever_asks(&truths);
+        let found = self.engine().whoever_asks(&truths);
+        let numbers: Vec<u32> = found.into_iter().map(|(number, _)| number).collect();
         let Ok(somebody) = self.vocabulary().uid("Anonymous", "anonymous") else { return Standing::Nobodys };
         let request = Request::new_unchecked(
             EntityUIDEntry::from(EntityUID::from(somebody)),
