@@ -1,5 +1,5 @@
-//! What it takes to analyse and filter operations of 10, 100 and 1,000 fields, and to refuse or read the worst that the
-//! limits let by.
+//! What it takes to analyse and filter operations of 10, 100 and 1,000 fields, to refuse or read the worst that the
+//! limits let by, and to answer introspection of schemas of 1,000 and 10,000 fields.
 //!
 //!     cargo bench -p palisade-graphql
 //!
@@ -13,7 +13,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use apollo_compiler::{ExecutableDocument, validation::Valid};
-use palisade_graphql::{Analysis, Decisions, Dialect, Mode, OperationError, Schema};
+use palisade_graphql::{Analysis, Decisions, Dialect, Mode, OperationError, OperationKind, Schema, Shown};
 use serde_json::Map;
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -57,7 +57,47 @@ fn main() -> Result<(), Failure> {
     for (name, document) in [("30 fragments, twice each", bomb()), ("10,000 aliases", aliases())] {
         println!("{name:<30} {:>10} {:>10.1} us, refused", "", micros(refusal(&schema, &document)?));
     }
+    for fields in [1_000, 10_000] {
+        let (shown, answer) = introspection(fields)?;
+        println!(
+            "a schema of {fields:<6} fields: what is shown {:>8.2} ms, the answer {:>8.2} ms",
+            micros(shown) / 1_000.0,
+            micros(answer) / 1_000.0
+        );
+    }
     Ok(())
+}
+
+/// What it takes to find what of a schema is shown, and to answer what tools ask, where one field in ten is not permitted.
+fn introspection(fields: usize) -> Result<(Duration, Duration), Failure> {
+    let types: String = (0..fields / 10).fold(String::new(), |mut text, number| {
+        let next = (number + 1) % (fields / 10);
+        let _ = write!(text, "type T{number} {{ next: T{next} ");
+        for field in 0..9 {
+            let _ = write!(text, "f{field}(first: Int = 10, by: By): String ");
+        }
+        text + "} "
+    });
+    let schema = Schema::load(&format!("type Query {{ t: T0 }} input By {{ id: ID name: String }} {types}"))?;
+    let names = schema.elements().map(|(coordinate, _)| coordinate);
+    let permitted = Shown::of(names.filter(|it| it.field_name() != Some("f4")));
+    let document = "query I { __schema { queryType { name } types { kind name description
+        fields(includeDeprecated: true) { name description args { name description type { ...R } defaultValue }
+          type { ...R } isDeprecated deprecationReason }
+        inputFields { name type { ...R } } interfaces { ...R } enumValues { name } possibleTypes { ...R } }
+        directives { name args { name } } } }
+        fragment R on __Type { kind name ofType { kind name ofType { kind name ofType { kind name } } } }";
+    let analysis = schema.analyze(document, None, &Map::new())?;
+    let (mut finding, mut answering) = (Vec::new(), Vec::new());
+    for _ in 0..11 {
+        let started = Instant::now();
+        let shown = schema.shown(&Decisions::none(), &permitted, &[OperationKind::Query], Dialect::Apollo);
+        finding.push(started.elapsed());
+        let started = Instant::now();
+        black_box(schema.introspect(&analysis, &shown)?);
+        answering.push(started.elapsed());
+    }
+    Ok((median(finding), median(answering)))
 }
 
 /// Measures one operation, each way in turns.

@@ -12,6 +12,8 @@ use super::{Checking, told};
 
 /// The largest answer, in bytes. What is larger is not told: it is better asked for type by type (`__type`).
 const MOST_ANSWER: usize = 16 * 1024 * 1024;
+/// The longest that an answer is waited for, where its caller waits so long: one of 10,000 fields takes an eighth of a second.
+const LONGEST: Duration = Duration::from_secs(5);
 /// The form of an answer for who asks for it (GraphQL over HTTP, section 6.4), and that of everybody else.
 const OWN_FORM: &str = "application/graphql-response+json";
 const JSON: &str = "application/json";
@@ -43,7 +45,7 @@ pub(super) async fn answered(
             };
         }
     };
-    match made(schema, shown, (*left).min(snapshot.limits.deadline)).await {
+    match made(schema, shown, (*left).min(LONGEST)).await {
         Ok(body) => {
             let mut headers = response_headers(&passage, http);
             let accepts = http.headers.all("accept").iter().any(|value| value.contains(OWN_FORM));
