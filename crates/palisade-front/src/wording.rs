@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use palisade_call::{Graph, Introspection};
 use palisade_mcp::{Mirrors, Post};
 use palisade_model::{Action, Arguments, Item, Properties, Reason, Refusal, Target};
 use palisade_pdp::{Kind, Resource, location::Location};
@@ -31,14 +30,6 @@ pub struct Worded {
     pub item: Item,
     /// The path of an HTTP request, without its query.
     pub path: Option<String>,
-}
-
-/// Whether introspection of a resource shows what its caller may see: who only asks whether it is permitted would pass on all of it.
-fn shows_in_part(resource: &Resource) -> bool {
-    resource.grammar.get::<Graph>().is_some_and(|graph| match graph.introspection {
-        Introspection::Permitted => true,
-        Introspection::Whole => false,
-    })
 }
 
 impl Wording<'_> {
@@ -104,10 +95,6 @@ impl Wording<'_> {
     /// A part of an operation, or introspection. An operation itself is decided as the request that it comes by, with all its parts.
     fn graphql(&self, resource: &Resource) -> Result<Item, Refusal> {
         let target = match (self.action, self.target) {
-            ("introspect", None) if shows_in_part(resource) => {
-                let detail = "introspection of this resource is answered with what its caller may see: ask by the request";
-                return Err(Refusal::new(Reason::MethodUnknown, detail));
-            }
             ("introspect", None) => Target::graphql_graph(&resource.name),
             ("field", Some(coordinate)) => Target::graphql_element(&resource.name, coordinate),
             ("policy", Some(name)) => Target::graphql_policy(&resource.name, name),

@@ -351,7 +351,7 @@ impl Pdp {
         let (directives, cutting) = (asking.directives, asking.cutting);
         let most = directives.map_or(snapshot.limits.batch, |_| operation::MOST_PARTS);
         let asked = believed(snapshot, request, readable(request, most)?, Some(&principal));
-        operation::fits(&asked, directives)?;
+        operation::fits(&asked, directives, &resource)?;
         fits_catalogue(snapshot, &asked)?;
         let circumstances = circumstances(request, now);
         let asking = snapshot.policies.ask(&asker.subject, &circumstances);

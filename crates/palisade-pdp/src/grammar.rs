@@ -7,24 +7,38 @@ use std::{any::Any, fmt, sync::Arc};
 
 /// Something of one type, or nothing.
 #[derive(Clone, Default)]
-pub struct Grammar(Option<Arc<dyn Any + Send + Sync>>);
+pub struct Grammar {
+    of: Option<Arc<dyn Any + Send + Sync>>,
+    answers_introspection: bool,
+}
 
 impl Grammar {
     /// What a reader needs.
     #[must_use]
     pub fn new(of: impl Any + Send + Sync) -> Self {
-        Self(Some(Arc::new(of)))
+        Self { of: Some(Arc::new(of)), answers_introspection: false }
+    }
+
+    /// The same of a reader that answers introspection with what its caller may see: nobody is told that all of it is permitted.
+    #[must_use]
+    pub fn answering_introspection(self) -> Self {
+        Self { answers_introspection: true, ..self }
+    }
+
+    /// Whether its reader does.
+    pub(crate) fn answers_introspection(&self) -> bool {
+        self.answers_introspection
     }
 
     /// The same, for the reader that knows its type; nothing where it is another's.
     #[must_use]
     pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        self.0.clone()?.downcast().ok()
+        self.of.clone()?.downcast().ok()
     }
 }
 
 impl fmt::Debug for Grammar {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(if self.0.is_some() { "Grammar(..)" } else { "Grammar" })
+        formatter.write_str(if self.of.is_some() { "Grammar(..)" } else { "Grammar" })
     }
 }

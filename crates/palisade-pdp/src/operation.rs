@@ -19,7 +19,7 @@ pub(crate) use self::account::Account;
 use self::account::{account, reason_of};
 pub use self::left::{Cutting, Left};
 use crate::{
-    Pdp, Snapshot,
+    Pdp, Resource, Snapshot,
     decide::{Judgement, Outcome, is_policy_denial, too_late},
     question::{Believed, Question, about},
     remedy::Found,
@@ -269,8 +269,20 @@ pub(crate) fn sound_part(
     Some((left.body.clone()?, left.told.clone()))
 }
 
-/// Operations are decided with their directives, and only they.
-pub(crate) fn fits(asked: &Believed<'_>, directives: Option<&Directives<'_>>) -> Result<(), Refusal> {
+/// Operations are decided with their directives, and only they. Introspection that is answered with what its caller may see is part of one.
+pub(crate) fn fits(
+    asked: &Believed<'_>,
+    directives: Option<&Directives<'_>>,
+    resource: &Resource,
+) -> Result<(), Refusal> {
+    let introspects = |item: &Item| item.action.is_part_of_operation() && item.action.name == "introspect";
+    let is_alone = directives.is_none() && resource.grammar.answers_introspection();
+    if is_alone && asked.items().any(introspects) {
+        return Err(Refusal::new(
+            Reason::MethodUnknown,
+            "introspection of this resource is answered with what its caller may see, to the request that asks for it",
+        ));
+    }
     let any = asked.items().any(|item| item.action.is_operation());
     match (any, directives) {
         (true, Some(_)) | (false, None) => Ok(()),

@@ -9,7 +9,7 @@ use std::{
 use palisade_audit::{DecisionRecord, Outcome};
 use palisade_call::{Graph, Introspection, WholeOrPart};
 use palisade_graphql::{Manifest, Schema};
-use palisade_model::{Reason, Scope, Scopes};
+use palisade_model::{AccessRequest, Action, Asked, Item, Reason, Scope, Scopes, Target};
 use palisade_pdp::{
     Decision, Grammar, Granted, Kind, Parted, Place, RateLimits, Rates, Resource, Resources, Upstream,
 };
@@ -79,7 +79,8 @@ pub(super) fn resource(name: &str) -> Resource {
 /// One whose introspection is answered with what its caller may see, where it can be.
 pub(super) fn outlined() -> Resource {
     let anonymous = ["query", "introspect"].map(str::to_owned).into();
-    Resource { anonymous, ..showing("outlined", Introspection::Permitted) }
+    let plain = showing("outlined", Introspection::Permitted);
+    Resource { anonymous, grammar: plain.grammar.clone().answering_introspection(), ..plain }
 }
 
 fn showing(name: &str, introspection: Introspection) -> Resource {
@@ -426,6 +427,21 @@ async fn introspection_shows_what_an_operation_would_be_granted() {
     // What denies the operation denies the answer.
     let unnamed = at("outlined", "{ __schema { queryType { name } } }", None).introspected(&fixture()).await;
     assert_eq!(unnamed.unwrap_err(), Reason::Forbidden);
+}
+
+#[tokio::test]
+async fn introspection_that_is_answered_is_no_question_of_its_own() {
+    let fixture = fixture();
+    let ask = async |resource: &str, action: &str| {
+        let check = at(resource, "query N { products { name } }", Some(json!({})));
+        let plain = check.asked();
+        let graph = Target::graphql_graph(&resource.parse().unwrap());
+        let item = Item::plain(Action::graphql(action), graph);
+        let request = AccessRequest { asked: Ok(Asked::one(item)), ..plain };
+        fixture.pdp.decide(&fixture.pdp.snapshot(), &request).await.reason()
+    };
+    assert_eq!(ask("outlined", "introspect").await, Reason::MethodUnknown);
+    assert_eq!(ask("counted", "introspect").await, Reason::NoPermit);
 }
 
 #[tokio::test]

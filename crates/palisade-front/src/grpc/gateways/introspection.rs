@@ -6,7 +6,10 @@ use palisade_call::{Introspected, Passage, denial_answer, outage, response_heade
 use palisade_model::{Reason, Refusal};
 use palisade_pdp::{Granted, Listed, Permit, answer::Answer};
 use palisade_proto::v1::{CheckResponse, Outcome};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 
 use super::{Checking, told};
 
@@ -20,15 +23,20 @@ const JSON: &str = "application/json";
 
 /// One answer at a time is made: it may be as large as a schema, and takes a processor while it is.
 static MAKING: Semaphore = Semaphore::const_new(1);
+/// So many wait for that, the one that is made among them; one more is told that too much is under way.
+static WAITING: Semaphore = Semaphore::const_new(8);
+/// What is left of the time of who waits, for the answer to get there.
+const WAY: Duration = Duration::from_millis(50);
 
 /// The answer to an operation that is permitted. A resource under observation is asked itself.
 pub(super) async fn answered(
     checking: &Checking<'_>,
     permit: &Permit,
-    schema: Introspected,
+    mut schema: Introspected,
     response: CheckResponse,
 ) -> CheckResponse {
     let Checking { pdp, snapshot, http, decoded, left, .. } = checking;
+    let started = Instant::now();
     let passage = Passage::from(permit);
     let narrowing = |granted: &Granted<'_>| schema.shown(granted);
     let listed = pdp.list_read(snapshot, &schema.question, Some(&narrowing), *left).await;
@@ -45,7 +53,10 @@ pub(super) async fn answered(
             };
         }
     };
-    match made(schema, shown, (*left).min(LONGEST)).await {
+    // It is answered, and may wait for long.
+    schema.question.entries = Vec::new();
+    let left = left.saturating_sub(started.elapsed() + WAY).min(LONGEST);
+    match made(schema, shown, left).await {
         Ok(body) => {
             let mut headers = response_headers(&passage, http);
             let accepts = http.headers.all("accept").iter().any(|value| value.contains(OWN_FORM));
@@ -56,7 +67,7 @@ pub(super) async fn answered(
             CheckResponse { answer: Some(told(answer)), ..response }
         }
         Err(refusal) => {
-            tracing::error!(
+            tracing::warn!(
                 reason = refusal.reason.as_str(),
                 detail = refusal.detail,
                 "introspection is not answered"
@@ -73,6 +84,9 @@ pub(super) async fn answered(
 
 /// The answer, made beside what decides.
 async fn made(schema: Introspected, shown: Vec<bool>, within: Duration) -> Result<String, Refusal> {
+    let waiting = WAITING.try_acquire();
+    let _waiting =
+        waiting.map_err(|_| Refusal::new(Reason::Overloaded, "too many wait for introspection"))?;
     let make = async {
         let place = MAKING.acquire().await.map_err(|_| failed("there is no place to make it"))?;
         let made = tokio::task::spawn_blocking(move || {
