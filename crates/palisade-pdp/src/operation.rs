@@ -275,7 +275,7 @@ pub(crate) fn fits(
     directives: Option<&Directives<'_>>,
     resource: &Resource,
 ) -> Result<(), Refusal> {
-    let introspects = |item: &Item| item.action.is_part_of_operation() && item.action.name == "introspect";
+    let introspects = |item: &Item| item.action.namespace == "Graphql" && item.action.name == "introspect";
     let is_alone = directives.is_none() && resource.grammar.answers_introspection();
     if is_alone && asked.items().any(introspects) {
         return Err(Refusal::new(
