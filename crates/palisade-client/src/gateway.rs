@@ -160,16 +160,14 @@ impl Check {
     /// GraphQL operation of which anything is denied is denied whole.
     #[must_use]
     pub fn cutting_operations(self) -> Self {
-        let operations = Operations { cuts: true, ..self.operations };
-        Self { operations, ..self }
+        Self { operations: Operations { cuts: true, ..self.operations }, ..self }
     }
 
     /// The same by a caller that tells its client what comes with a permit in place of the server's answer ([`Told::permitted`]): GraphQL
     /// introspection with what its caller may see. For others such introspection is denied.
     #[must_use]
     pub fn answering_operations(self) -> Self {
-        let operations = Operations { answers: true, ..self.operations };
-        Self { operations, ..self }
+        Self { operations: Operations { answers: true, ..self.operations }, ..self }
     }
 
     /// The same by a caller that sends nothing on, and answers nothing: a GraphQL operation of which anything is denied is denied whole.
