@@ -4,7 +4,7 @@
 //! operation is an entry of a list: the policies say what of them is permitted, with whatever arguments, the directives what of that is
 //! granted, and the answer has nothing else. So the schema and the calls never disagree, and both are on the record.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use palisade_graphql::{Coordinate, Decisions, OperationKind, Schema, Shown};
 use palisade_model::{
@@ -13,7 +13,7 @@ use palisade_model::{
 use palisade_pdp::{Granted, ListOf, ListRequest};
 use serde_json::json;
 
-use super::{EXECUTED_ROOTS, Introspection, Operations, STRICTEST};
+use super::{EXECUTED_ROOTS, Graph, Introspection, Operations, STRICTEST};
 
 /// What stands for an operation that nobody has written yet. It is no name of GraphQL.
 const ANY: &str = "*";
@@ -31,8 +31,6 @@ pub struct Introspected {
 #[derive(Debug)]
 struct Asks {
     fields: Vec<Coordinate>,
-    /// Those of them that have arguments.
-    with_arguments: HashSet<Coordinate>,
     names: Vec<String>,
     kinds: Vec<OperationKind>,
 }
@@ -42,24 +40,23 @@ impl Asks {
         let coordinates = schema.elements().map(|(coordinate, _)| coordinate);
         let mut fields: Vec<_> = coordinates.filter(|it| it.field_name().is_some()).collect();
         fields.sort();
-        let with_arguments = fields.iter().filter(|field| schema.has_arguments(field)).cloned().collect();
         let names = schema.policies().into_keys().collect();
         let kinds = schema.roots().map(|(kind, _)| kind).collect();
-        Self { fields, with_arguments, names, kinds }
+        Self { fields, names, kinds }
     }
 
     /// What has no arguments is asked about without them, and all else with whatever arguments.
-    fn items(&self, resource: &ResourceName, has_documents: bool) -> Vec<Item> {
+    fn items(&self, Graph { schema, documents, .. }: &Graph, resource: &ResourceName) -> Vec<Item> {
         let none = Some(Arc::new(Arguments::default()));
         let without = |item: Item| Item { arguments: none.clone(), ..item };
         let plain = |action: &str, target| Item::plain(Action::graphql(action), target);
         let field = |field: &Coordinate| {
             let item = plain("field", Target::graphql_element(resource, &field.to_string()));
-            if self.with_arguments.contains(field) { item } else { without(item) }
+            if schema.has_arguments(field) { item } else { without(item) }
         };
         let name = |name: &String| without(plain("policy", Target::graphql_policy(resource, name)));
         let kind = |kind: &OperationKind| Item {
-            supplied: smallest(has_documents),
+            supplied: smallest(!documents.is_empty()),
             ..plain(kind.as_str(), Target::graphql_operation(resource, ANY))
         };
         let fields = self.fields.iter().map(field);
@@ -79,7 +76,7 @@ fn smallest(has_documents: bool) -> Properties {
 /// How many entries a schema has as a list.
 #[must_use]
 pub fn entries(schema: &Schema) -> usize {
-    let Asks { fields, with_arguments: _, names, kinds } = Asks::of(schema);
+    let Asks { fields, names, kinds } = Asks::of(schema);
     fields.len() + names.len() + kinds.len()
 }
 
@@ -101,12 +98,9 @@ impl Operations {
             return Err(Refusal::new(Reason::MethodUnknown, detail));
         }
         let malformed = |detail: String| Err(Refusal::new(Reason::RequestMalformed, detail));
-        let [operation] = self.read.as_slice() else {
+        let (false, [operation]) = (batch, self.read.as_slice()) else {
             return malformed("introspection is asked for in a batch: ask for it alone".to_owned());
         };
-        if batch {
-            return malformed("introspection is asked for in a batch: ask for it alone".to_owned());
-        }
         match self.graph.schema.answers(&operation.analysis) {
             Ok(()) => Ok(true),
             Err(error) => malformed(error.to_string()),
@@ -119,7 +113,7 @@ impl Operations {
             return None;
         }
         let asks = Asks::of(&self.graph.schema);
-        let entries = asks.items(&self.resource, !self.graph.documents.is_empty());
+        let entries = asks.items(&self.graph, &self.resource);
         let question = ListRequest { access: access.clone(), entries, of: ListOf::Fields };
         Some(Introspected { operations: self.clone(), asks, question })
     }
@@ -129,16 +123,11 @@ impl Introspected {
     /// What is shown of what the policies permit: what the directives grant, and what that leads to.
     #[must_use]
     pub fn shown(&self, granted: &Granted<'_>) -> Vec<bool> {
-        let Asks { fields, with_arguments: _, names, kinds } = &self.asks;
+        let Asks { fields, names, kinds } = &self.asks;
         let mut permitted = granted.items.iter().copied();
-        let of = |permitted: &mut dyn Iterator<Item = bool>, count: usize| -> Vec<bool> {
-            permitted.take(count).collect()
-        };
-        let (of_fields, of_names, of_kinds) = (
-            of(&mut permitted, fields.len()),
-            of(&mut permitted, names.len()),
-            of(&mut permitted, kinds.len()),
-        );
+        let of_fields: Vec<bool> = permitted.by_ref().take(fields.len()).collect();
+        let of_names: Vec<bool> = permitted.by_ref().take(names.len()).collect();
+        let of_kinds: Vec<bool> = permitted.collect();
         let decisions = Decisions::none()
             .authenticated(granted.authenticated)
             .scopes(granted.scopes.iter().map(Scope::as_str))

@@ -222,17 +222,22 @@ fn a_token_comes_with_a_permit_on_record_or_there_is_none() {
     }
 }
 
-#[test]
-fn what_goes_on_has_each_header_once_or_there_is_no_answer() {
+/// The question about a POST of this body.
+fn check(resource: &str, body: &'static [u8]) -> crate::Check {
     let incoming = crate::Incoming {
         method: http::Method::POST,
         scheme: "https",
-        host: "files.example.com".to_owned(),
+        host: format!("{resource}.example.com"),
         path: "/".to_owned(),
         headers: http::HeaderMap::new(),
         client: None,
     };
-    let check = crate::Check::new("files", incoming, bytes::Bytes::new());
+    crate::Check::new(resource, incoming, bytes::Bytes::from_static(body))
+}
+
+#[test]
+fn what_goes_on_has_each_header_once_or_there_is_no_answer() {
+    let check = check("files", b"");
     let header = |name: &&str| v1::Header { name: (*name).to_owned(), value: b"x".to_vec() };
     let reply = |names: &[&str]| v1::CheckResponse {
         decision_id: ID.to_owned(),
@@ -254,15 +259,7 @@ fn what_goes_on_has_each_header_once_or_there_is_no_answer() {
 
 #[test]
 fn what_is_left_of_an_operation_goes_on_for_who_has_asked_for_that_alone() {
-    let incoming = crate::Incoming {
-        method: http::Method::POST,
-        scheme: "https",
-        host: "api.example.com".to_owned(),
-        path: "/".to_owned(),
-        headers: http::HeaderMap::new(),
-        client: None,
-    };
-    let plain = crate::Check::new("api", incoming, bytes::Bytes::from_static(b"whole"));
+    let plain = check("api", b"whole");
     let cutting = plain.clone().cutting_operations();
     assert!(!plain.message().cuts_operations && cutting.message().cuts_operations);
     assert_eq!(cutting.clone().whole(), plain);
@@ -289,15 +286,7 @@ fn what_is_left_of_an_operation_goes_on_for_who_has_asked_for_that_alone() {
 
 #[test]
 fn a_permit_is_answered_for_who_has_asked_for_that_alone() {
-    let incoming = crate::Incoming {
-        method: http::Method::POST,
-        scheme: "https",
-        host: "api.example.com".to_owned(),
-        path: "/".to_owned(),
-        headers: http::HeaderMap::new(),
-        client: None,
-    };
-    let plain = crate::Check::new("api", incoming, bytes::Bytes::from_static(b"whole"));
+    let plain = check("api", b"whole");
     let answering = plain.clone().answering_operations();
     assert!(!plain.message().answers_operations && answering.message().answers_operations);
     assert_eq!(answering.clone().whole(), plain);
